@@ -1,0 +1,60 @@
+"""See and switch the language neurons of large language models.
+
+LAPE (Tang et al. 2024, arXiv 2402.16438) finds neurons that fire for one language only; this package records
+activations, identifies such neurons, switches them during generation, and shares the masks.
+"""
+
+from lape.architectures import activation_sites, register_architecture
+from lape.corpora import read_corpora
+from lape.errors import (
+    BadFile,
+    CheckpointMismatch,
+    HookNotFired,
+    LapeError,
+    LapeWarning,
+    MaskMismatch,
+    MeansMissing,
+    ModelUnavailable,
+    NotEnoughText,
+    UnknownLabel,
+    UnsupportedArchitecture,
+)
+from lape.generation import Update, generate_rows, side_by_side
+from lape.identify import identify
+from lape.interventions import Intervention, intervene
+from lape.languages import Language, language
+from lape.masks import NeuronMask
+from lape.models import load_model
+from lape.recording import record
+from lape.statistics import ActivationStatistics
+from lape.version import __version__
+
+__all__ = [
+    "ActivationStatistics",
+    "BadFile",
+    "CheckpointMismatch",
+    "HookNotFired",
+    "Intervention",
+    "Language",
+    "LapeError",
+    "LapeWarning",
+    "MaskMismatch",
+    "MeansMissing",
+    "ModelUnavailable",
+    "NeuronMask",
+    "NotEnoughText",
+    "UnknownLabel",
+    "UnsupportedArchitecture",
+    "Update",
+    "__version__",
+    "activation_sites",
+    "generate_rows",
+    "identify",
+    "intervene",
+    "language",
+    "load_model",
+    "read_corpora",
+    "record",
+    "register_architecture",
+    "side_by_side",
+]

@@ -1,0 +1,48 @@
+"""The masks and statistics that come with the project, found on disk.
+
+They lie in `<org>--<model>/<method>/` under a folder called `precomputed`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from lape.errors import BadFile
+from lape.models import resolve_name
+
+MASK_NAME = "mask.safetensors"
+STATISTICS_NAME = "statistics.safetensors"
+
+
+def bundled_folder(model: str | None = None, method: str = "lape") -> Path:
+    """The folder of a bundled mask and its statistics.
+
+    Looked for in `LAPE_PRECOMPUTED`, `./precomputed`, then beside or inside the installed package.
+
+    Raises:
+        BadFile: There is none; says which there are.
+    """
+    name = resolve_name(model)
+    for root in bundled_roots():
+        if (folder := root / name.replace("/", "--") / method / MASK_NAME).is_file():
+            return folder.parent
+    there = sorted({f"{path.parts[-3].replace('--', '/')} {path.parts[-2]}" for path in bundled_masks()})
+    raise BadFile(
+        f"No {method!r} mask for {name} is bundled. There are: {'; '.join(there) or 'none'}. "
+        "Make one with `lape record` and `lape identify`."
+    )
+
+
+def bundled_roots() -> list[Path]:
+    """The folders bundled masks are looked for in, those that exist, in order."""
+    package = Path(__file__).parent
+    named = os.environ.get("LAPE_PRECOMPUTED")
+    roots = [Path(named)] if named else []
+    roots += [Path("precomputed"), package.parent / "precomputed", package / "precomputed"]
+    return list(dict.fromkeys(root.resolve() for root in roots if root.is_dir()))
+
+
+def bundled_masks() -> list[Path]:
+    """Every bundled mask file, in the order they are looked for."""
+    return [path for root in bundled_roots() for path in root.glob(f"*/*/{MASK_NAME}")]

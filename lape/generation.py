@@ -1,0 +1,302 @@
+"""Generate several rows in one batch, each under its own intervention, and stream all of them together.
+
+Variants of one prompt are rows of one batch: three columns cost about one generation, start together and
+cannot leak into each other. With sampling all rows share one noise vector per step, so that rows differ
+only because of their neurons.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import queue
+import threading
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from transformers import (
+    BatchEncoding,
+    GenerationConfig,
+    PreTrainedModel,
+    StoppingCriteriaList,
+)
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.generation.streamers import BaseStreamer
+
+from lape.architectures import input_device
+from lape.errors import LapeError
+from lape.interventions import Intervention, Plan, intervene
+from lape.sampling import Stop, check_sampling, processors
+
+Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
+Finish = Literal["eos", "length", "stopped"]
+
+CONTEXT_TOKENS = 8  # prompt tokens decoded together with the new ones, so that spaces between them are right
+REPLACEMENT = "\ufffd"  # what a decoder shows for an incomplete multi-byte character
+
+
+@dataclass(frozen=True)
+class Update:
+    """The state of every row so far; each dict is keyed by row index, or by variant in `side_by_side`.
+
+    Attributes:
+        texts: New text of each row, the prompt not included, whole characters only.
+        new_tokens: Tokens generated in each row.
+        finished: Why a row ended: `eos`, `length`, `stopped`; None while it goes on.
+        elapsed_seconds: Time since the generation began.
+    """
+
+    texts: Mapping[Any, str]
+    new_tokens: Mapping[Any, int]
+    finished: Mapping[Any, Finish | None]
+    elapsed_seconds: float
+
+
+def side_by_side(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    prompt: Prompt,
+    variants: Mapping[str, Intervention | None],
+    **settings: Any,
+) -> Generator[Update, None, None]:
+    """Generates one prompt under several variants, as rows of one batch.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        prompt: Text to continue, or chat messages.
+        variants: Name of each variant to its intervention; None is the untouched model.
+        **settings: As for `generate_rows`.
+
+    Returns:
+        A generator of updates with dicts keyed by variant; the last one is always sent.
+
+    Raises:
+        LapeError: A setting is out of range, before any work.
+
+    Example:
+        >>> for update in side_by_side(model, tokenizer, "Bonjour", {"on": None, "off": off}):  # doctest: +SKIP
+        ...     print(update.texts["off"])
+    """
+    if not variants:
+        raise LapeError("There is no variant to generate; name at least one.")
+    names = list(variants)
+    rows = generate_rows(model, tokenizer, [prompt] * len(names), list(variants.values()), **settings)
+
+    def by_variant() -> Generator[Update, None, None]:
+        try:
+            for update in rows:
+                yield dataclasses.replace(
+                    update,
+                    texts={name: update.texts[row] for row, name in enumerate(names)},
+                    new_tokens={name: update.new_tokens[row] for row, name in enumerate(names)},
+                    finished={name: update.finished[row] for row, name in enumerate(names)},
+                )
+        finally:
+            rows.close()
+
+    return by_variant()
+
+
+def generate_rows(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    prompts: Sequence[Prompt],
+    plan: Plan | None = None,
+    *,
+    max_new_tokens: int = 64,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
+    repetition_penalty: float = 1.0,
+    seed: int = 0,
+    stop: threading.Event | None = None,
+) -> Generator[Update, None, None]:
+    """Generates one row per prompt in one left-padded batch and streams all rows together.
+
+    Runs `model.generate` in a thread. Closing the generator ends that thread within a token.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        prompts: Texts to continue, or lists of chat messages.
+        plan: One intervention for all rows, or one (or None) per row; None leaves all untouched.
+        max_new_tokens: At most so many new tokens per row.
+        temperature: 0 is greedy.
+        top_p: Share of probability to sample from, in (0, 1].
+        repetition_penalty: 1 is none; counts prompt and new tokens, not padding.
+        seed: The same seed gives the same text.
+        stop: Ends the generation within a token when set.
+
+    Returns:
+        A generator of updates keyed by row index. Tokens that arrive while the reader is busy are sent together;
+        the last update is always sent.
+
+    Raises:
+        LapeError: A setting is out of range, a prompt is empty or too long, or the plan does not fit, before any work.
+    """
+    check_sampling(max_new_tokens, temperature, top_p, repetition_penalty, seed)
+    if not isinstance(plan, Intervention) and plan is not None and len(plan) != len(prompts):
+        raise LapeError(
+            f"The plan has {len(plan)} rows but there are {len(prompts)} prompts; give one entry per prompt."
+        )
+    inputs = encode(tokenizer, prompts).to(input_device(model))
+    _check_context(model, inputs["input_ids"].shape[1], max_new_tokens)
+    closed = threading.Event()
+    arguments = {
+        **inputs,
+        "generation_config": _generation_config(model, tokenizer, max_new_tokens),
+        "logits_processor": processors(inputs["attention_mask"], temperature, top_p, repetition_penalty, seed),
+        "stopping_criteria": StoppingCriteriaList([Stop([closed] if stop is None else [closed, stop])]),
+    }
+    return _stream(model, tokenizer, arguments, plan, closed)
+
+
+def encode(tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> BatchEncoding:
+    """Tokenises prompts into one left-padded batch; chat messages go through the model's chat template.
+
+    Raises:
+        LapeError: There is no prompt, one is empty, or the model has no chat template.
+    """
+    if not prompts:
+        raise LapeError("There is no prompt.")
+    rows = []
+    for prompt in prompts:
+        if isinstance(prompt, str):
+            ids = tokenizer(prompt)["input_ids"]
+        elif tokenizer.chat_template is None:
+            raise LapeError("This model has no chat template; give the prompt as text instead of messages.")
+        else:
+            # enable_thinking is read by templates of reasoning models and ignored by the others.
+            text = tokenizer.apply_chat_template(
+                [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if not ids or not prompt:
+            raise LapeError("The prompt is empty; write something for the model to continue.")
+        rows.append({"input_ids": ids})
+    return tokenizer.pad(rows, padding_side="left", return_tensors="pt")
+
+
+def _stream(
+    model: PreTrainedModel, tokenizer: Tokenizer, arguments: dict[str, Any], plan: Plan | None, closed: threading.Event
+) -> Generator[Update, None, None]:
+    steps: queue.SimpleQueue[list[int] | BaseException | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        try:
+            with intervene(model, plan) if plan is not None else nullcontext():
+                model.generate(**arguments, streamer=_Steps(steps))  # type: ignore[operator]
+            steps.put(None)
+        except BaseException as error:
+            steps.put(error)
+
+    config = arguments["generation_config"]
+    rows = [
+        _Row(tokenizer, prompt[-CONTEXT_TOKENS:], config.eos_token_id) for prompt in arguments["input_ids"].tolist()
+    ]
+    thread = threading.Thread(target=work, name="lape-generate", daemon=True)
+    began = time.perf_counter()
+    thread.start()
+    try:
+        ended = False
+        while not ended:
+            arrived = [steps.get()]
+            while not steps.empty():
+                arrived.append(steps.get())
+            for step in arrived:
+                if isinstance(step, BaseException):
+                    raise step
+                ended = step is None
+                for row, token in zip(rows, step or (), strict=step is not None):
+                    row.add(token)
+            if ended:
+                for row in rows:
+                    row.end("length" if row.new_tokens >= config.max_new_tokens else "stopped")
+            yield Update(
+                {index: row.text() for index, row in enumerate(rows)},
+                {index: row.new_tokens for index, row in enumerate(rows)},
+                {index: row.finished for index, row in enumerate(rows)},
+                time.perf_counter() - began,
+            )
+    finally:
+        closed.set()
+        thread.join()
+
+
+class _Row:
+    """The new tokens of one row, decoded as they come."""
+
+    def __init__(self, tokenizer: Tokenizer, context: list[int], eos: list[int]) -> None:
+        self.finished: Finish | None = None
+        self.ids: list[int] = []
+        self._tokenizer = tokenizer
+        self._context = context
+        self._context_text = self._decode(context)
+        self._eos = eos
+
+    @property
+    def new_tokens(self) -> int:
+        return len(self.ids)
+
+    def add(self, token: int) -> None:
+        if self.finished is None:
+            self.ids.append(token)
+            if token in self._eos:
+                self.finished = "eos"
+
+    def end(self, reason: Finish) -> None:
+        self.finished = self.finished or reason
+
+    def text(self) -> str:
+        """Text of the new tokens, without a last character whose bytes have not all come."""
+        text = self._decode(self._context + self.ids)[len(self._context_text) :]
+        return text.rstrip(REPLACEMENT)
+
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+class _Steps(BaseStreamer):
+    """Hands each step's token ids, one per row, to the reader."""
+
+    def __init__(self, steps: queue.SimpleQueue) -> None:
+        self._steps = steps
+
+    def put(self, value: torch.Tensor) -> None:
+        if value.dim() == 1:  # the first value is the prompt, [rows, positions]
+            self._steps.put(value.tolist())
+
+    def end(self) -> None:
+        """The worker says itself when it has ended, after the hooks are off."""
+
+
+def _generation_config(model: PreTrainedModel, tokenizer: Tokenizer, max_new_tokens: int) -> GenerationConfig:
+    """Greedy with no penalty of its own, whatever the model's defaults are; our processors do the rest."""
+    eos = model.generation_config.eos_token_id
+    eos = tokenizer.eos_token_id if eos is None else eos
+    return GenerationConfig(
+        max_new_tokens=max_new_tokens,
+        min_new_tokens=0,
+        do_sample=False,
+        num_beams=1,
+        temperature=1.0,
+        top_p=1.0,
+        top_k=50,
+        repetition_penalty=1.0,
+        no_repeat_ngram_size=0,
+        use_cache=True,
+        eos_token_id=eos if isinstance(eos, list) else [eos] if eos is not None else [],
+        pad_token_id=tokenizer.pad_token_id,
+    )
+
+
+def _check_context(model: PreTrainedModel, prompt_tokens: int, max_new_tokens: int) -> None:
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if context is not None and prompt_tokens + max_new_tokens > context:
+        raise LapeError(
+            f"{prompt_tokens} prompt tokens and {max_new_tokens} new ones exceed the model's context of {context}. "
+            "Shorten the prompt or ask for fewer."
+        )

@@ -1,0 +1,300 @@
+"""Masks: the neurons selected for each language, and the value that switches each one on.
+
+File `mask.safetensors`, per language code: `neurons.<code>` int32 `[n, 2]` of (layer, neuron), sorted;
+`mean.<code>` float32 `[n]`, the mean activation over all tokens of that language, where it is known; and
+one metadata key `lape`. `mask.json` repeats the metadata with counts, to be read by people. Keys:
+
+    kind          str    "mask"
+    format        int    version of this format
+    shape         list   [layers, neurons per layer] of the model
+    languages     list   every language code, also those without a neuron
+    model         str    Hub id or path
+    revision      str?   commit, or gguf-q4_1:<sha256> for the embedded weights
+    architecture  str    model type
+    dtype         str    dtype of the recording
+    quantization  str?   4bit, 8bit or null
+    method        str    identification method
+    settings      dict   its settings
+    tokens        dict   language code -> tokens counted
+    corpora       dict   language code -> list of {source, sha256, tokens}
+    block, special_tokens, library, date   as in the statistics
+
+Keys of a newer format that are not listed here are kept, and named in a warning.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lape.architectures import activation_sites
+from lape.bundled import MASK_NAME, bundled_folder
+from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
+from lape.files import FORMAT_VERSION, load_tensors, save_tensors, write_json
+from lape.models import EMBEDDED, identity
+from lape.statistics import ActivationStatistics
+
+KNOWN_KEYS = frozenset(
+    "kind format shape languages model revision architecture dtype quantization method settings tokens corpora block "  # noqa: SIM905
+    "special_tokens library date".split()
+)
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronMask:
+    """The neurons of each language of one model: a value, never changed in place.
+
+    Attributes:
+        neurons: Language code to int32 `[n, 2]` of (layer, neuron), sorted; every language has a key.
+        means: Language code to float32 `[n]`, the neuron's mean activation over that language's tokens;
+            a language whose means are not known has no key.
+        shape: `(layers, neurons per layer)` of the model.
+        metadata: Where it comes from; the keys are listed in the module's docstring.
+
+    Example:
+        >>> mask = NeuronMask({"fr": torch.tensor([[0, 3], [1, 2]])}, {}, (2, 4))
+        >>> mask.count("fr"), mask.per_layer("fr")
+        (2, [1, 1])
+    """
+
+    neurons: Mapping[str, torch.Tensor]
+    means: Mapping[str, torch.Tensor]
+    shape: tuple[int, int]
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        neurons, means = {}, {}
+        for code, pairs in self.neurons.items():
+            flat = self._flat(code, pairs)
+            order = flat.argsort()
+            neurons[code] = _pairs(flat[order], self.shape[1])
+            if code in self.means:
+                if self.means[code].shape != flat.shape:
+                    raise BadFile(
+                        f"The mask has {len(flat)} neurons for {code!r} but {self.means[code].numel()} means."
+                    )
+                means[code] = self.means[code].float()[order]
+        if extra := set(self.means) - set(self.neurons):
+            raise BadFile(f"The mask has means but no neurons for {', '.join(sorted(extra))}.")
+        object.__setattr__(self, "neurons", neurons)
+        object.__setattr__(self, "means", means)
+        object.__setattr__(self, "shape", tuple(self.shape))
+
+    def __eq__(self, other: object) -> bool:
+        """Same shape, languages, neurons and means; where they come from does not count."""
+        if not isinstance(other, NeuronMask):
+            return NotImplemented
+        return self.shape == other.shape and _same(self.neurons, other.neurons) and _same(self.means, other.means)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Language codes, those without a neuron included."""
+        return tuple(self.neurons)
+
+    def count(self, language: str) -> int:
+        """Number of neurons of a language."""
+        return len(self.neurons[self.known(language)])
+
+    def per_layer(self, language: str) -> list[int]:
+        """Number of neurons of a language in each layer."""
+        layers = self.neurons[self.known(language)][:, 0].long()
+        return torch.bincount(layers, minlength=self.shape[0]).tolist()
+
+    def known(self, language: str) -> str:
+        """Returns a language of the mask unchanged, or raises with the near ones."""
+        if language not in self.neurons:
+            raise unknown_label("language in the mask", language, self.neurons)
+        return language
+
+    def flat(self, language: str) -> torch.Tensor:
+        """A language's neurons as sorted int64 `[n]` of layer * neurons per layer + neuron."""
+        pairs = self.neurons[self.known(language)].long()
+        return pairs[:, 0] * self.shape[1] + pairs[:, 1]
+
+    def __or__(self, other: NeuronMask) -> NeuronMask:
+        """Neurons of either mask, language by language; means of this one first."""
+        return self._combine(other, lambda mine, theirs: torch.cat([mine, theirs]).unique())
+
+    def __and__(self, other: NeuronMask) -> NeuronMask:
+        """Neurons of both masks, language by language."""
+        return self._combine(other, lambda mine, theirs: mine[torch.isin(mine, theirs)])
+
+    def __sub__(self, other: NeuronMask) -> NeuronMask:
+        """Neurons of this mask that the other does not have, language by language."""
+        return self._combine(other, lambda mine, theirs: mine[~torch.isin(mine, theirs)])
+
+    def jaccard(self, other: NeuronMask) -> dict[str, float]:
+        """Shared neurons over neurons of either, for each language in both; 1.0 when both have none.
+
+        Raises:
+            MaskMismatch: The masks belong to models of different shapes.
+        """
+        self._same_shape(other)
+        return {code: _jaccard(self.flat(code), other.flat(code)) for code in self.languages if code in other.neurons}
+
+    def overlap(self) -> dict[tuple[str, str], float]:
+        """Jaccard index of every ordered pair of this mask's languages."""
+        return {(a, b): _jaccard(self.flat(a), self.flat(b)) for a in self.languages for b in self.languages}
+
+    def random_like(self, statistics: ActivationStatistics | None, seed: int) -> NeuronMask:
+        """As many random neurons for each language and layer, the control for every claim.
+
+        Args:
+            statistics: Where their means come from. None gives a mask for *off* only.
+            seed: The same seed gives the same mask.
+
+        Raises:
+            MaskMismatch: The statistics belong to a model of another shape.
+        """
+        if statistics is not None and statistics.shape != self.shape:
+            raise MaskMismatch(f"The mask is for {_size(self.shape)}, the statistics for {_size(statistics.shape)}.")
+        generator = torch.Generator().manual_seed(seed)
+        neurons, means = {}, {}
+        for code in self.languages:
+            chosen = [
+                torch.randperm(self.shape[1], generator=generator)[:count] + layer * self.shape[1]
+                for layer, count in enumerate(self.per_layer(code))
+            ]
+            flat = torch.cat(chosen).sort().values
+            neurons[code] = _pairs(flat, self.shape[1])
+            if statistics is not None:
+                means[code] = statistics.mean(code).flatten()[flat].float()
+        return NeuronMask(neurons, means, self.shape, {**self.metadata, "method": "random", "settings": {"seed": seed}})
+
+    def check(self, model: nn.Module) -> None:
+        """Refuses a model of another shape; warns when it is another model or revision.
+
+        The embedded weights and the Hub's weights of the same model count as one: masks of either work on
+        the other.
+
+        Raises:
+            MaskMismatch: The model has another number of layers or neurons; names both.
+        """
+        shape = activation_sites(model).shape
+        mine = self.metadata.get("model", "an unnamed model")
+        given = identity(model)  # type: ignore[arg-type]
+        if shape != self.shape:
+            raise MaskMismatch(
+                f"The mask was made for {mine} with {_size(self.shape)}, but {given.model} has {_size(shape)}."
+            )
+        if "model" in self.metadata and given.model != mine:
+            warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=3)
+        elif mine != EMBEDDED and self.metadata.get("revision") not in (None, given.revision):
+            warnings.warn(
+                f"The mask was made for revision {self.metadata['revision']} of {mine}, not {given.revision}.",
+                LapeWarning,
+                stacklevel=3,
+            )
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Writes `mask.safetensors` and `mask.json`; the same mask gives the same bytes."""
+        metadata = {
+            **self.metadata,
+            "kind": "mask",
+            "format": FORMAT_VERSION,
+            "shape": list(self.shape),
+            "languages": list(self.languages),
+        }
+        tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
+        tensors |= {f"mean.{code}": means for code, means in self.means.items()}
+        save_tensors(Path(folder) / MASK_NAME, tensors, metadata)
+        counts = {code: self.count(code) for code in self.languages}
+        per_layer = {code: self.per_layer(code) for code in self.languages}
+        write_json(Path(folder) / "mask.json", {**metadata, "counts": counts, "counts_per_layer": per_layer})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> NeuronMask:
+        """Reads `mask.safetensors`, or the one in a folder.
+
+        Raises:
+            BadFile: It is missing or damaged, or an index is out of range.
+        """
+        file = Path(path) / MASK_NAME if Path(path).is_dir() else Path(path)
+        tensors, metadata = load_tensors(file, "mask")
+        if unknown := sorted(set(metadata) - KNOWN_KEYS):
+            warnings.warn(
+                f"{str(file)!r} is of a newer format; not understood: {', '.join(unknown)}.", LapeWarning, stacklevel=2
+            )
+        try:
+            layers, width = (int(size) for size in metadata["shape"])
+            neurons = {code: tensors[f"neurons.{code}"] for code in metadata["languages"]}
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadFile(f"{str(file)!r} does not say its shape and languages, or lacks their neurons.") from error
+        means = {code: tensors[f"mean.{code}"] for code in neurons if f"mean.{code}" in tensors}
+        return cls(neurons, means, (layers, width), metadata)
+
+    @classmethod
+    def from_pretrained(cls, *, model: str | None = None, method: str = "lape") -> NeuronMask:
+        """Loads the bundled mask of a model.
+
+        Args:
+            model: Hub id or preset; None is the embedded default.
+            method: Folder of the mask under the model's.
+
+        Raises:
+            BadFile: There is none; says which there are.
+        """
+        return cls.load(bundled_folder(model, method) / MASK_NAME)
+
+    def _combine(self, other: NeuronMask, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> NeuronMask:
+        self._same_shape(other)
+        empty = torch.empty(0, dtype=torch.long)
+        neurons, means = {}, {}
+        for code in dict.fromkeys((*self.languages, *other.languages)):
+            sides = [mask for mask in (self, other) if code in mask.neurons]
+            mine = self.flat(code) if code in self.neurons else empty
+            theirs = other.flat(code) if code in other.neurons else empty
+            chosen = choose(mine, theirs)
+            neurons[code] = _pairs(chosen, self.shape[1])
+            if all(code in mask.means for mask in sides):
+                known: dict[int, float] = {}
+                for mask in reversed(sides):
+                    known |= dict(zip(mask.flat(code).tolist(), mask.means[code].tolist(), strict=True))
+                means[code] = torch.tensor([known[index] for index in chosen.tolist()], dtype=torch.float32)
+        return NeuronMask(neurons, means, self.shape, self.metadata)
+
+    def _same_shape(self, other: NeuronMask) -> None:
+        if self.shape != other.shape:
+            raise MaskMismatch(f"One mask is for {_size(self.shape)}, the other for {_size(other.shape)}.")
+
+    def _flat(self, code: str, pairs: torch.Tensor) -> torch.Tensor:
+        """Checks (layer, neuron) pairs and returns them as flat indices, in their order."""
+        layers, width = self.shape
+        if pairs.numel() == 0:
+            return torch.empty(0, dtype=torch.long)
+        if pairs.dim() != 2 or pairs.shape[1] != 2 or pairs.is_floating_point():
+            raise BadFile(f"The neurons of {code!r} must be whole numbers [n, 2], not {list(pairs.shape)}.")
+        pairs = pairs.long()
+        if pairs.min() < 0 or pairs[:, 0].max() >= layers or pairs[:, 1].max() >= width:
+            raise BadFile(f"The mask names a neuron of {code!r} outside the model's {_size(self.shape)}.")
+        flat = pairs[:, 0] * width + pairs[:, 1]
+        if len(flat.unique()) < len(flat):
+            raise BadFile(f"The mask names a neuron of {code!r} twice.")
+        return flat
+
+
+def _pairs(flat: torch.Tensor, width: int) -> torch.Tensor:
+    return torch.stack([flat // width, flat % width], dim=1).to(torch.int32)
+
+
+def _jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float:
+    shared = int(torch.isin(mine, theirs).sum())
+    either = len(mine) + len(theirs) - shared
+    return shared / either if either else 1.0
+
+
+def _same(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[code], theirs[code]) for code in mine)
+
+
+def _size(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} layers x {shape[1]} neurons"

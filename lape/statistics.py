@@ -1,0 +1,141 @@
+"""Activation statistics: how often every neuron was active in each language, and what its mean was.
+
+They do not depend on the method that reads them, and statistics of the same model can be merged.
+
+File `statistics.safetensors`, per language code: `active.<code>` counts `[layers, neurons]` (int32 when
+they fit, else int64), `sum.<code>` and `positive_sum.<code>` float32, and one metadata key `lape`:
+
+    kind            str    "statistics"
+    format          int    version of this format
+    model           str    Hub id or path
+    revision        str?   commit, or gguf-q4_1:<sha256> for the embedded weights
+    architecture    str    model type
+    dtype           str    computation dtype
+    quantization    str?   4bit, 8bit or null
+    tokens          dict   language code -> tokens counted
+    corpora         dict   language code -> list of {source, sha256 of the token blocks, tokens}
+    block           int    tokens per block
+    special_tokens  dict   document_end: the separator's token id or null; bos: whether blocks begin with BOS
+    library         dict   package -> version
+    date            str    day the recording began, ISO 8601
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from lape.errors import BadFile, MaskMismatch, unknown_label
+from lape.files import FORMAT_VERSION, load_tensors, save_tensors
+
+MUST_AGREE = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
+
+
+@dataclass(frozen=True, eq=False)
+class ActivationStatistics:
+    """Counts and sums of every neuron's activation, per language.
+
+    Attributes:
+        active: Language code to int64 `[layers, neurons]`: tokens at which the activation was above 0.
+        sum: Language code to float64 `[layers, neurons]`: sum of the activation over all tokens.
+        positive_sum: The same, over the tokens at which it was above 0.
+        tokens: Language code to number of tokens counted.
+        metadata: Where they come from; the keys are listed in the module's docstring.
+    """
+
+    active: Mapping[str, torch.Tensor]
+    sum: Mapping[str, torch.Tensor]
+    positive_sum: Mapping[str, torch.Tensor]
+    tokens: Mapping[str, int]
+    metadata: Mapping[str, Any]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Language codes, in the order they were recorded."""
+        return tuple(self.tokens)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """`(layers, neurons)`."""
+        layers, neurons = next(iter(self.active.values())).shape
+        return layers, neurons
+
+    def probability(self, language: str) -> torch.Tensor:
+        """Share of a language's tokens at which each neuron was active: float64 `[layers, neurons]`."""
+        return self.active[self._known(language)].double() / self.tokens[language]
+
+    def mean(self, language: str) -> torch.Tensor:
+        """Mean activation over all tokens of a language: float64 `[layers, neurons]`."""
+        return self.sum[self._known(language)] / self.tokens[language]
+
+    def merge(self, other: ActivationStatistics) -> ActivationStatistics:
+        """Adds the counts of another recording of the same model; languages of either are kept.
+
+        Raises:
+            MaskMismatch: The two differ in model, revision, dtype, quantisation, block or special tokens.
+        """
+        for key in MUST_AGREE:
+            if self.metadata.get(key) != other.metadata.get(key):
+                raise MaskMismatch(
+                    f"Statistics of {key} {self.metadata.get(key)!r} and {other.metadata.get(key)!r} cannot be merged."
+                )
+        if self.shape != other.shape:
+            raise MaskMismatch(f"Statistics of shape {self.shape} and {other.shape} cannot be merged.")
+
+        def added(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, Any]:
+            both = {code: mine[code] + theirs[code] for code in mine if code in theirs}
+            return {**mine, **theirs, **both}
+
+        tokens = added(self.tokens, other.tokens)
+        corpora = added(self.metadata.get("corpora", {}), other.metadata.get("corpora", {}))
+        date = min(self.metadata.get("date", ""), other.metadata.get("date", ""))
+        return ActivationStatistics(
+            added(self.active, other.active),
+            added(self.sum, other.sum),
+            added(self.positive_sum, other.positive_sum),
+            tokens,
+            {**self.metadata, "tokens": tokens, "corpora": corpora, "date": date},
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `statistics.safetensors`; the same statistics give the same bytes."""
+        tensors = {}
+        for code in self.languages:
+            fits = self.tokens[code] <= torch.iinfo(torch.int32).max
+            tensors[f"active.{code}"] = self.active[code].to(torch.int32 if fits else torch.int64)
+            tensors[f"sum.{code}"] = self.sum[code].float()
+            tensors[f"positive_sum.{code}"] = self.positive_sum[code].float()
+        save_tensors(path, tensors, {**self.metadata, "kind": "statistics", "format": FORMAT_VERSION})
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> ActivationStatistics:
+        """Reads `statistics.safetensors`.
+
+        Raises:
+            BadFile: It is missing or damaged, or its tensors do not fit each other.
+        """
+        tensors, metadata = load_tensors(path, "statistics")
+        tokens = metadata.get("tokens")
+        if not isinstance(tokens, dict) or not tokens:
+            raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
+        try:
+            active = {code: tensors[f"active.{code}"].long() for code in tokens}
+            sums = {code: tensors[f"sum.{code}"].double() for code in tokens}
+            positive_sums = {code: tensors[f"positive_sum.{code}"].double() for code in tokens}
+        except KeyError as error:
+            raise BadFile(f"{str(path)!r} lacks the tensor {error.args[0]!r}.") from error
+        shapes = {tuple(tensor.shape) for group in (active, sums, positive_sums) for tensor in group.values()}
+        if len(shapes) != 1 or len(next(iter(shapes))) != 2:
+            raise BadFile(f"{str(path)!r} holds tensors of different shapes: {sorted(shapes)}.")
+        if any(counts.min() < 0 or counts.max() > tokens[code] for code, counts in active.items()):
+            raise BadFile(f"{str(path)!r} counts a neuron active more often than there were tokens.")
+        return cls(active, sums, positive_sums, tokens, metadata)
+
+    def _known(self, language: str) -> str:
+        if language not in self.tokens:
+            raise unknown_label("language in these statistics", language, self.tokens)
+        return language
