@@ -1,0 +1,19 @@
+"""Time several ways of doing one thing, turn by turn, so that the machine's moods hit all of them alike."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+
+
+def median_seconds(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Runs every way once to warm up, then `repeats` times in turn; gives the median seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for repeat in range(repeats + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            if repeat:
+                seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values) for name, values in seconds.items()}

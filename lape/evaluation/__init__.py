@@ -1,0 +1,1 @@
+"""Measure what switching neurons does."""
