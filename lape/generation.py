@@ -7,12 +7,11 @@ only because of their neurons.
 
 from __future__ import annotations
 
-import dataclasses
 import queue
 import threading
 import time
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -54,6 +53,14 @@ class Update:
     finished: Mapping[Any, Finish | None]
     elapsed_seconds: float
 
+    def named(self, names: Sequence[str]) -> Update:
+        """The same update keyed by the names of the rows."""
+
+        def keyed(by_row: Mapping[Any, Any]) -> dict[str, Any]:
+            return {name: by_row[row] for row, name in enumerate(names)}
+
+        return Update(keyed(self.texts), keyed(self.new_tokens), keyed(self.finished), self.elapsed_seconds)
+
 
 def side_by_side(
     model: PreTrainedModel,
@@ -87,16 +94,9 @@ def side_by_side(
     rows = generate_rows(model, tokenizer, [prompt] * len(names), list(variants.values()), **settings)
 
     def by_variant() -> Generator[Update, None, None]:
-        try:
+        with closing(rows):
             for update in rows:
-                yield dataclasses.replace(
-                    update,
-                    texts={name: update.texts[row] for row, name in enumerate(names)},
-                    new_tokens={name: update.new_tokens[row] for row, name in enumerate(names)},
-                    finished={name: update.finished[row] for row, name in enumerate(names)},
-                )
-        finally:
-            rows.close()
+                yield update.named(names)
 
     return by_variant()
 
@@ -214,7 +214,7 @@ def _stream(
                     row.add(token)
             if ended:
                 for row in rows:
-                    row.end("length" if row.new_tokens >= config.max_new_tokens else "stopped")
+                    row.finished = row.finished or ("length" if row.new_tokens >= config.max_new_tokens else "stopped")
             yield Update(
                 {index: row.text() for index, row in enumerate(rows)},
                 {index: row.new_tokens for index, row in enumerate(rows)},
@@ -246,9 +246,6 @@ class _Row:
             self.ids.append(token)
             if token in self._eos:
                 self.finished = "eos"
-
-    def end(self, reason: Finish) -> None:
-        self.finished = self.finished or reason
 
     def text(self) -> str:
         """Text of the new tokens, without a last character whose bytes have not all come."""

