@@ -14,6 +14,7 @@ import urllib.request
 from pathlib import Path
 
 from gradio_client import Client
+
 from lape.demo.request import DEFAULTS
 
 APP = Path(__file__).parent.parent / "app.py"

@@ -15,10 +15,9 @@ from __future__ import annotations
 import argparse
 import itertools
 
-from lape.demo.request import DEFAULTS
-
 import lape
 from lape.bundled import STATISTICS_NAME, bundled_folder
+from lape.demo.request import DEFAULTS
 from lape.evaluation.language import LanguageIdentifier
 from lape.evaluation.steering import Outputs, continue_prompts, openings
 

@@ -122,7 +122,7 @@ def record(
         allow_short: Take a language that has less text than asked, rather than raise.
 
     Returns:
-        The statistics, on the CPU, languages in the order of `corpora`.
+        The statistics, on the CPU.
 
     Raises:
         UnsupportedArchitecture: The model cannot be hooked.

@@ -55,8 +55,8 @@ class ActivationStatistics:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Language codes, in the order they were recorded."""
-        return tuple(self.tokens)
+        """Language codes, sorted."""
+        return tuple(sorted(self.tokens))
 
     @property
     def shape(self) -> tuple[int, int]:
