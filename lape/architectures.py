@@ -101,6 +101,8 @@ def _find(model: nn.Module) -> tuple[nn.Module, tuple[nn.Module, ...]]:
     paths = _REGISTERED.get(model_type)
     if not hasattr(model, "get_decoder"):
         raise _unsupported(model, "it is not a transformers causal language model")
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise _unsupported(model, "it is an encoder-decoder, not a causal language model")
     decoder = model.get_decoder()  # type: ignore[operator]
     if decoder is None or decoder is model:
         raise _unsupported(model, "it has no decoder")
@@ -164,9 +166,9 @@ class _Firings:
 
 def _prove(model: nn.Module, decoder: nn.Module, modules: tuple[nn.Module, ...]) -> int:
     firings = _Firings()
-    training = decoder.training
     with ExitStack() as stack:
-        stack.callback(decoder.train, training)
+        for module in decoder.modules():  # not all need be in the same mode
+            stack.callback(setattr, module, "training", module.training)
         decoder.eval()
         for layer, module in enumerate(modules):
             stack.callback(module.register_forward_hook(firings.hook(layer)).remove)

@@ -137,7 +137,8 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
     Args:
         model: The unmodified model.
         plan: One intervention for every row of a batch, or one per row, None for an untouched row. A list
-            refuses a batch of another size, so beams and several return sequences too.
+            refuses a batch of another size; so beams and several return sequences, which multiply rows, unless
+            their product happens to be the plan's length.
 
     Raises:
         MaskMismatch: A mask is for a model of another shape.

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -121,7 +122,7 @@ def load_model(
     if device is not None and device_map is not None:
         raise LapeError("Give either device or device_map, not both.")
     name = resolve_name(model)
-    target = torch.device(device or default_device())
+    target = _device(device)
     computed_in = _dtype(dtype, target)
     settings: dict = {"dtype": computed_in}
     if quantization == "4bit":
@@ -147,8 +148,8 @@ def load_model(
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, **({} if gguf else {"revision": revision}))
         loaded = AutoModelForCausalLM.from_pretrained(source, **settings)
-    except (OSError, ValueError, ImportError, RuntimeError) as error:
-        raise ModelUnavailable(_why_not(name, error)) from error
+    except (OSError, ValueError, ImportError, RuntimeError, SafetensorError) as error:
+        raise ModelUnavailable(_why_not(name, error, converted=gguf is not None)) from error
     if gguf:
         loaded.name_or_path = EMBEDDED
         loaded.config._commit_hash = embedded_revision(gguf)
@@ -247,6 +248,16 @@ def _convert(gguf: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name).save_pretrained(folder)
 
 
+def _device(device: str | None) -> torch.device:
+    try:
+        target = torch.device(device or default_device())
+    except RuntimeError as error:
+        raise unknown_label("device", str(device), ("cpu", "cuda", "mps")) from error
+    if target.type == "cuda" and not torch.cuda.is_available():
+        raise LapeError(f"There is no CUDA device here, so device {device!r} cannot be used; use 'cpu'.")
+    return target
+
+
 def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype:
     if isinstance(dtype, torch.dtype):
         return dtype
@@ -259,8 +270,10 @@ def _dtype(dtype: str | torch.dtype | None, device: torch.device) -> torch.dtype
     return torch.float16 if device.type == "mps" else torch.float32
 
 
-def _why_not(name: str, error: Exception) -> str:
+def _why_not(name: str, error: Exception, *, converted: bool) -> str:
     first_line = str(error).strip().partition("\n")[0]
+    if converted:
+        return f"{name} could not be loaded: {first_line} `lape doctor --clear-cache` lets it be converted again."
     if name == EMBEDDED:
         return (
             f"The embedded model {EMBEDDED} is not here: its package is not installed and the Hub did not give it "

@@ -49,7 +49,7 @@ class _Tally:
     @classmethod
     def empty(cls, shape: tuple[int, int]) -> _Tally:
         zeros = torch.zeros(shape, dtype=torch.float64)
-        return cls(zeros.long(), zeros, zeros)
+        return cls(zeros.long(), zeros, zeros.clone())  # a file cannot hold one tensor twice
 
     def add(self, batch: torch.Tensor, blocks: int, sha256: str) -> _Tally:
         """Adds one batch's `[layers, 3, neurons]` of counts, sums and positive sums."""
@@ -134,7 +134,7 @@ def record(
     """
     sites = activation_sites(model)
     device = input_device(model)
-    batch = batch or (2 if device.type == "cpu" else 8)
+    batch = (2 if device.type == "cpu" else 8) if batch is None else batch
     _check_settings(corpora, tokens, block, batch, getattr(model.config, "max_position_embeddings", None))
     blocks = math.ceil(tokens / block)
     settings = {

@@ -120,7 +120,7 @@ class ActivationStatistics:
         """
         tensors, metadata = load_tensors(path, "statistics")
         tokens = metadata.get("tokens")
-        if not isinstance(tokens, dict) or not tokens:
+        if not isinstance(tokens, dict) or not tokens or not all(type(count) is int for count in tokens.values()):
             raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
         try:
             active = {code: tensors[f"active.{code}"].long() for code in tokens}
@@ -133,6 +133,8 @@ class ActivationStatistics:
             raise BadFile(f"{str(path)!r} holds tensors of different shapes: {sorted(shapes)}.")
         if any(counts.min() < 0 or counts.max() > tokens[code] for code, counts in active.items()):
             raise BadFile(f"{str(path)!r} counts a neuron active more often than there were tokens.")
+        if not all(tensor.isfinite().all() for group in (sums, positive_sums) for tensor in group.values()):
+            raise BadFile(f"{str(path)!r} holds sums that are not finite.")
         return cls(active, sums, positive_sums, tokens, metadata)
 
     def _known(self, language: str) -> str:

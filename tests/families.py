@@ -1,0 +1,179 @@
+"""A tiny random model of every supported family, where its FFN is told apart from `lape`, and a mask for it.
+
+Built from configurations, no download. Weights are larger than a fresh model's, and biases and norms are not
+trivial, so that a wrong column, a lost bias or a missed layer shows in the logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+
+from lape import NeuronMask
+
+LAYERS, HIDDEN, WIDTH, CONTEXT = 3, 32, 48, 256
+DOCUMENT_END, EOS, VOCABULARY = 0, 1, 2 + 256  # two special tokens and the bytes
+
+COMMON = {
+    "hidden_size": HIDDEN,
+    "intermediate_size": WIDTH,
+    "num_hidden_layers": LAYERS,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": HIDDEN // 4,
+    "max_position_embeddings": CONTEXT,
+    "vocab_size": VOCABULARY,
+    "bos_token_id": DOCUMENT_END,
+    "eos_token_id": EOS,
+    "pad_token_id": EOS,
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    """How to build a tiny model of a family and how to recompute its activations by hand.
+
+    Attributes:
+        config: Settings that differ from the common ones; None leaves a setting out.
+        act: The activation function, as the family's paper has it.
+        first: Path in a layer of the matrix whose output the activation function takes.
+        down: Path in a layer of the matrix after it.
+        fused: The first half of the first matrix is the gate, the rest is something else.
+        width: Neurons per layer.
+        layers: Path of the list of layers in the model.
+    """
+
+    config: dict[str, Any] = field(default_factory=dict)
+    act: Callable[[torch.Tensor], torch.Tensor] = F.silu
+    first: str = "mlp.gate_proj"
+    down: str = "mlp.down_proj"
+    fused: bool = False
+    width: int = WIDTH
+    layers: str = "model.layers"
+
+    def activation(self, output: torch.Tensor) -> torch.Tensor:
+        """The activations `[batch, position, neuron]` that follow from the first matrix's output."""
+        return self.act(output.chunk(2, dim=-1)[0] if self.fused else output)
+
+    def by_hand(self, layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        """The activations of one layer, from the input of its first matrix."""
+        matrix = layer.get_submodule(self.first)
+        weight = matrix.weight if isinstance(matrix, Conv1D) else matrix.weight.T
+        return self.activation(inputs @ weight + (0 if matrix.bias is None else matrix.bias))
+
+
+gelu_tanh = partial(F.gelu, approximate="tanh")
+gated, fused = Family(), Family(first="mlp.gate_up_proj", fused=True)
+plain = partial(Family, first="mlp.dense_h_to_4h", down="mlp.dense_4h_to_h")
+WINDOW = {"sliding_window": 6}  # shorter than the tests' prompts
+
+FAMILIES = {
+    "llama": gated,
+    "mistral": Family(WINDOW),
+    "qwen2": gated,
+    "qwen3": gated,
+    "gemma": Family(act=gelu_tanh),
+    "gemma2": Family(WINDOW, act=gelu_tanh),
+    "gemma3_text": Family(WINDOW, act=gelu_tanh),
+    "gemma3": Family(
+        {
+            "text_config": {**COMMON, **WINDOW},
+            "vision_config": {
+                "hidden_size": 16,
+                "intermediate_size": 24,
+                "num_hidden_layers": 1,
+                "num_attention_heads": 2,
+                "image_size": 28,
+                "patch_size": 14,
+            },
+            "mm_tokens_per_image": 4,
+        },
+        act=gelu_tanh,
+        layers="model.language_model.layers",
+    ),
+    "phi": Family(act=gelu_tanh, first="mlp.fc1", down="mlp.fc2"),
+    "phi3": fused,
+    "glm4": fused,
+    "opt": Family(
+        {"ffn_dim": WIDTH, "word_embed_proj_dim": HIDDEN},
+        act=F.relu,
+        first="fc1",
+        down="fc2",
+        layers="model.decoder.layers",
+    ),
+    "bloom": plain(act=gelu_tanh, width=4 * HIDDEN, layers="transformer.h"),
+    "gpt2": Family(act=gelu_tanh, first="mlp.c_fc", down="mlp.c_proj", width=4 * HIDDEN, layers="transformer.h"),
+    "gpt_neox": plain(act=F.gelu, layers="gpt_neox.layers"),
+    "falcon": plain({"head_dim": None, "ffn_hidden_size": WIDTH}, act=F.gelu, layers="transformer.h"),
+    "mpt": Family(act=F.gelu, first="ffn.up_proj", down="ffn.down_proj", width=4 * HIDDEN, layers="transformer.blocks"),
+    "cohere": gated,
+    "cohere2": Family(WINDOW),
+    "olmo2": gated,
+    "stablelm": gated,
+    "smollm3": gated,
+    "granite": gated,
+}
+
+
+def build(name: str, **settings: Any) -> PreTrainedModel:
+    """A tiny random model of a family, the same each time: float32, evaluation mode, without gradients.
+
+    Args:
+        name: Model type, of the table or any other that takes the usual settings.
+        **settings: More settings of its configuration.
+    """
+    given = {**COMMON, **FAMILIES.get(name, gated).config, **settings}
+    config = AutoConfig.for_model(name, **{key: value for key, value in given.items() if value is not None})
+    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    generator = torch.Generator().manual_seed(0)
+    for parameter in model.requires_grad_(False).eval().parameters():
+        noise = torch.randn(parameter.shape, generator=generator)
+        parameter.copy_(0.2 * noise if parameter.dim() > 1 else parameter + 0.1 * noise)
+    return model
+
+
+def layers_of(model: PreTrainedModel) -> nn.ModuleList:
+    """A model's layers, by the table."""
+    return model.get_submodule(FAMILIES[model.config.model_type].layers)
+
+
+def zero_inputs_of_down(model: PreTrainedModel, mask: NeuronMask, language: str) -> None:
+    """Switches a language off for good and without `lape`: its neurons' inputs of the down projections become 0."""
+    table = FAMILIES[model.config.model_type]
+    for layer, block in enumerate(layers_of(model)):
+        kept = torch.ones(mask.shape[1])
+        kept[columns(mask, language, layer)] = 0
+        down = block.get_submodule(table.down)
+        down.register_forward_pre_hook(lambda _module, inputs, kept=kept: inputs[0] * kept)
+
+
+def columns(mask: NeuronMask, language: str, layer: int) -> list[int]:
+    """A language's neurons in one layer."""
+    return [neuron for at, neuron in mask.neurons[language].tolist() if at == layer]
+
+
+def token_ids(rows: int, length: int, seed: int = 0) -> torch.Tensor:
+    """Random token ids `[rows, length]` without special tokens."""
+    return torch.randint(2, VOCABULARY, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+def random_mask(shape: tuple[int, int], seed: int = 0) -> NeuronMask:
+    """A mask of the languages aa, bb and cc over every layer; aa and bb share neurons, cc has no means."""
+    layers, width = shape
+    generator = torch.Generator().manual_seed(seed)
+    rows = [torch.randperm(width, generator=generator) for _ in range(layers)]
+    spans = {"aa": slice(0, 8), "bb": slice(5, 13), "cc": slice(13, 17)}
+    neurons = {
+        code: torch.tensor([(layer, int(neuron)) for layer, row in enumerate(rows) for neuron in row[span]])
+        for code, span in spans.items()
+    }
+    means = {code: torch.randn(len(neurons[code]), generator=generator) for code in ("aa", "bb")}
+    return NeuronMask(neurons, means, shape)

@@ -1,0 +1,88 @@
+"""A reader never sees half a file, and the same content is the same bytes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from lape import BadFile
+from lape.files import load_tensors, save_tensors, whole, write_json
+
+TENSORS = {"b": torch.arange(6).view(2, 3).T, "a": torch.ones(2, dtype=torch.float64)}
+METADATA = {"kind": "test", "words": ["é", "文"], "number": 1}
+
+
+def test_whole_replaces_at_the_end(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "file"
+    for text in ("first", "second"):
+        before = target.read_text() if target.exists() else None
+        with whole(target) as temporary:
+            temporary.write_text(text)
+            assert temporary.parent == target.parent
+            assert (target.read_text() if target.exists() else None) == before
+        assert target.read_text() == text
+        assert list(target.parent.iterdir()) == [target]
+    assert target.stat().st_mode & 0o777 == 0o644
+
+
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "file"
+    target.write_text("old")
+
+    def half() -> None:
+        with whole(target) as temporary:
+            temporary.write_text("half of the ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        half()
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_same_content_same_bytes(tmp_path: Path) -> None:
+    save_tensors(tmp_path / "one", TENSORS, METADATA)
+    save_tensors(tmp_path / "two", dict(reversed(TENSORS.items())), dict(reversed(METADATA.items())))
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    tensors, metadata = load_tensors(tmp_path / "one", "test")
+    assert metadata == METADATA
+    assert tensors.keys() == TENSORS.keys()
+    assert all(
+        torch.equal(tensors[name], tensor) and tensors[name].dtype == tensor.dtype for name, tensor in TENSORS.items()
+    )
+
+
+def _pickle(path: Path) -> None:
+    torch.save(TENSORS, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (lambda path: None, "There is no file"),
+        (lambda path: path.mkdir(), "There is no file"),
+        (lambda path: path.write_text("{}"), "damaged"),
+        (_pickle, "damaged"),
+        (lambda path: save_file(TENSORS | {"b": torch.ones(1)}, path), "not written by lape"),
+        (lambda path: save_file({}, path, {"lape": "{"}), "damaged"),
+        (lambda path: save_file({}, path, {"lape": "[]"}), "does not hold a test"),
+        (lambda path: save_tensors(path, TENSORS, {**METADATA, "kind": "mask"}), "does not hold a test"),
+    ],
+)
+def test_what_lape_did_not_write_is_refused(write: object, message: str, tmp_path: Path) -> None:
+    write(tmp_path / "file")
+    with pytest.raises(BadFile, match=message):
+        load_tensors(tmp_path / "file", "test")
+
+
+def test_json_is_for_reading(tmp_path: Path) -> None:
+    write_json(tmp_path / "file.json", METADATA)
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == METADATA
+    assert "文" in text
+    assert text.index("kind") < text.index("number") < text.index("words")
+    assert text.endswith("}\n")

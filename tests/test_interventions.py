@@ -1,0 +1,400 @@
+"""Neurons are switched as asked, at the activation and nowhere else, and the model is itself again afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import pytest
+import torch
+from accelerate import cpu_offload, disk_offload
+from families import (
+    EOS,
+    FAMILIES,
+    LAYERS,
+    WIDTH,
+    build,
+    columns,
+    layers_of,
+    random_mask,
+    token_ids,
+    zero_inputs_of_down,
+)
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from lape import (
+    HookNotFired,
+    Intervention,
+    LapeError,
+    LapeWarning,
+    MaskMismatch,
+    MeansMissing,
+    NeuronMask,
+    UnknownLabel,
+    activation_sites,
+    intervene,
+)
+from lape.interventions import Plan
+
+MASK = random_mask((LAYERS, WIDTH))
+OFF = Intervention(MASK, off="aa")
+IDS = token_ids(2, 9)
+
+# OPT's activations are [batch * position, neuron], everybody else's [batch, position, neuron].
+both_layouts = pytest.mark.parametrize("name", ["llama", "opt"])
+
+
+def edited_logits(model: PreTrainedModel, plan: Plan, ids: torch.Tensor = IDS) -> torch.Tensor:
+    with intervene(model, plan):
+        return model(ids).logits
+
+
+def watch(model: PreTrainedModel, plan: Plan, run: Callable[[], object]) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """The activations of every layer of every pass, in order, before and after their edit."""
+    raw: list[torch.Tensor] = []
+    edited: list[torch.Tensor] = []
+    modules = activation_sites(model).modules
+    with ExitStack() as stack:
+        for module in modules:
+            stack.callback(module.register_forward_hook(lambda _m, _i, output: raw.append(output.clone())).remove)
+        stack.enter_context(intervene(model, plan))
+        for module in modules:
+            stack.callback(module.register_forward_hook(lambda _m, _i, output: edited.append(output.clone())).remove)
+        run()
+    return list(zip(raw, edited, strict=True))
+
+
+def activations(model: PreTrainedModel, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
+    """Activations `[layer, batch, position, neuron]` of one pass over IDS, before and after their edit."""
+    raw, edited = zip(*watch(model, plan, lambda: model(IDS)), strict=True)
+    shape = (LAYERS, *IDS.shape, WIDTH)
+    return torch.stack(raw).view(shape), torch.stack(edited).view(shape)
+
+
+def generate(model: PreTrainedModel, plan: Plan | None, ids: torch.Tensor, **settings: Any) -> Any:
+    """Six greedy tokens, with the logits of each."""
+    with ExitStack() as stack:
+        if plan is not None:
+            stack.enter_context(intervene(model, plan))
+        return model.generate(
+            ids,
+            do_sample=False,
+            min_new_tokens=6,
+            max_new_tokens=6,
+            return_dict_in_generate=True,
+            output_logits=True,
+            **settings,
+        )
+
+
+def fail_inside(model: PreTrainedModel, plan: Plan) -> None:
+    with intervene(model, plan):
+        model(IDS)
+        raise ZeroDivisionError
+
+
+def hooks(model: nn.Module) -> list[object]:
+    """Every hook on a model."""
+    return [
+        hook
+        for module in model.modules()
+        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
+    ]
+
+
+def test_off_is_zeroing_columns_of_the_down_projection(family: str) -> None:
+    model = build(family)
+    mask = random_mask((LAYERS, FAMILIES[family].width))
+    before = model(IDS).logits
+    off = edited_logits(model, Intervention(mask, off="aa"))
+    assert torch.equal(model(IDS).logits, before)
+
+    zero_inputs_of_down(model, mask, "aa")
+    torch.testing.assert_close(off, model(IDS).logits, atol=1e-6, rtol=1e-6)
+    assert (off - before).abs().max() > 1e-2
+
+
+def test_the_key_value_cache_changes_nothing(family: str) -> None:
+    model = build(family)
+    mask = random_mask((LAYERS, FAMILIES[family].width))
+    plan = Intervention(mask, off="aa", on="bb", strength=3.0)
+
+    def run(use_cache: bool) -> tuple[Any, list[int]]:
+        """The generation, and how many positions the last layer saw in each pass."""
+        done = []
+        seen = watch(model, plan, lambda: done.append(generate(model, None, IDS, use_cache=use_cache)))
+        return done[0], [raw.numel() // (2 * FAMILIES[family].width) for raw, _ in seen][LAYERS - 1 :: LAYERS]
+
+    cached, positions = run(use_cache=True)
+    assert positions == [9, 1, 1, 1, 1, 1]
+    full, positions = run(use_cache=False)
+    assert positions == [9, 10, 11, 12, 13, 14]
+    assert torch.equal(cached.sequences, full.sequences)
+    torch.testing.assert_close(torch.stack(cached.logits), torch.stack(full.logits), atol=1e-4, rtol=1e-4)
+
+
+def test_rows_of_a_left_padded_batch_are_edited_apart(family: str) -> None:
+    model = build(family)
+    mask = random_mask((LAYERS, FAMILIES[family].width))
+    plan = [None, Intervention(mask, off="aa"), Intervention(mask, off="aa", on="bb", strength=3.0)]
+    lengths = (7, 9, 4)
+    prompts = [token_ids(1, length, seed=length) for length in lengths]
+    ids = torch.cat([nn.functional.pad(prompt, (9 - prompt.shape[1], 0), value=EOS) for prompt in prompts])
+    attended = torch.stack([torch.arange(9) >= 9 - length for length in lengths]).long()
+
+    batch = generate(model, plan, ids, attention_mask=attended)
+    untouched = generate(model, None, ids, attention_mask=attended)
+    assert torch.equal(torch.stack(batch.logits)[:, 0], torch.stack(untouched.logits)[:, 0])
+    for row, (prompt, entry) in enumerate(zip(prompts, plan, strict=True)):
+        alone = generate(model, entry, prompt, attention_mask=torch.ones_like(prompt))
+        assert torch.equal(batch.sequences[row, 9:], alone.sequences[0, prompt.shape[1] :])
+        torch.testing.assert_close(
+            torch.stack(batch.logits)[:, row], torch.stack(alone.logits)[:, 0], atol=1e-5, rtol=1e-4
+        )
+    assert len({tuple(row) for row in batch.sequences[:, 9:].tolist()}) == 3
+
+
+@pytest.mark.parametrize("positions", ["prompt", "generated"])
+def test_positions_are_those_of_the_prompt_or_after_it(family: str, positions: str) -> None:
+    model = build(family)
+    plan = Intervention(random_mask((LAYERS, FAMILIES[family].width)), off="aa", positions=positions)
+    seen = watch(model, plan, lambda: generate(model, None, IDS, use_cache=True))
+    changed = [not torch.equal(raw, edited) for raw, edited in seen]
+    assert changed == [positions == "prompt"] * LAYERS + [positions == "generated"] * LAYERS * 5
+
+
+@pytest.mark.parametrize("run", [lambda model: model(IDS), lambda model: generate(model, None, IDS, use_cache=False)])
+def test_positions_without_a_cache_are_refused(tiny_model: PreTrainedModel, run: Callable) -> None:
+    with (
+        intervene(tiny_model, replace(OFF, positions="prompt")),
+        pytest.raises(LapeError, match="pass use_cache=True"),
+    ):
+        run(tiny_model)
+
+
+@both_layouts
+@pytest.mark.parametrize("rows", [None, 1])
+@pytest.mark.parametrize("mode", ["replace", "add", "scale"])
+def test_values_at_the_activation(name: str, mode: str, rows: int | None) -> None:
+    plan = Intervention(MASK, off="aa", on="bb", mode=mode, strength=1.7, off_value=-0.25)
+    raw, edited = activations(build(name), plan if rows is None else [None, plan])
+
+    expected = raw.clone()
+    rows_edited = slice(rows, None)
+    for layer, neuron in MASK.neurons["aa"].tolist():
+        if [layer, neuron] not in MASK.neurons["bb"].tolist():  # what both have stays the target's
+            expected[layer, rows_edited, :, neuron] = -0.25
+    for (layer, neuron), mean in zip(MASK.neurons["bb"].tolist(), MASK.means["bb"], strict=True):
+        cell = expected[layer, rows_edited, :, neuron]
+        if mode == "replace":
+            cell[:] = 1.7 * mean
+        elif mode == "add":
+            cell += 1.7 * mean
+        else:
+            cell *= 1.7
+    assert torch.equal(edited, expected)
+    assert not torch.equal(edited, raw)
+
+
+def test_neurons_of_both_languages_stay_the_targets() -> None:
+    plan = Intervention(MASK, off=["aa", "cc"], on="bb")
+    on = set(MASK.flat("bb").tolist())
+    assert set(MASK.flat("aa").tolist()) & on
+    assert set(plan.on_neurons.tolist()) == on
+    assert set(plan.off_neurons.tolist()) == {*MASK.flat("aa").tolist(), *MASK.flat("cc").tolist()} - on
+    assert plan.count == len(plan.off_neurons) + len(on)
+
+
+@both_layouts
+@pytest.mark.parametrize(("mode", "strength"), [("add", 0.0), ("scale", 1.0)])
+def test_neutral_strength_is_the_untouched_model(name: str, mode: str, strength: float) -> None:
+    model = build(name)
+    plan = Intervention(MASK, on="bb", mode=mode, strength=strength)
+    assert torch.equal(edited_logits(model, plan), model(IDS).logits)
+    with intervene(model, plan):
+        assert not hooks(model)  # nothing to do costs nothing
+    assert not torch.equal(edited_logits(model, replace(plan, strength=0.5)), model(IDS).logits)
+
+
+def test_only_the_named_layers_are_edited(tiny_model: PreTrainedModel) -> None:
+    plan = replace(OFF, on="bb", layers=range(1, 2))
+    raw, edited = activations(tiny_model, plan)
+    assert [torch.equal(*pair) for pair in zip(raw, edited, strict=True)] == [True, False, True]
+    assert plan.count < replace(plan, layers=None).count
+
+
+@pytest.mark.parametrize("layers", [range(2, 4), range(-1, 1)])
+def test_layers_the_model_does_not_have_are_refused(tiny_model: PreTrainedModel, layers: range) -> None:
+    with pytest.raises(LapeError, match="its layers are 0 to 2"), intervene(tiny_model, replace(OFF, layers=layers)):
+        pytest.fail("the block ran")
+
+
+@pytest.mark.parametrize(
+    ("ids", "settings", "rows"),
+    [
+        (IDS, {}, 2),
+        (IDS[:1], {"num_beams": 3}, 3),
+        (IDS[:1], {"do_sample": True, "num_return_sequences": 4}, 4),
+    ],
+)
+def test_a_row_plan_refuses_another_number_of_rows(
+    tiny_model: PreTrainedModel, ids: torch.Tensor, settings: dict[str, Any], rows: int
+) -> None:
+    with (
+        intervene(tiny_model, [OFF] if rows > 2 else [OFF] * 3),
+        pytest.raises(LapeError, match=rf"plan has {1 if rows > 2 else 3} rows but the batch has {rows}\b"),
+    ):
+        tiny_model.generate(ids, max_new_tokens=2, **settings)
+
+
+def test_one_intervention_takes_beams(tiny_model: PreTrainedModel) -> None:
+    with intervene(tiny_model, OFF):
+        assert tiny_model.generate(IDS, num_beams=2, max_new_tokens=2).shape == (2, 11)
+
+
+def test_an_empty_plan_is_refused_and_an_untouched_one_is_none(tiny_model: PreTrainedModel) -> None:
+    with pytest.raises(LapeError, match="no rows"), intervene(tiny_model, []):
+        pytest.fail("the block ran")
+    assert torch.equal(edited_logits(tiny_model, [None, None]), tiny_model(IDS).logits)
+
+
+def test_a_bypassed_activation_is_reported(tiny_model: PreTrainedModel) -> None:
+    activation_sites(tiny_model)
+
+    def fused(mlp: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        return mlp.down_proj(nn.functional.silu(mlp.gate_proj(hidden)) * mlp.up_proj(hidden))
+
+    mlp = layers_of(tiny_model)[1].mlp
+    mlp.forward = MethodType(fused, mlp)
+    with pytest.raises(HookNotFired, match=r"layers \[1\]"), intervene(tiny_model, OFF):
+        tiny_model(IDS)
+    with pytest.raises(ZeroDivisionError):  # the block's own error comes first
+        fail_inside(tiny_model, OFF)
+    with intervene(tiny_model, replace(OFF, layers=range(1))):  # the bypassed layer is not edited
+        tiny_model(IDS)
+    with intervene(tiny_model, OFF):  # nothing ran
+        pass
+
+
+def test_only_own_hooks_are_removed(tiny_model: PreTrainedModel) -> None:
+    module = activation_sites(tiny_model).modules[0]
+    module.register_forward_hook(lambda *_: None)
+    before = hooks(tiny_model)
+    plan = [OFF, None]
+    with pytest.raises(ZeroDivisionError):
+        fail_inside(tiny_model, plan)
+    assert hooks(tiny_model) == before
+    with intervene(tiny_model, plan):
+        assert len(hooks(tiny_model)) == len(before) + LAYERS + 1  # each layer's, and the decoder's
+        module.register_forward_hook(lambda *_: None)
+        tiny_model(IDS)
+    assert len(hooks(tiny_model)) == len(before) + 1
+
+
+def test_blocks_nest(tiny_model: PreTrainedModel) -> None:
+    inner = Intervention(MASK, off="cc")
+    with intervene(tiny_model, OFF):
+        outer_alone = tiny_model(IDS).logits
+        with intervene(tiny_model, inner):
+            nested = tiny_model(IDS).logits
+        assert torch.equal(tiny_model(IDS).logits, outer_alone)
+    assert torch.equal(nested, edited_logits(tiny_model, Intervention(MASK, off=["aa", "cc"])))
+    assert not torch.equal(nested, outer_alone)
+
+
+@both_layouts
+def test_gradients_flow_except_through_what_is_set(name: str) -> None:
+    model = build(name)
+    embeds = model.get_input_embeddings()(IDS).requires_grad_()
+    raw: list[torch.Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        output.retain_grad()
+        raw.append(output)
+
+    for module in activation_sites(model).modules:
+        module.register_forward_hook(keep)
+    with intervene(model, OFF):
+        logits = model(inputs_embeds=embeds).logits
+    assert torch.equal(logits, edited_logits(build(name), OFF))
+    logits[:, -1].square().sum().backward()
+    assert embeds.grad.abs().sum() > 0
+    for layer, activation in enumerate(raw):
+        by_neuron = activation.grad.flatten(0, -2).abs().sum(0)
+        assert by_neuron[columns(MASK, "aa", layer)].eq(0).all()
+        assert by_neuron.gt(0).sum() > WIDTH / 4
+
+
+def test_a_mask_of_another_model_is_refused_or_reported(tiny_model: PreTrainedModel) -> None:
+    with (
+        pytest.raises(MaskMismatch, match=r"2 layers x 40 neurons.*3 layers x 48 neurons"),
+        intervene(tiny_model, [None, Intervention(random_mask((2, 40)), off="aa")]),
+    ):
+        pytest.fail("the block ran")
+    assert not hooks(tiny_model)
+    tiny_model.name_or_path = "org/this"
+    other = NeuronMask(MASK.neurons, MASK.means, MASK.shape, {"model": "org/that"})
+    with pytest.warns(LapeWarning, match="org/that, not org/this"), intervene(tiny_model, replace(OFF, mask=other)):
+        assert hooks(tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "message"),
+    [
+        ({"off": "ab"}, UnknownLabel, "No language in the mask 'ab'. Did you mean '(aa|bb)'"),
+        ({"off": ["aa", "zz"]}, UnknownLabel, "No language in the mask 'zz'"),
+        ({"on": "dd"}, UnknownLabel, "There are: aa, bb, cc"),
+        ({"on": "bb", "mode": "replce"}, UnknownLabel, "Did you mean 'replace'"),
+        ({"on": "bb", "positions": "promt"}, UnknownLabel, "Did you mean 'prompt'"),
+        ({"on": "bb", "strength": float("nan")}, LapeError, "strength must be a finite number"),
+        ({"off": "aa", "off_value": float("inf")}, LapeError, "off_value must be a finite number"),
+        ({"on": "cc"}, MeansMissing, "no mean activations for 'cc'.*lape calibrate"),
+        ({"on": "cc", "mode": "add"}, MeansMissing, "'add' cannot switch it on"),
+    ],
+)
+def test_a_wrong_intervention_is_refused_with_the_way_out(
+    settings: dict[str, Any], error: type[LapeError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Intervention(MASK, **settings)
+
+
+def test_scale_and_off_need_no_means() -> None:
+    assert Intervention(MASK, off="aa", on="cc", mode="scale").count == 3 * (8 + 4)
+
+
+def test_an_intervention_is_frozen() -> None:
+    with pytest.raises(FrozenInstanceError):
+        OFF.strength = 2.0
+
+
+def _layer_map(folder: Path, offload: Path) -> PreTrainedModel:
+    parts = {"model.embed_tokens": "cpu", "model.layers.0": "disk", "model.layers.1": "cpu", "model.layers.2": "disk"}
+    parts |= {"model.norm": "cpu", "model.rotary_emb": "cpu", "lm_head": "cpu"}
+    return AutoModelForCausalLM.from_pretrained(folder, device_map=parts, offload_folder=offload)
+
+
+@pytest.mark.parametrize(
+    "load",
+    [
+        _layer_map,
+        lambda folder, _: cpu_offload(AutoModelForCausalLM.from_pretrained(folder), torch.device("cpu")),
+        lambda folder, offload: disk_offload(
+            AutoModelForCausalLM.from_pretrained(folder), offload, torch.device("cpu")
+        ),
+    ],
+    ids=["device_map", "cpu_offload", "disk_offload"],
+)
+def test_dispatched_models(tiny_folder: Path, tmp_path: Path, load: Callable[[Path, Path], PreTrainedModel]) -> None:
+    whole = AutoModelForCausalLM.from_pretrained(tiny_folder)
+    dispatched = load(tiny_folder, tmp_path)
+    assert any(parameter.is_meta for parameter in dispatched.parameters())  # it is indeed elsewhere
+    plan = Intervention(random_mask(activation_sites(whole).shape), off="aa", on="bb")
+    torch.testing.assert_close(edited_logits(dispatched, plan), edited_logits(whole, plan))
+    assert torch.equal(dispatched(IDS).logits, dispatched(IDS).logits)
+    torch.testing.assert_close(dispatched(IDS).logits, whole(IDS).logits)

@@ -1,0 +1,440 @@
+"""Recording counts what it says, exactly, also after it was interrupted, and its file is safe to read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import oracle
+import pytest
+import torch
+from families import CONTEXT, DOCUMENT_END, LAYERS, build, layers_of
+from safetensors import safe_open
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import lape
+from lape import (
+    ActivationStatistics,
+    BadFile,
+    CheckpointMismatch,
+    HookNotFired,
+    LapeError,
+    MaskMismatch,
+    NotEnoughText,
+    record,
+    recording,
+)
+from lape.files import load_tensors, save_tensors
+
+BLOCK, BATCH, BLOCKS = 16, 3, 8  # three passes a language, the last one with two blocks
+SETTINGS = {"tokens": BLOCKS * BLOCK - 5, "block": BLOCK, "batch": BATCH, "progress": False}
+# One token a byte: documents of several lengths, across the borders of blocks.
+CORPORA = {
+    "xx": [f"Ceci est le texte numéro {number}. " * (1 + number % 3) for number in range(6)],
+    "yy": [f"{number} 这是一些文字" for number in range(200)],
+}
+
+
+def record_both(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, **changes: Any) -> ActivationStatistics:
+    return record(model, tokenizer, **{"corpora": CORPORA, **SETTINGS, **changes})
+
+
+def assert_same(one: ActivationStatistics, other: ActivationStatistics) -> None:
+    """Bit for bit the same numbers; the day may have changed in between."""
+    assert one.tokens == other.tokens
+    assert {**one.metadata, "date": ""} == {**other.metadata, "date": ""}
+    for name in ("active", "sum", "positive_sum"):
+        mine, theirs = getattr(one, name), getattr(other, name)
+        assert all(torch.equal(mine[code], theirs[code]) for code in one.languages)
+
+
+@contextmanager
+def cut(model: PreTrainedModel, before_pass: int, error: type[BaseException] | Callable[[], None]) -> Iterator[None]:
+    """Interrupts the model before its n-th pass, from 1, with an error or a call."""
+    passes = iter(range(1, before_pass))
+
+    def interrupt(*_: object) -> None:
+        if next(passes, None) is None:
+            if isinstance(error, type):
+                raise error("cut")
+            error()
+
+    hook = model.get_decoder().register_forward_pre_hook(interrupt)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("name", ["llama", "opt", "gpt2", "phi3"])
+def test_equals_the_oracle(name: str, tokenizer: PreTrainedTokenizerFast) -> None:
+    model = build(name)
+    statistics = record_both(model, tokenizer)
+    assert statistics.tokens == dict.fromkeys(CORPORA, BLOCKS * BLOCK)
+    for code, documents in CORPORA.items():
+        counts = oracle.record(model, tokenizer, documents, blocks_read=BLOCKS, block=BLOCK, batch=BATCH)
+        oracle.assert_equal(statistics, code, counts)
+        assert statistics.active[code].dtype == torch.int64
+        assert statistics.sum[code].dtype == statistics.positive_sum[code].dtype == torch.float64
+        assert 0 < statistics.probability(code).mean() < 1
+
+
+def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    read = []
+    tiny_model.get_decoder().register_forward_pre_hook(
+        lambda _m, _a, kwargs: read.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    seen = record(tiny_model, tokenizer, {"xx": ["abcde", "é", "fgh"] * 4}, tokens=9 * 4, block=4, batch=2)
+    read = read[1:]  # the first pass proves the architecture
+    assert [tuple(ids.shape) for ids in read] == [(2, 4)] * 4 + [(1, 4)]
+
+    one = [tokenizer.convert_tokens_to_ids(char) for char in "abcde"], tokenizer.encode("é"), tokenizer.encode("fgh")
+    expected = [token for ids in one for token in (*ids, DOCUMENT_END)] * 4
+    assert torch.cat([ids.flatten() for ids in read]).tolist() == expected[: 9 * 4]
+    assert seen.metadata["special_tokens"] == {"document_end": DOCUMENT_END, "bos": False}
+
+
+def test_no_bos_though_the_tokenizer_adds_one(tokenizer: PreTrainedTokenizerFast) -> None:
+    from lape.corpora import token_blocks
+
+    class AddsBos(PreTrainedTokenizerFast):
+        def __call__(self, texts: list[str], add_special_tokens: bool = True, **settings: Any) -> Any:
+            encoded = super().__call__(texts, add_special_tokens=False, **settings)
+            if add_special_tokens:
+                encoded["input_ids"] = [[self.bos_token_id, *ids] for ids in encoded["input_ids"]]
+            return encoded
+
+    adds_bos = AddsBos(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<|endoftext|>", eos_token="<|im_end|>")
+    assert adds_bos(["a"])["input_ids"][0][0] == DOCUMENT_END
+    found = [ids.tolist() for ids in token_blocks(adds_bos, CORPORA["yy"], BLOCK)]
+    assert found == oracle.blocks(tokenizer, CORPORA["yy"], BLOCK)
+
+
+def test_too_little_text_is_refused_before_any_work(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    lape.activation_sites(tiny_model)
+    corpora = {"xx": CORPORA["xx"], "yy": ["x" * 19] * 2}  # 40 tokens
+    with cut(tiny_model, 1, ZeroDivisionError), pytest.raises(NotEnoughText, match=r"'yy' has text for 32 .* 128 "):
+        record_both(tiny_model, tokenizer, corpora=corpora)
+    statistics = record_both(tiny_model, tokenizer, corpora=corpora, allow_short=True)
+    assert statistics.tokens == {"xx": 128, "yy": 32}
+    with pytest.raises(NotEnoughText, match="'zz' has text for 0 tokens"):
+        record_both(tiny_model, tokenizer, corpora={"zz": ["short"]}, allow_short=True)
+
+
+def test_a_streamed_source_is_opened_once(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    class Streamed:
+        streamed, opened = True, 0
+
+        def __call__(self) -> Iterator[str]:
+            self.opened += 1
+            return iter(CORPORA["yy"])
+
+    source = Streamed()
+    statistics = record_both(tiny_model, tokenizer, corpora={"yy": source})
+    assert source.opened == 1
+    assert torch.equal(statistics.active["yy"], record_both(tiny_model, tokenizer).active["yy"])
+    with pytest.raises(NotEnoughText, match=r"but 8000 were asked"):
+        record_both(tiny_model, tokenizer, corpora={"yy": source}, tokens=8000)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("before_pass", range(1, 7))
+def test_resumes_exactly(
+    before_pass: int,
+    error: type[BaseException],
+    tiny_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+) -> None:
+    undisturbed = record_both(tiny_model, tokenizer)
+    checkpoint = tmp_path / "new" / "checkpoint"
+    with cut(tiny_model, before_pass, error), pytest.raises(error, match="cut"):
+        record_both(tiny_model, tokenizer, checkpoint=checkpoint)
+    assert not any(module._forward_hooks for module in tiny_model.modules())
+    with cut(tiny_model, 8 - before_pass, ZeroDivisionError):  # only the passes that are left
+        assert_same(record_both(tiny_model, tokenizer, checkpoint=checkpoint), undisturbed)
+    assert not list(checkpoint.parent.iterdir())
+
+
+def test_resumes_after_a_source_fails(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    class Failing:
+        opened = 0
+
+        def __call__(self) -> Iterator[str]:
+            self.opened += 1
+            yield from islice(CORPORA["yy"], 70)
+            if self.opened == 2:  # the first time is for counting the text
+                raise ConnectionError("the line is cut")
+            yield from CORPORA["yy"][70:]
+
+    settings = {"corpora": {"yy": Failing()}, "tokens": 2000, "checkpoint": tmp_path / "checkpoint"}
+    with pytest.raises(ConnectionError, match="the line is cut"):
+        record_both(tiny_model, tokenizer, **settings)
+    resumed = record_both(tiny_model, tokenizer, **settings)
+    assert_same(resumed, record_both(tiny_model, tokenizer, corpora={"yy": CORPORA["yy"]}, tokens=2000))
+
+
+@pytest.fixture
+def checkpoint(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> Path:
+    """A checkpoint with all of xx and a part of yy."""
+    path = tmp_path / "checkpoint"
+    with cut(tiny_model, 6, ZeroDivisionError), pytest.raises(ZeroDivisionError):
+        record_both(tiny_model, tokenizer, checkpoint=path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"block": 8, "tokens": 8 * BLOCKS}, "block 16, not 8"),
+        ({"batch": 2}, "batch 3, not 2"),
+        ({"tokens": 112}, "blocks 8, not 7"),
+        ({"corpora": {"yy": CORPORA["yy"], "xx": CORPORA["xx"]}}, r"languages \['xx', 'yy'\], not \['yy', 'xx'\]"),
+        ({"corpora": {**CORPORA, "xx": ["Another", *CORPORA["xx"]]}}, "text of 'xx' is not the one"),
+        ({"corpora": {**CORPORA, "yy": CORPORA["yy"][1:]}}, "text of 'yy' is not the one"),
+    ],
+)
+def test_a_checkpoint_of_another_recording_is_refused(
+    changes: dict[str, Any],
+    message: str,
+    checkpoint: Path,
+    tiny_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(CheckpointMismatch, match=message):
+        record_both(tiny_model, tokenizer, checkpoint=checkpoint, **changes)
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_of_another_model_is_refused(checkpoint: Path, tokenizer: PreTrainedTokenizerFast) -> None:
+    with pytest.raises(CheckpointMismatch, match="dtype 'float32', not 'bfloat16'"):
+        record_both(build("llama").bfloat16(), tokenizer, checkpoint=checkpoint)
+    with pytest.raises(CheckpointMismatch, match="architecture 'llama', not 'opt'"):
+        record_both(build("opt"), tokenizer, checkpoint=checkpoint)
+
+
+def test_what_is_no_checkpoint_is_refused_and_kept(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path = tmp_path / "statistics.safetensors"
+    record_both(tiny_model, tokenizer).save(path)
+    with pytest.raises(BadFile, match="does not hold a checkpoint"):
+        record_both(tiny_model, tokenizer, checkpoint=path)
+    assert ActivationStatistics.load(path).languages == ("xx", "yy")
+
+
+def record_to(model_folder: str, out: str, kill: str = "") -> None:
+    """Records a model from disk into `out`; `kill` is when to end the own process with SIGKILL.
+
+    "pass" is before the fifth pass, "write" when half of the third checkpoint is written.
+    """
+    model, tokenizer = lape.load_model(model_folder, device="cpu")
+    lape.activation_sites(model)
+
+    def die() -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if kill:
+        recording.CHECKPOINT_EVERY_TOKENS = BLOCK * BATCH
+    if kill == "write":
+        save_file, calls = lape.files.save_file, iter(range(2))
+
+        def torn(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+            save_file(tensors, path, metadata)
+            if next(calls, None) is None:
+                os.truncate(path, path.stat().st_size // 2)
+                die()
+
+        lape.files.save_file = torn
+    with cut(model, 5 if kill == "pass" else sys.maxsize, die):
+        statistics = record_both(model, tokenizer, checkpoint=Path(out) / "checkpoint")
+    replace(statistics, metadata={**statistics.metadata, "date": ""}).save(Path(out) / "statistics.safetensors")
+
+
+def record_in_another_process(*arguments: str | Path) -> int:
+    code = "import conftest, sys, test_recording; test_recording.record_to(*sys.argv[1:])"
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run([sys.executable, "-c", code, *arguments], env=environment).returncode
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The file of a recording in another process that nobody killed."""
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert record_in_another_process(tiny_folder, out) == 0
+    return (out / "statistics.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("kill", "blocks_done"), [("pass", 11), ("write", 6)])
+def test_kill_minus_nine(kill: str, blocks_done: int, tiny_folder: Path, undisturbed: bytes, tmp_path: Path) -> None:
+    assert record_in_another_process(tiny_folder, tmp_path, kill) == -signal.SIGKILL
+    assert not (tmp_path / "statistics.safetensors").exists()
+    done = load_tensors(tmp_path / "checkpoint", "checkpoint")[1]["done"]
+    assert sum(of_language["blocks"] for of_language in done.values()) == blocks_done
+    record_to(str(tiny_folder), str(tmp_path))
+    assert (tmp_path / "statistics.safetensors").read_bytes() == undisturbed
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_a_recording_that_cannot_be_right_is_refused(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    mlp = layers_of(tiny_model)[1].mlp
+    lape.activation_sites(tiny_model)
+
+    def bypass() -> None:
+        mlp.forward = MethodType(lambda mlp, hidden: mlp.down_proj(mlp.gate_proj(hidden)), mlp)
+
+    with cut(tiny_model, 2, bypass), pytest.raises(HookNotFired, match=r"layers \[1\]"):
+        record_both(tiny_model, tokenizer)
+    del mlp.forward
+    mlp.gate_proj.weight[3, 4] = float("nan")
+    with pytest.raises(LapeError, match="not finite"):
+        record_both(tiny_model, tokenizer)
+
+
+def test_out_of_memory_says_what_to_make_smaller(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with cut(tiny_model, 3, torch.OutOfMemoryError), pytest.raises(LapeError, match="batch=3 of 16 tokens; give"):
+        record_both(tiny_model, tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"corpora": {}}, "name at least one language"),
+        ({"corpora": {"x/y": ["text"]}}, "'x/y' cannot be a language label"),
+        ({"tokens": 0}, r"tokens \(0\)"),
+        ({"block": 0}, r"block \(0\)"),
+        ({"batch": 0}, r"batch \(0\)"),
+        ({"block": CONTEXT + 1}, f"context of {CONTEXT}"),
+        ({"batch": 2**22}, "at most 16777216"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    changes: dict[str, Any], message: str, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    with pytest.raises(LapeError, match=message):
+        record_both(tiny_model, tokenizer, **changes)
+
+
+@pytest.fixture(scope="module")
+def statistics(tokenizer: PreTrainedTokenizerFast) -> ActivationStatistics:
+    return record_both(build("llama"), tokenizer)
+
+
+def test_halves_merge_into_the_whole(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    documents = [f"{number:015d}" for number in range(12)]  # a block each, with the end
+
+    def recorded(code: str, chosen: list[str]) -> ActivationStatistics:
+        return record_both(tiny_model, tokenizer, corpora={code: chosen}, tokens=BLOCK * len(chosen))
+
+    merged = recorded("xx", documents[:6]).merge(recorded("xx", documents[6:])).merge(recorded("yy", documents[:2]))
+    whole = recorded("xx", documents)
+    assert merged.tokens == {"xx": 12 * BLOCK, "yy": 2 * BLOCK}
+    assert torch.equal(merged.active["xx"], whole.active["xx"])
+    torch.testing.assert_close(merged.sum["xx"], whole.sum["xx"], rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(merged.positive_sum["xx"], whole.positive_sum["xx"], rtol=1e-12, atol=1e-12)
+    assert [part["tokens"] for part in merged.metadata["corpora"]["xx"]] == [6 * BLOCK, 6 * BLOCK]
+
+
+@pytest.mark.parametrize("key", ["model", "revision", "dtype", "quantization", "block"])
+def test_statistics_of_different_models_do_not_merge(statistics: ActivationStatistics, key: str) -> None:
+    other = replace(statistics, metadata={**statistics.metadata, key: "other"})
+    with pytest.raises(MaskMismatch, match=f"{key} .* and 'other' cannot be merged"):
+        statistics.merge(other)
+
+
+def test_save_and_load(statistics: ActivationStatistics, tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    statistics.save(first)
+    loaded = ActivationStatistics.load(first)
+    loaded.save(second)
+    assert first.read_bytes() == second.read_bytes()
+    assert loaded.languages == statistics.languages
+    assert loaded.shape == statistics.shape
+    assert loaded.metadata.items() >= statistics.metadata.items()
+    for code in CORPORA:
+        assert torch.equal(loaded.active[code], statistics.active[code])
+        assert torch.equal(loaded.sum[code], statistics.sum[code].float().double())
+        assert torch.equal(loaded.mean(code), loaded.sum[code] / 128)
+    with safe_open(first, framework="pt") as file:
+        assert file.get_tensor("active.xx").dtype == torch.int32
+        assert list(file.metadata()) == ["lape"]
+
+
+def test_counts_beyond_32_bits_survive(statistics: ActivationStatistics, tmp_path: Path) -> None:
+    many = replace(
+        statistics,
+        active={code: counts + 2**40 for code, counts in statistics.active.items()},
+        tokens=dict.fromkeys(CORPORA, 2**41),
+        metadata={**statistics.metadata, "tokens": dict.fromkeys(CORPORA, 2**41)},
+    )
+    many.save(tmp_path / "many")
+    assert torch.equal(ActivationStatistics.load(tmp_path / "many").active["xx"], many.active["xx"])
+
+
+def _with_tensor(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Path], None]:
+    def tamper(path: Path) -> None:
+        tensors, metadata = load_tensors(path, "statistics")
+        save_tensors(path, {**tensors, name: change(tensors[name])}, metadata)
+
+    return tamper
+
+
+def _with_metadata(**changes: Any) -> Callable[[Path], None]:
+    def tamper(path: Path) -> None:
+        tensors, metadata = load_tensors(path, "statistics")
+        save_tensors(path, tensors, {**metadata, **changes})
+
+    return tamper
+
+
+@pytest.mark.parametrize(
+    ("tamper", "message"),
+    [
+        (lambda path: path.unlink(), "There is no file"),
+        (lambda path: path.write_bytes(b""), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:2000]), "damaged"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "damaged"),
+        (lambda path: path.write_bytes(b"\x80\x04" + path.read_bytes()), "damaged"),
+        (_with_metadata(kind="mask"), "does not hold a statistics"),
+        (_with_metadata(tokens=None), "how many tokens"),
+        (_with_metadata(tokens={"xx": 128, "zz": 128}), "lacks the tensor 'active.zz'"),
+        (_with_metadata(tokens={"xx": 128, "yy": "many"}), "tokens"),
+        (_with_metadata(tokens={"xx": 128, "yy": 0}), "more often than there were tokens"),
+        (_with_tensor("active.yy", lambda counts: counts + 128), "more often than there were tokens"),
+        (_with_tensor("active.yy", lambda counts: counts - 129), "more often than there were tokens"),
+        (_with_tensor("sum.xx", lambda sums: sums[1:]), "different shapes"),
+        (_with_tensor("sum.xx", lambda sums: sums * float("nan")), "finite"),
+    ],
+)
+def test_a_bad_file_is_refused(
+    tamper: Callable[[Path], None], message: str, statistics: ActivationStatistics, tmp_path: Path
+) -> None:
+    path = tmp_path / "statistics.safetensors"
+    statistics.save(path)
+    tamper(path)
+    with pytest.raises(BadFile, match=message):
+        ActivationStatistics.load(path)
+
+
+def test_an_unknown_language_is_named(statistics: ActivationStatistics) -> None:
+    assert statistics.shape[0] == LAYERS
+    with pytest.raises(LapeError, match=r"No language in these statistics 'xy'\. Did you mean '(xx|yy)'"):
+        statistics.mean("xy")
