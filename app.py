@@ -1,0 +1,54 @@
+"""The demo: `python app.py`, on your machine or as a Hugging Face Space."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"lape: {message} (see `python app.py --help`)\n")
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; ports are 1 to 65535")
+    return int(text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Loads a model and its mask and serves the page until Ctrl-C; returns the exit code."""
+    began = time.perf_counter()
+    parser = _Parser(prog="app.py", description="See and switch the language neurons of a language model.")
+    parser.add_argument("--model", help="Hub id, folder, or preset (default: the embedded SmolLM2-135M-Instruct)")
+    parser.add_argument("--quantization", choices=("4bit", "8bit"), help="load the weights quantised")
+    parser.add_argument("--mask", help="folder of a mask (default: the one bundled for the model)")
+    parser.add_argument("--share", action="store_true", help="also make a public link, through gradio's servers")
+    port = os.environ.get("GRADIO_SERVER_PORT", "7860")
+    parser.add_argument("--port", type=_port, default=port, help="port to serve at (default: %(default)s)")
+    options = parser.parse_args(arguments)
+    try:
+        from lape.demo.page import Backend, LapeError, build_page, check_port, launch, wait  # most of the start
+
+        try:
+            check_port(options.port)
+            backend = Backend.load(options.model, options.quantization, options.mask)
+            page = build_page(backend)
+            url = launch(page, options.port, share=options.share)
+            print(f"Ready in {time.perf_counter() - began:.1f} s: {url}", flush=True)
+            wait(page, backend)
+        except LapeError as error:
+            print(f"lape: {error}", file=sys.stderr)
+            return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,73 @@
+"""The comparison as an API endpoint: plain dictionaries instead of a page."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import asdict
+from typing import Any
+
+import gradio as gr
+
+from lape.demo.backend import Backend, Column
+from lape.demo.request import DEFAULTS
+from lape.errors import LapeError
+
+
+def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
+    """The function behind `/compare`; its signature and docstring are the API page."""
+
+    def compare(
+        prompt: str,
+        source: str = DEFAULTS.source,
+        target: str = DEFAULTS.target,
+        strength: float = DEFAULTS.strength,
+        mode: str = DEFAULTS.mode,
+        max_new_tokens: int = DEFAULTS.max_new_tokens,
+        temperature: float = DEFAULTS.temperature,
+        top_p: float = DEFAULTS.top_p,
+        repetition_penalty: float = DEFAULTS.repetition_penalty,
+        seed: int = DEFAULTS.seed,
+        show_random: bool = DEFAULTS.show_random,
+        chat: bool = DEFAULTS.chat,
+    ) -> Iterator[dict]:
+        """Continues a prompt with a language's neurons on, off, and steered to another language.
+
+        Streams one dictionary per update, keyed by column: `on` (the untouched model), `off`, `steered`, and `random`
+        when asked for. Each holds the text, its language with a confidence from 0 to 1 (or null when too short to
+        say), tokens and their rate, whether the text repeats itself, why it ended (`eos`, `length` or null), and how
+        many neurons are off and on.
+
+        Args:
+            prompt: Text to continue, at most 2,000 characters.
+            source: Code of the prompt's language, whose neurons go off.
+            target: Code of the language to steer to, whose neurons go on.
+            strength: Factor of the mode, from 0 to 5.
+            mode: `replace` sets strength x mean activation, `add` adds it, `scale` multiplies by strength.
+            max_new_tokens: Tokens per column, at most 256.
+            temperature: 0 is greedy.
+            top_p: Share of probability to sample from.
+            repetition_penalty: 1 is none.
+            seed: The same seed gives the same texts.
+            show_random: Whether to add as many random neurons as a control.
+            chat: Whether to send the prompt through the model's chat template.
+        """
+        given = {name: value for name, value in locals().items() if name in vars(DEFAULTS)}
+        try:
+            with closing(backend.compare(backend.request(given))) as states:
+                for columns in states:
+                    yield {name: _plain(column) for name, column in columns.items()}
+        except LapeError as error:
+            # Gradio may show the message as HTML.
+            raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
+
+    return compare
+
+
+def _plain(column: Column) -> dict[str, Any]:
+    found = asdict(column)
+    found["language"] = None if column.language.gibberish else column.language.language
+    found["confidence"] = round(column.language.confidence, 4)
+    found["neurons_off"], found["neurons_on"] = found.pop("off"), found.pop("on")
+    return found

@@ -1,0 +1,182 @@
+"""What a visitor asks for, checked: the page's defaults, limits and examples are here and nowhere else.
+
+Nothing that arrives is trusted: the raw API can send any JSON value in any place.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, get_args
+
+from lape.errors import LapeError
+from lape.interventions import Mode
+from lape.languages import language
+
+PROMPT_CHARACTERS = 2000
+MODES: tuple[str, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """One comparison; the defaults are what the page opens with.
+
+    Attributes:
+        prompt: Text to continue, or the user's message in a chat.
+        source: The prompt's language: its neurons go off.
+        target: The language to steer to: its neurons go on.
+        strength: Factor of the mode.
+        mode: How neurons are switched on: `replace`, `add` or `scale`.
+        max_new_tokens: Tokens per column.
+        temperature: 0 is greedy.
+        top_p: Share of probability to sample from.
+        repetition_penalty: 1 is none.
+        seed: Of the sampling noise and of the random control.
+        show_random: Whether to add the column with as many random neurons.
+        chat: Whether the prompt goes through the model's chat template.
+    """
+
+    prompt: str = "Il était une fois une petite fille qui vivait"
+    source: str = "fr"
+    target: str = "es"
+    strength: float = 2.0
+    mode: Mode = "replace"
+    max_new_tokens: int = 48
+    temperature: float = 0.0
+    top_p: float = 0.9
+    repetition_penalty: float = 1.1
+    seed: int = 0
+    show_random: bool = False
+    chat: bool = False
+
+
+DEFAULTS = CompareRequest()
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The range of a number, the step of its slider, and its name for people."""
+
+    label: str
+    low: float
+    high: float
+    step: float
+    whole: bool = False
+
+
+LIMITS = {
+    "strength": Limit("Strength", 0, 5, 0.1),
+    "max_new_tokens": Limit("New tokens", 1, 256, 1, whole=True),
+    "temperature": Limit("Temperature", 0, 2, 0.05),
+    "top_p": Limit("Top-p", 0.05, 1, 0.05),
+    "repetition_penalty": Limit("Repetition penalty", 1, 2, 0.05),
+    "seed": Limit("Seed", 0, 2**32 - 1, 1, whole=True),
+}
+
+
+@dataclass(frozen=True)
+class Example:
+    """An opening phrase, its language, and a language to steer it to."""
+
+    prompt: str
+    source: str
+    target: str
+
+
+EXAMPLES = (
+    Example(DEFAULTS.prompt, DEFAULTS.source, DEFAULTS.target),
+    Example("很久很久以前,在一个小村庄里,有一位老人", "zh", "es"),
+    Example("Había una vez un viejo pescador que vivía", "es", "fr"),
+    Example("Es war einmal ein alter König, der in einem Schloss", "de", "fr"),
+    Example("When I opened the window this morning, I saw", "en", "fr"),
+    Example("Pada suatu hari, seorang anak kecil pergi ke", "id", "es"),
+    Example("C'era una volta un falegname che abitava", "it", "fr"),
+    Example("Era uma vez um menino que gostava de", "pt", "fr"),
+    Example("Жила-была девочка, которая очень любила", "ru", "es"),
+    Example("むかしむかし、ある小さな村に", "ja", "es"),
+)
+
+
+def examples_for(languages: Sequence[str]) -> list[Example]:
+    """The examples whose languages both have neurons; the target is swapped for another where only it has none."""
+    found = []
+    for example in EXAMPLES:
+        if example.source in languages:
+            others = [code for code in languages if code != example.source]
+            target = example.target if example.target in others else others[0]
+            found.append(replace(example, target=target))
+    return found
+
+
+def opening(languages: Sequence[str]) -> CompareRequest:
+    """What the page opens with when a mask has these languages: the defaults, as far as they are among them."""
+    example = next(iter(examples_for(languages)), Example("", languages[0], languages[1]))
+    return replace(DEFAULTS, prompt=example.prompt, source=example.source, target=example.target)
+
+
+def checked(languages: Sequence[str], values: dict[str, Any], *, chat: bool = False) -> CompareRequest:
+    """Builds a request from untrusted values.
+
+    Args:
+        languages: Codes that have neurons.
+        values: A value of any kind for every field of `CompareRequest`; fields left out take their default.
+        chat: Whether the model has a chat template.
+
+    Raises:
+        LapeError: A value is not what it should be; one sentence that says what is allowed.
+    """
+    given = {field.name: values.get(field.name, getattr(DEFAULTS, field.name)) for field in fields(CompareRequest)}
+    _check_prompt(given["prompt"])
+    source = _code("prompt's language", given["source"], languages)
+    target = _code("language to steer to", given["target"], languages)
+    if source == target:
+        raise LapeError(
+            f"The prompt's language and the language to steer to are both {language(source).name}; "
+            "choose two different ones."
+        )
+    if given["mode"] not in MODES:  # a list or dict is in no tuple of strings either
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {_shown(given['mode'])}.")
+    for name in ("show_random", "chat"):
+        if not isinstance(given[name], bool):
+            raise LapeError(f"{name} must be true or false, not {_shown(given[name])}.")
+    if given["chat"] and not chat:
+        raise LapeError("This model has no chat template; switch chat off.")
+    return CompareRequest(**{**given, **{name: _number(name, given[name]) for name in LIMITS}})
+
+
+def _check_prompt(prompt: object) -> None:
+    if not isinstance(prompt, str):
+        raise LapeError(f"The prompt must be text, not {_shown(prompt)}.")
+    if not prompt.strip():
+        raise LapeError("The prompt is empty; write the beginning of a text for the model to continue.")
+    if len(prompt) > PROMPT_CHARACTERS:
+        raise LapeError(
+            f"The prompt has {len(prompt):,} characters and at most {PROMPT_CHARACTERS:,} are allowed; shorten it."
+        )
+    if any("\ud800" <= character <= "\udfff" for character in prompt):
+        raise LapeError("The prompt holds half a character (a lone surrogate); type it again.")
+
+
+def _code(what: str, code: object, languages: Sequence[str]) -> str:
+    if not isinstance(code, str) or code not in languages:
+        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {_shown(code)}.")
+    return code
+
+
+def _number(name: str, value: Any) -> float:
+    limit = LIMITS[name]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not limit.low <= value or not value <= limit.high or (limit.whole and value != math.floor(value)):
+        kind = "a whole number" if limit.whole else "a number"
+        raise LapeError(
+            f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, "
+            f"not {'empty' if value is None else _shown(value)}."
+        )
+    return int(value) if limit.whole else float(value)
+
+
+def _shown(value: object) -> str:
+    """A value of any kind and size as a short piece of a sentence."""
+    return "empty" if value is None else reprlib.repr(value)

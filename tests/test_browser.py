@@ -1,0 +1,221 @@
+"""The page in Chromium, with the embedded model and its bundled mask."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lape.demo.backend import Backend
+from lape.demo.page import build_page, launch
+from lape.demo.request import DEFAULTS, EXAMPLES
+from lape.languages import language
+from lape.models import embedded_gguf
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
+expect = playwright.expect
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install your system's chromium package"),
+    pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it"),
+]
+NAMES = ("on", "off", "steered")
+PATIENCE = 400_000  # ms; a CPU that does something else at the same time is slow
+TOO_LONG = "x" * 2001
+
+
+@pytest.fixture(scope="module")
+def backend() -> Backend:
+    return Backend.load()
+
+
+@pytest.fixture(scope="module")
+def url(backend: Backend) -> Iterator[str]:
+    page = build_page(backend)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    yield launch(page, port)
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+    """Opens the page; in the end, nothing outside was asked for and nothing went wrong in the console."""
+    outside: list[str] = []
+    wrong: list[str] = []
+    contexts = []
+
+    def heard(message: Any) -> None:
+        # Gradio's own manifest and favicon are not there, which harms nothing.
+        if message.type == "error" and "404" not in message.text:
+            wrong.append(message.text)
+
+    def open_page(query: str = "", **context: Any) -> Any:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: outside.append(request.url) if is_outside(request.url) else None)
+        page.on("console", heard)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(url + query)
+        page.get_by_role("button", name="Generate").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert wrong == []
+
+
+def is_outside(address: str) -> bool:
+    return not address.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:"))
+
+
+def texts(page: Any) -> list[str]:
+    return [page.locator(f"#lape-text-{name} textarea").input_value() for name in NAMES]
+
+
+def generate(page: Any) -> None:
+    page.get_by_role("button", name="Generate").click()
+
+
+def wait_until_done(page: Any) -> None:
+    expect(page.locator("#lape-status")).to_contain_text("Done", timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+
+
+def set_tokens(page: Any, tokens: int) -> None:
+    page.get_by_role("button", name="Parameters").click()
+    box = page.get_by_role("spinbutton", name="New tokens")
+    box.fill(str(tokens))
+    box.press("Tab")
+
+
+def test_three_columns_fill_while_streaming(opened: Callable[..., Any]) -> None:
+    page = opened()
+    set_tokens(page, 32)
+    page.get_by_role("button", name="French", exact=True).click()
+    expect(page.locator("#lape-prompt textarea")).to_have_value(DEFAULTS.prompt)
+    assert texts(page) == ["", "", ""]
+    generate(page)
+    expect(page.get_by_role("button", name="Generate")).to_be_disabled()
+    seen = []
+    while "Done" not in page.locator("#lape-status").inner_text():
+        seen.append(texts(page))
+        page.wait_for_timeout(150)
+    wait_until_done(page)
+    for column, final in enumerate(texts(page)):
+        lengths = [len(state[column]) for state in seen]
+        assert len(set(lengths)) > 5, "it did not stream"
+        assert lengths == sorted(lengths)
+        assert len(final) > 50
+    together = [state for state in seen if all(state)]
+    assert any(len(state[2]) < len(texts(page)[2]) / 2 for state in together), "they did not stream together"
+    expect(page.locator("#lape-badges-on")).to_contain_text("French")
+    expect(page.locator("#lape-badges-on")).to_contain_text("tokens/s")
+    expect(page.get_by_text("French neurons off").first).to_be_visible()
+    assert len(set(texts(page))) == 3
+
+
+def test_stop_keeps_the_text_and_frees_the_model(opened: Callable[..., Any], backend: Backend) -> None:
+    page = opened()
+    set_tokens(page, 256)
+    generate(page)
+    page.wait_for_function("document.querySelector('#lape-text-on textarea').value.length > 5", timeout=PATIENCE)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator("#lape-status")).to_contain_text("Stopped")
+    expect(page.locator("#lape-badges-on")).to_contain_text("stopped")
+    assert backend.lock.acquire(timeout=30), "the model is still busy"
+    backend.lock.release()
+    kept = texts(page)
+    assert all(kept)
+    page.wait_for_timeout(1000)
+    assert texts(page) == kept
+    set_tokens_again = page.get_by_role("spinbutton", name="New tokens")
+    set_tokens_again.fill("4")
+    set_tokens_again.press("Tab")
+    generate(page)
+    wait_until_done(page)
+    expect(page.locator("#lape-badges-on")).to_contain_text("4 tokens")
+
+
+def test_mistakes_get_a_sentence(opened: Callable[..., Any]) -> None:
+    page = opened()
+    prompt = page.locator("#lape-prompt textarea")
+    for text, said in ((TOO_LONG, "2,001 characters"), ("  ", "The prompt is empty")):
+        prompt.fill(text)
+        generate(page)
+        expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible(timeout=PATIENCE)
+        expect(page.get_by_role("button", name="Generate")).to_be_enabled()
+
+
+def test_text_is_never_run_as_html(opened: Callable[..., Any]) -> None:
+    page = opened()
+    set_tokens(page, 4)
+    page.locator("#lape-prompt textarea").fill("<img src=x onerror='window.ran=1'><script>window.ran=1</script>")
+    generate(page)
+    wait_until_done(page)
+    assert page.evaluate("window.ran === undefined")
+
+
+def test_an_example_sets_the_languages(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.get_by_role("button", name="Chinese", exact=True).click()
+    expect(page.locator("#lape-prompt textarea")).to_have_value(EXAMPLES[1].prompt)
+    expect(page.get_by_role("combobox", name="The prompt's language")).to_have_value(language("zh").title)
+    expect(page.get_by_text("Chinese neurons off").first).to_be_visible()
+
+
+def test_the_random_control_is_a_fourth_column(opened: Callable[..., Any]) -> None:
+    page = opened()
+    set_tokens(page, 4)
+    expect(page.locator("#lape-text-random")).to_be_hidden()
+    page.get_by_label("Show a random control").check()
+    expect(page.locator("#lape-text-random")).to_be_visible()
+    generate(page)
+    wait_until_done(page)
+    assert page.locator("#lape-text-random textarea").input_value()
+
+
+def test_the_keyboard_is_enough(opened: Callable[..., Any]) -> None:
+    page = opened()
+    set_tokens(page, 4)
+    page.locator("#lape-prompt textarea").press("Control+Enter")
+    wait_until_done(page)
+    names = page.evaluate(
+        """() => [...document.querySelectorAll("main input, main textarea, main button")]
+             .filter((part) => part.offsetParent && !part.disabled && part.tabIndex < 0).map((part) => part.id)"""
+    )
+    assert names == []
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1360, 390])
+def test_it_fits(opened: Callable[..., Any], theme: str, width: int, tmp_path: Path) -> None:
+    page = opened(f"/?__theme={theme}", viewport={"width": width, "height": 844})
+    set_tokens(page, 8)
+    generate(page)
+    wait_until_done(page)
+    assert page.evaluate("document.body.classList.contains('dark')") == (theme == "dark")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    left = [page.locator(f"#lape-text-{name}").bounding_box()["x"] for name in NAMES]
+    assert (len(set(left)) == 1) == (width == 390)  # under each other on a phone, side by side elsewhere
+    page.screenshot(path=tmp_path / f"{theme}-{width}.png", full_page=True)
