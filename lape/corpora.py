@@ -26,7 +26,7 @@ SUFFIXES = {".txt": "text", ".jsonl": "json", ".json": "json", ".parquet": "parq
 VALID_EVERY = 10  # one document in ten is held out where no <code>.valid file exists
 # What separates documents in training data, where it is not the tokenizer's eos token (chat models end a
 # turn with eos). In order of preference.
-DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "<|end▁of▁sentence|>")
+DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>")
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -43,9 +43,10 @@ class TextFile:
     split: str | None = None
 
     def __call__(self) -> Iterator[str]:
+        documents: Iterable[str] = ()
         if self.path.suffix == ".txt":
             documents = _paragraph_documents(self.path)
-        else:
+        elif self.path.stat().st_size > 0:  # datasets trips over an empty file
             documents = _rows(self.path.name, SUFFIXES[self.path.suffix], data_files=str(self.path))
         return _split(documents, self.split)
 
@@ -202,7 +203,7 @@ def _hub_corpora(corpus: str, languages: Sequence[str] | None, split: str) -> di
         raise LapeError("A Hugging Face corpus is written hf:ID[:config], such as hf:wikimedia/wikipedia.")
     if not languages:
         raise LapeError(f"Say which languages to take from {corpus!r}, such as --languages fr,es.")
-    if name == "wikimedia/wikipedia" and "{language}" not in config:
+    if name == "wikimedia/wikipedia" and "." not in config and "{language}" not in config:
         config = f"{config or '20231101'}.{{language}}"
     if len(languages) > 1 and "{language}" not in config:
         raise LapeError(f"{corpus!r} is one text for {len(languages)} languages; put {{language}} into its config.")
@@ -210,19 +211,20 @@ def _hub_corpora(corpus: str, languages: Sequence[str] | None, split: str) -> di
 
 
 def _paragraph_documents(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as lines:
-            document: list[str] = []
-            for line in lines:
-                if line.strip():
-                    document.append(line)
-                elif document:
-                    yield "".join(document).strip()
-                    document = []
-            if document:
+    document: list[str] = []
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, start=1):
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").replace("\r\n", "\n")
+            except UnicodeDecodeError as error:
+                raise BadFile(f"{str(path)!r} is not UTF-8 text (line {number}).") from error
+            if line.strip():
+                document.append(line)
+            elif document:
                 yield "".join(document).strip()
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{str(path)!r} is not UTF-8 text (byte {error.start}).") from error
+                document = []
+    if document:
+        yield "".join(document).strip()
 
 
 def _rows(description: str, builder: str, **arguments: Any) -> Iterator[str]:
@@ -232,7 +234,10 @@ def _rows(description: str, builder: str, **arguments: Any) -> Iterator[str]:
     try:
         rows = datasets.load_dataset(builder, split="train", streaming=True, **arguments)
         for row in rows:
-            if not isinstance(text := row.get("text"), str):
+            text = row.get("text", NotImplemented)
+            if text is None:
+                continue  # a row whose text is missing
+            if not isinstance(text, str):
                 raise BadFile(f"{description} has no text column 'text'; its columns are {', '.join(row)}.")
             yield text
     except (ConnectionError, OSError, ValueError, datasets.exceptions.DatasetsError) as error:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from transformers import (
-    BatchEncoding,
     GenerationConfig,
     PreTrainedModel,
     StoppingCriteriaList,
@@ -28,12 +27,13 @@ from transformers.generation.streamers import BaseStreamer
 from lape.architectures import input_device
 from lape.errors import LapeError
 from lape.interventions import Intervention, Plan, intervene
+from lape.prompts import Prompt, encode, padding
 from lape.sampling import Stop, check_sampling, processors
 
-Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
 Finish = Literal["eos", "length", "stopped"]
 
 CONTEXT_TOKENS = 8  # prompt tokens decoded together with the new ones, so that spaces between them are right
+CHARACTER_BYTES = 4  # of the longest character in UTF-8; a tokenizer may give each byte a token of its own
 REPLACEMENT = "\ufffd"  # what a decoder shows for an incomplete multi-byte character
 
 
@@ -154,46 +154,20 @@ def generate_rows(
     return _stream(model, tokenizer, arguments, plan, closed)
 
 
-def encode(tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> BatchEncoding:
-    """Tokenises prompts into one left-padded batch; chat messages go through the model's chat template.
-
-    Raises:
-        LapeError: There is no prompt, one is empty, or the model has no chat template.
-    """
-    if not prompts:
-        raise LapeError("There is no prompt.")
-    rows = []
-    for prompt in prompts:
-        if isinstance(prompt, str):
-            ids = tokenizer(prompt)["input_ids"]
-        elif tokenizer.chat_template is None:
-            raise LapeError("This model has no chat template; give the prompt as text instead of messages.")
-        else:
-            # enable_thinking is read by templates of reasoning models and ignored by the others.
-            text = tokenizer.apply_chat_template(
-                [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True, enable_thinking=False
-            )
-            ids = tokenizer(text, add_special_tokens=False)["input_ids"]
-        if not ids or not prompt:
-            raise LapeError("The prompt is empty; write something for the model to continue.")
-        rows.append({"input_ids": ids})
-    return tokenizer.pad(rows, padding_side="left", return_tensors="pt")
-
-
 def _stream(
     model: PreTrainedModel, tokenizer: Tokenizer, arguments: dict[str, Any], plan: Plan | None, closed: threading.Event
 ) -> Generator[Update, None, None]:
     steps: queue.SimpleQueue[list[int] | BaseException | None] = queue.SimpleQueue()
+    config = arguments["generation_config"]
 
     def work() -> None:
         try:
-            with intervene(model, plan) if plan is not None else nullcontext():
+            with _settings(model, config), intervene(model, plan) if plan is not None else nullcontext():
                 model.generate(**arguments, streamer=_Steps(steps))  # type: ignore[operator]
             steps.put(None)
         except BaseException as error:
             steps.put(error)
 
-    config = arguments["generation_config"]
     rows = [
         _Row(tokenizer, prompt[-CONTEXT_TOKENS:], config.eos_token_id) for prompt in arguments["input_ids"].tolist()
     ]
@@ -249,8 +223,14 @@ class _Row:
 
     def text(self) -> str:
         """Text of the new tokens, without a last character whose bytes have not all come."""
-        text = self._decode(self._context + self.ids)[len(self._context_text) :]
-        return text.rstrip(REPLACEMENT)
+        whole = ""
+        for missing in range(CHARACTER_BYTES):
+            ids = self.ids[: max(len(self.ids) - missing, 0)]
+            text = self._decode(self._context + ids)[len(self._context_text) :]
+            whole = max(whole, text.rstrip(REPLACEMENT), key=len)
+            if not text.endswith(REPLACEMENT):
+                break
+        return whole
 
     def _decode(self, ids: list[int]) -> str:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -270,23 +250,26 @@ class _Steps(BaseStreamer):
         """The worker says itself when it has ended, after the hooks are off."""
 
 
+@contextmanager
+def _settings(model: PreTrainedModel, config: GenerationConfig) -> Iterator[None]:
+    """Puts the model's own generation settings aside; transformers would fill the gaps of ours from them."""
+    theirs, model.generation_config = model.generation_config, config
+    try:
+        yield
+    finally:
+        model.generation_config = theirs
+
+
 def _generation_config(model: PreTrainedModel, tokenizer: Tokenizer, max_new_tokens: int) -> GenerationConfig:
-    """Greedy with no penalty of its own, whatever the model's defaults are; our processors do the rest."""
+    """Greedy and nothing else; our processors do the rest."""
     eos = model.generation_config.eos_token_id
     eos = tokenizer.eos_token_id if eos is None else eos
     return GenerationConfig(
         max_new_tokens=max_new_tokens,
-        min_new_tokens=0,
         do_sample=False,
-        num_beams=1,
-        temperature=1.0,
-        top_p=1.0,
-        top_k=50,
-        repetition_penalty=1.0,
-        no_repeat_ngram_size=0,
         use_cache=True,
         eos_token_id=eos if isinstance(eos, list) else [eos] if eos is not None else [],
-        pad_token_id=tokenizer.pad_token_id,
+        pad_token_id=padding(tokenizer),
     )
 
 

@@ -77,9 +77,9 @@ class NeuronMask:
             neurons[code] = _pairs(flat[order], self.shape[1])
             if code in self.means:
                 if self.means[code].shape != flat.shape:
-                    raise BadFile(
-                        f"The mask has {len(flat)} neurons for {code!r} but {self.means[code].numel()} means."
-                    )
+                    raise BadFile(f"There are {len(flat)} neurons for {code!r} but {self.means[code].numel()} means.")
+                if not self.means[code].isfinite().all():
+                    raise BadFile(f"The mask has means for {code!r} that are not finite numbers.")
                 means[code] = self.means[code].float()[order]
         if extra := set(self.means) - set(self.neurons):
             raise BadFile(f"The mask has means but no neurons for {', '.join(sorted(extra))}.")

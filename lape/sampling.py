@@ -21,6 +21,8 @@ from transformers import (
 
 from lape.errors import LapeError
 
+COLDEST = 1e-6  # colder is the same, until scores divided by the temperature are infinite
+
 
 def check_sampling(max_new_tokens: int, temperature: float, top_p: float, repetition_penalty: float, seed: int) -> None:
     """Refuses settings that are out of range.
@@ -28,8 +30,8 @@ def check_sampling(max_new_tokens: int, temperature: float, top_p: float, repeti
     Raises:
         LapeError: Names the setting, its value and what is allowed.
     """
-    if max_new_tokens < 1:
-        raise LapeError(f"max_new_tokens must be at least 1, not {max_new_tokens}.")
+    if not (max_new_tokens >= 1 and max_new_tokens % 1 == 0):
+        raise LapeError(f"max_new_tokens must be a whole number from 1, not {max_new_tokens}.")
     if not (math.isfinite(temperature) and temperature >= 0):
         raise LapeError(f"temperature must be 0 (greedy) or more, not {temperature}.")
     if not 0 < top_p <= 1:
@@ -56,7 +58,7 @@ def processors(
     if repetition_penalty != 1:
         chain.append(_RepetitionPenalty(repetition_penalty, attention_mask))
     if temperature > 0:
-        chain.append(TemperatureLogitsWarper(float(temperature)))
+        chain.append(TemperatureLogitsWarper(max(float(temperature), COLDEST)))
         if top_p < 1:
             chain.append(TopPLogitsWarper(top_p))
         chain.append(_SharedGumbel(seed, attention_mask.device))

@@ -120,7 +120,11 @@ class ActivationStatistics:
         """
         tensors, metadata = load_tensors(path, "statistics")
         tokens = metadata.get("tokens")
-        if not isinstance(tokens, dict) or not tokens or not all(type(count) is int for count in tokens.values()):
+        if (
+            not isinstance(tokens, dict)
+            or not tokens
+            or not all(type(count) is int and count > 0 for count in tokens.values())
+        ):
             raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
         try:
             active = {code: tensors[f"active.{code}"].long() for code in tokens}

@@ -27,7 +27,7 @@ ORDER = """
     hub
     identify
     interventions
-    sampling
+    prompts sampling
     generation
     evaluation
     plots

@@ -417,7 +417,7 @@ def _with_metadata(**changes: Any) -> Callable[[Path], None]:
         (_with_metadata(tokens=None), "how many tokens"),
         (_with_metadata(tokens={"xx": 128, "zz": 128}), "lacks the tensor 'active.zz'"),
         (_with_metadata(tokens={"xx": 128, "yy": "many"}), "tokens"),
-        (_with_metadata(tokens={"xx": 128, "yy": 0}), "more often than there were tokens"),
+        (_with_metadata(tokens={"xx": 128, "yy": 0}), "how many tokens"),
         (_with_tensor("active.yy", lambda counts: counts + 128), "more often than there were tokens"),
         (_with_tensor("active.yy", lambda counts: counts - 129), "more often than there were tokens"),
         (_with_tensor("sum.xx", lambda sums: sums[1:]), "different shapes"),

@@ -20,7 +20,7 @@ class Identified:
     """The language of a text.
 
     Attributes:
-        language: Its code, or None when the text is too short to say.
+        language: Its code, or None when the text is too short to say or has no letters.
         confidence: Probability among the languages asked about, from 0 to 1.
         gibberish: Whether a classifier of all languages finds no language in it.
     """
@@ -61,6 +61,8 @@ class LanguageIdentifier:
         text = text.strip()
         if text_width(text) < MIN_WIDTH:
             return Identified(None)
+        if not any(map(str.isalpha, text)):
+            return Identified(None, gibberish=True)  # nothing to go by: any language would be as likely
         language, confidence = self._some.classify(text)
         gibberish = self._all.classify(text)[0] == NO_LANGUAGE
         return Identified(str(language), float(confidence), gibberish)

@@ -1,0 +1,57 @@
+"""Prompts in, one left-padded batch of tokens out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jinja2 import TemplateError
+from transformers import BatchEncoding
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.errors import LapeError
+
+Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
+
+
+def encode(tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> BatchEncoding:
+    """Tokenises prompts into one left-padded batch; chat messages go through the model's chat template.
+
+    Raises:
+        LapeError: There is no prompt, one is empty, or the model has no chat template or one that refuses it.
+    """
+    if isinstance(prompts, str):
+        raise LapeError("Give the prompts as a list, one for each row.")
+    if not prompts:
+        raise LapeError("There is no prompt.")
+    rows = [_encode(tokenizer, prompt) for prompt in prompts]
+    missing = [max(map(len, rows)) - len(ids) for ids in rows]
+    padded = [[padding(tokenizer)] * count + ids for count, ids in zip(missing, rows, strict=True)]
+    mask = [[0] * count + [1] * len(ids) for count, ids in zip(missing, rows, strict=True)]
+    return BatchEncoding({"input_ids": torch.tensor(padded), "attention_mask": torch.tensor(mask)})
+
+
+def _encode(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
+    if not prompt:
+        ids = []
+    elif isinstance(prompt, str):
+        ids = tokenizer(prompt)["input_ids"]
+    elif tokenizer.chat_template is None:
+        raise LapeError("This model has no chat template; give the prompt as text instead of messages.")
+    else:
+        try:
+            # enable_thinking is read by templates of reasoning models and ignored by the others.
+            text = tokenizer.apply_chat_template(
+                [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True, enable_thinking=False
+            )
+        except (TemplateError, ValueError) as error:
+            raise LapeError(f"The model's chat template refuses these messages: {error}") from error
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    if not ids:
+        raise LapeError("The prompt is empty; write something for the model to continue.")
+    return ids
+
+
+def padding(tokenizer: Tokenizer) -> int:
+    """The token to pad with, which the attention mask hides: any will do where the tokenizer has none."""
+    return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)

@@ -1,0 +1,305 @@
+"""Text from files and datasets, and its packing into blocks of tokens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from families import DOCUMENT_END, EOS
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast
+
+from lape import BadFile, LapeError, UnknownLabel, read_corpora
+from lape.corpora import HubDataset, TextFile, check_label, describe, document_end, token_blocks
+
+DOCUMENTS = [f"Document {number}\nof two lines." for number in range(300)]
+
+
+def write_text(path: Path, documents: Iterable[str]) -> None:
+    path.write_text("\n\n".join(documents), encoding="utf-8")
+
+
+def write_jsonl(path: Path, documents: Iterable[str]) -> None:
+    path.write_text("".join(json.dumps({"text": text, "title": "t"}) + "\n" for text in documents), encoding="utf-8")
+
+
+def write_parquet(path: Path, documents: Iterable[str], column: str = "text") -> None:
+    texts = list(documents)
+    pq.write_table(pa.table({"title": ["t"] * len(texts), column: texts}), path)
+
+
+WRITERS: dict[str, Callable[[Path, Iterable[str]], None]] = {
+    "txt": write_text,
+    "jsonl": write_jsonl,
+    "parquet": write_parquet,
+}
+
+
+def texts_of(corpus: Path | str, language: str = "fr", **settings: Any) -> list[str]:
+    """Every document of one language of a corpus, opened twice."""
+    source = read_corpora(str(corpus), [language], **settings)[language]
+    texts = list(source())
+    assert list(source()) == texts
+    return texts
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_file_is_split_by_a_hash_of_each_document(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"fr.{suffix}"
+    WRITERS[suffix](file, DOCUMENTS)
+    assert list(TextFile(file)()) == DOCUMENTS
+    train, valid = texts_of(file), texts_of(file, split="valid")
+    assert sorted(train + valid) == sorted(DOCUMENTS)
+    assert 15 < len(valid) < 45
+    WRITERS[suffix](file, reversed(DOCUMENTS))
+    assert texts_of(file, split="valid") == valid[::-1]
+
+
+def test_blank_lines_divide_documents(tmp_path: Path) -> None:
+    file = tmp_path / "fr.txt"
+    file.write_text("\n \nUne ligne.\n  Une autre.\n\n\t\n\nLa suite.", encoding="utf-8")
+    assert list(TextFile(file)()) == ["Une ligne.\n  Une autre.", "La suite."]
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    ["txt", "jsonl"],
+)
+def test_an_empty_file_has_no_documents(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"fr.{suffix}").touch()
+    assert texts_of(tmp_path) == []
+
+
+def test_a_row_without_text_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "fr.jsonl").write_text('{"text": "Oui."}\n{"text": null}\n{"text": "Non."}\n')
+    assert list(TextFile(tmp_path / "fr.jsonl")()) == ["Oui.", "Non."]
+
+
+def test_a_byte_order_mark_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "fr.txt").write_text("Oui.\n\nNon.", encoding="utf-8-sig")
+    assert list(TextFile(tmp_path / "fr.txt")()) == ["Oui.", "Non."]
+
+
+def test_where_a_file_is_not_utf8_is_exact(tmp_path: Path) -> None:
+    (tmp_path / "fr.txt").write_bytes(b"Oui.\n" * 5000 + b"caf\xe9\n")
+    with pytest.raises(BadFile, match=r"\((byte 25003|line 5001)\)"):
+        list(TextFile(tmp_path / "fr.txt")())
+
+
+def test_a_held_out_file_beside_it_leaves_all_of_the_other_for_training(tmp_path: Path) -> None:
+    write_text(tmp_path / "fr.train.txt", DOCUMENTS)
+    write_jsonl(tmp_path / "fr.valid.jsonl", ["Retenu."])
+    write_parquet(tmp_path / "de.parquet", DOCUMENTS)
+    write_text(tmp_path / "de.valid.txt", ["Einbehalten."])
+    for language, held_out in {"fr": "Retenu.", "de": "Einbehalten."}.items():
+        assert texts_of(tmp_path, language) == DOCUMENTS
+        assert texts_of(tmp_path, language, split="valid") == [held_out]
+
+
+def test_a_train_file_alone_is_divided(tmp_path: Path) -> None:
+    write_text(tmp_path / "fr.train.txt", DOCUMENTS)
+    train, valid = texts_of(tmp_path), texts_of(tmp_path, split="valid")
+    assert train
+    assert valid
+    assert sorted(train + valid) == sorted(DOCUMENTS)
+
+
+def test_a_held_out_file_alone_is_nothing_to_train_on(tmp_path: Path) -> None:
+    write_text(tmp_path / "fr.valid.txt", DOCUMENTS)
+    assert texts_of(tmp_path, split="valid") == DOCUMENTS
+    with pytest.raises(BadFile, match=r"no train text for 'fr' beside 'fr\.valid\.txt'"):
+        read_corpora(str(tmp_path))
+
+
+def test_languages_of_a_folder(tmp_path: Path) -> None:
+    for name in ("fr.train.txt", "de.txt", "zh.jsonl", "README.md", "fr.notes.txt", "no label.txt", "ja.test.txt"):
+        (tmp_path / name).touch()
+    assert list(read_corpora(str(tmp_path))) == ["de", "fr", "zh"]
+    assert list(read_corpora(str(tmp_path), ["zh", "de"])) == ["zh", "de"]
+    with pytest.raises(UnknownLabel, match=r"No language in the corpus 'fra'\. Did you mean 'fr'\?"):
+        read_corpora(str(tmp_path), ["de", "fra"])
+
+
+def test_a_file_is_one_language(tmp_path: Path) -> None:
+    file = tmp_path / "fr.train.txt"
+    write_text(file, DOCUMENTS)
+    assert list(read_corpora(str(file))) == ["fr"]
+    assert list(read_corpora(str(file), ["legal_FR"])) == ["legal_FR"]
+    with pytest.raises(LapeError, match=r"holds one language; 2 were named"):
+        read_corpora(str(file), ["fr", "de"])
+
+
+def test_sources_say_what_they_are() -> None:
+    assert describe(TextFile(Path("corpora/fr.train.txt"))) == "fr.train.txt"
+    assert describe(HubDataset("org/data", "fr")) == "hf:org/data:fr"
+    assert describe(HubDataset("org/data")) == "hf:org/data"
+    assert describe(["Bonjour."]) == "texts"
+
+
+# Datasets of the Hub
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, str | None]]:
+    """What is asked of the Hub; a local parquet file answers, through the same call of `datasets`."""
+    load, asked = datasets.load_dataset, []
+
+    def answer(path: str, *, name: str | None, split: str, streaming: bool) -> datasets.IterableDataset:
+        asked.append((path, name))
+        write_parquet(tmp_path / "answer.parquet", [f"{name} {number}" for number in range(200)])
+        return load("parquet", data_files=str(tmp_path / "answer.parquet"), split=split, streaming=streaming)
+
+    monkeypatch.setattr(datasets, "load_dataset", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    ("corpus", "languages", "configs"),
+    [
+        ("hf:wikimedia/wikipedia", ["fr", "de"], ["20231101.fr", "20231101.de"]),
+        ("hf:wikimedia/wikipedia:20220301", ["fr"], ["20220301.fr"]),
+        ("hf:wikimedia/wikipedia:20220301.{language}", ["fr"], ["20220301.fr"]),
+        ("hf:wikimedia/wikipedia:20220301.fr", ["fr"], ["20220301.fr"]),
+        ("hf:org/data:{language}-text", ["fr", "de"], ["fr-text", "de-text"]),
+        ("hf:org/data:everything", ["fr"], ["everything"]),
+        ("hf:org/data", ["fr"], [None]),
+    ],
+)
+def test_a_configuration_per_language_is_streamed(
+    asked: list, corpus: str, languages: list[str], configs: list[str | None]
+) -> None:
+    sources = read_corpora(corpus, languages)
+    assert list(sources) == languages
+    assert asked == []  # nothing is fetched before it is read
+    texts = [list(source()) for source in sources.values()]
+    name = corpus.split(":")[1]
+    assert asked == [(name, config) for config in configs]
+    held_out = [list(source()) for source in read_corpora(corpus, languages, split="valid").values()]
+    for config, train, valid in zip(configs, texts, held_out, strict=True):
+        assert sorted(train + valid) == sorted(f"{config} {number}" for number in range(200))
+        assert len(train) > 150
+
+
+def test_several_languages_need_several_configurations() -> None:
+    with pytest.raises(LapeError, match=r"one text for 2 languages; put \{language\} into its config"):
+        read_corpora("hf:org/data:everything", ["fr", "de"])
+
+
+@pytest.mark.parametrize(
+    ("corpus", "languages", "match"),
+    [("hf:", ["fr"], "hf:ID"), ("hf::config", ["fr"], "hf:ID"), ("hf:org/data", None, "Say which languages")],
+)
+def test_an_incomplete_name_is_refused(corpus: str, languages: list[str] | None, match: str) -> None:
+    with pytest.raises(LapeError, match=match):
+        read_corpora(corpus, languages)
+
+
+def test_without_network_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    source = read_corpora("hf:wikimedia/wikipedia", ["fr"])["fr"]
+    with pytest.raises(BadFile, match=r"^hf:wikimedia/wikipedia:20231101\.fr could not be read: .+$") as error:
+        next(iter(source()))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        ("fr.jsonl", b'{"body": "a", "title": "b"}\n', r"has no text column 'text'; its columns are body, title\."),
+        ("fr.jsonl", b'{"text": 7}\n', r"has no text column 'text'"),
+        ("fr.jsonl", b'{"text": "a"}\n{"text": \n', r"^fr\.jsonl could not be read: .+$"),
+        ("fr.jsonl", b'{"text": "caf\xe9"}\n', r"^fr\.jsonl could not be read: .*utf-8"),
+        ("fr.parquet", b"PAR1", r"^fr\.parquet could not be read: .+$"),
+        ("fr.txt", b"caf\xe9\n", r"fr\.txt' is not UTF-8 text"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str, content: bytes, match: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadFile, match=match) as error:
+        list(TextFile(tmp_path / name)())
+    assert "\n" not in str(error.value)
+
+
+def test_a_parquet_file_without_text_names_its_columns(tmp_path: Path) -> None:
+    write_parquet(tmp_path / "fr.parquet", DOCUMENTS, column="content")
+    with pytest.raises(BadFile, match=r"no text column 'text'; its columns are title, content\."):
+        list(TextFile(tmp_path / "fr.parquet")())
+
+
+@pytest.mark.parametrize(
+    ("name", "match"),
+    [("nowhere", "There is no corpus at"), ("fr.pdf", r"must end in \.txt, \.jsonl"), ("empty", "holds no corpus")],
+)
+def test_a_path_with_no_text_is_refused(tmp_path: Path, name: str, match: str) -> None:
+    (tmp_path / "fr.pdf").touch()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(BadFile, match=match):
+        read_corpora(str(tmp_path / name))
+
+
+def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UnknownLabel, match=r"No split 'valdi'\. Did you mean 'valid'\?"):
+        read_corpora(str(tmp_path), split="valdi")
+
+
+@pytest.mark.parametrize("label", ["", "../fr", "fr.de", "français", "a b", "a" * 33, "fr\n"])
+def test_labels_are_plain(tmp_path: Path, label: str) -> None:
+    with pytest.raises(LapeError, match="cannot be a language label"):
+        check_label(label)
+    for corpus in (str(tmp_path), "hf:org/data"):
+        with pytest.raises(LapeError, match="cannot be a language label"):
+            read_corpora(corpus, [label])
+
+
+@pytest.mark.parametrize("label", ["fr", "zh-Hant", "legal_2", "a" * 32])
+def test_any_other_label_will_do(label: str) -> None:
+    assert check_label(label) == label
+
+
+# Blocks of tokens
+
+
+def blocks_of(tokenizer: PreTrainedTokenizerFast, source: Any, block: int) -> list[list[int]]:
+    return [tensor.tolist() for tensor in token_blocks(tokenizer, source, block)]
+
+
+def test_documents_are_packed_and_divided_by_their_end(tokenizer: PreTrainedTokenizerFast) -> None:
+    a, b, c, d, e, f = tokenizer("abcdef")["input_ids"]
+    end = DOCUMENT_END
+    assert blocks_of(tokenizer, ["ab", "c", "", "def"], 3) == [[a, b, end], [c, end, end], [d, e, f]]
+    assert blocks_of(tokenizer, ["ab", "c"], 5) == [[a, b, end, c, end]]
+    assert blocks_of(tokenizer, ["ab", "c"], 6) == []
+    assert blocks_of(tokenizer, [], 3) == []
+
+
+def test_packing_goes_on_over_any_number_of_documents(tokenizer: PreTrainedTokenizerFast) -> None:
+    stream = [token for text in DOCUMENTS for token in [*tokenizer(text)["input_ids"], DOCUMENT_END]]
+    blocks = blocks_of(tokenizer, DOCUMENTS, 64)
+    assert len(blocks) == len(stream) // 64 > 100
+    assert [token for block in blocks for token in block] == stream[: len(blocks) * 64]
+
+
+def test_a_source_opens_again(tokenizer: PreTrainedTokenizerFast) -> None:
+    expected = blocks_of(tokenizer, DOCUMENTS, 32)
+    for source in (DOCUMENTS, tuple(DOCUMENTS), lambda: iter(DOCUMENTS), lambda: DOCUMENTS):
+        assert blocks_of(tokenizer, source, 32) == blocks_of(tokenizer, source, 32) == expected
+
+
+def test_the_document_end_comes_before_eos(tokenizer: PreTrainedTokenizerFast) -> None:
+    assert document_end(tokenizer) == DOCUMENT_END != tokenizer.eos_token_id == EOS
+
+
+def test_eos_where_there_is_no_document_end() -> None:
+    vocabulary = Tokenizer(models.BPE({"a": 0, "<|im_end|>": 1}, []))
+    with_eos = PreTrainedTokenizerFast(tokenizer_object=vocabulary, eos_token="<|im_end|>")
+    assert document_end(with_eos) == 1
+    assert blocks_of(with_eos, ["aa", "a"], 5) == [[0, 0, 1, 0, 1]]
+    without = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])))
+    assert document_end(without) is None
+    assert blocks_of(without, ["aa", "a"], 3) == [[0, 0, 0]]
