@@ -269,8 +269,8 @@ def write(folder: Path, tensors: dict | None = None, drop: str = "", **metadata:
         ({"neurons.fr": torch.tensor([1, 2])}, "whole numbers"),
         ({"mean.fr": torch.tensor([1.5])}, "2 neurons for 'fr' but 1 means"),
         ({"mean.fr": torch.tensor([[1.5, 2.5]])}, "means"),
-        ({"mean.fr": torch.tensor([[1.5, 2.5]])}, "means"),
         ({"mean.fr": torch.tensor([1.5, float("nan")])}, "not finite"),
+    ],
 )
 def test_tensors_that_make_no_sense_are_refused(tmp_path: Path, tensors: dict[str, torch.Tensor], match: str) -> None:
     file = write(tmp_path, tensors)
