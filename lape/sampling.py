@@ -66,14 +66,15 @@ def processors(
 
 
 class Stop(StoppingCriteria):
-    """Ends every row when one of the events is set."""
+    """Ends every row when one of the events is set, and rows past the first `rows` at once."""
 
-    def __init__(self, events: list[threading.Event]) -> None:
+    def __init__(self, events: list[threading.Event], rows: int) -> None:
         self._events = events
+        self._rows = rows
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         stopped = any(event.is_set() for event in self._events)
-        return torch.full((len(input_ids),), stopped, device=input_ids.device)
+        return (torch.arange(len(input_ids), device=input_ids.device) >= self._rows) | stopped
 
 
 class _RepetitionPenalty(LogitsProcessor):
