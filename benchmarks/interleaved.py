@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping
 
 
 def median_seconds(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Runs every way once to warm up, then `repeats` times in turn; gives the median seconds of each."""
+    """Runs every way once to warm up, then `repeats` times in turn; gives the median seconds of each.
+
+    Every second turn goes backwards, since what ran before a way can slow it.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for repeat in range(repeats + 1):
-        for name, way in ways.items():
+        for name in list(ways)[:: -1 if repeat % 2 else 1]:
             began = time.perf_counter()
-            way()
+            ways[name]()
             if repeat:
                 seconds[name].append(time.perf_counter() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
