@@ -74,7 +74,7 @@ class NeuronMask:
         for code, pairs in self.neurons.items():
             flat = self._flat(code, pairs)
             order = flat.argsort()
-            neurons[code] = _pairs(flat[order], self.shape[1])
+            neurons[code] = pairs_of(flat[order], self.shape[1])
             if code in self.means:
                 if self.means[code].shape != flat.shape:
                     raise BadFile(f"There are {len(flat)} neurons for {code!r} but {self.means[code].numel()} means.")
@@ -165,7 +165,7 @@ class NeuronMask:
                 for layer, count in enumerate(self.per_layer(code))
             ]
             flat = torch.cat(chosen).sort().values
-            neurons[code] = _pairs(flat, self.shape[1])
+            neurons[code] = pairs_of(flat, self.shape[1])
             if statistics is not None:
                 means[code] = statistics.mean(code).flatten()[flat].float()
         return NeuronMask(neurons, means, self.shape, {**self.metadata, "method": "random", "settings": {"seed": seed}})
@@ -251,10 +251,8 @@ class NeuronMask:
         neurons, means = {}, {}
         for code in dict.fromkeys((*self.languages, *other.languages)):
             sides = [mask for mask in (self, other) if code in mask.neurons]
-            mine = self.flat(code) if code in self.neurons else empty
-            theirs = other.flat(code) if code in other.neurons else empty
-            chosen = choose(mine, theirs)
-            neurons[code] = _pairs(chosen, self.shape[1])
+            chosen = choose(*(mask.flat(code) if code in mask.neurons else empty for mask in (self, other)))
+            neurons[code] = pairs_of(chosen, self.shape[1])
             if all(code in mask.means for mask in sides):
                 known: dict[int, float] = {}
                 for mask in reversed(sides):
@@ -282,7 +280,8 @@ class NeuronMask:
         return flat
 
 
-def _pairs(flat: torch.Tensor, width: int) -> torch.Tensor:
+def pairs_of(flat: torch.Tensor, width: int) -> torch.Tensor:
+    """Flat indices `[n]` (layer * width + neuron) as int32 (layer, neuron) pairs `[n, 2]`."""
     return torch.stack([flat // width, flat % width], dim=1).to(torch.int32)
 
 

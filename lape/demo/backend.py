@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -22,7 +21,7 @@ from lape.evaluation.language import MIN_WIDTH, Identified, LanguageIdentifier, 
 from lape.evaluation.repetition import LOOP_SHARE, repeated_share
 from lape.generation import Finish, Update, side_by_side
 from lape.interventions import Intervention
-from lape.masks import NeuronMask
+from lape.masks import NeuronMask, pairs_of
 from lape.models import load_model
 from lape.statistics import ActivationStatistics
 
@@ -158,9 +157,8 @@ class Backend:
 
         That is fewer than the mask has where its two languages share some.
         """
-        width = self.mask.shape[1]
         changed = {request.source: steered.off_neurons, request.target: steered.on_neurons}
-        pairs = {code: torch.stack([flat // width, flat % width], dim=1) for code, flat in changed.items()}
+        pairs = {code: pairs_of(flat, self.mask.shape[1]) for code, flat in changed.items()}
         return NeuronMask(pairs, {}, self.mask.shape, self.mask.metadata).random_like(self.statistics, request.seed)
 
     def compare(self, request: CompareRequest) -> Generator[dict[str, Column], None, None]:

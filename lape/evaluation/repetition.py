@@ -12,8 +12,8 @@ def repeated_share(text: str) -> float:
     Characters, not words, so that scripts without spaces count the same.
 
     Example:
-        >>> repeated_share("abcdefgh" * 2)
-        0.1111111111111111
+        >>> round(repeated_share("abcdefgh" * 2), 3)  # one of nine
+        0.111
     """
     ngrams = [text[start : start + NGRAM_CHARACTERS] for start in range(len(text) - NGRAM_CHARACTERS + 1)]
     return 1 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0

@@ -14,7 +14,7 @@ import torch
 
 from lape.errors import LapeError, unknown_label
 from lape.identify.lape import lape
-from lape.masks import NeuronMask
+from lape.masks import NeuronMask, pairs_of
 from lape.statistics import ActivationStatistics
 
 Method = Callable[..., Mapping[str, torch.Tensor]]
@@ -62,8 +62,7 @@ def identify(
 
     used = {**defaults, **settings}
     selected = select(statistics, codes, **used)
-    width = statistics.shape[1]
-    neurons = {code: torch.stack([flat // width, flat % width], dim=1).int() for code, flat in selected.items()}
+    neurons = {code: pairs_of(flat, statistics.shape[1]) for code, flat in selected.items()}
     means = {code: statistics.mean(code).flatten()[flat].float() for code, flat in selected.items()}
     corpora = statistics.metadata.get("corpora", {})
     metadata = {
