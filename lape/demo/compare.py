@@ -164,7 +164,7 @@ def build_compare(backend: Backend) -> None:
             yield {line: status(text, failed=True)}
 
     def drawn(request: CompareRequest, columns: dict[str, Column]) -> Outputs:
-        shown: Outputs = {seen: (request, columns), line: status("Generating…")}
+        shown: Outputs = {seen: (request, columns)}
         for name, column in columns.items():
             expected = request.target if name == "steered" else request.source
             code = column.language.language or expected
