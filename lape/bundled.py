@@ -12,6 +12,7 @@ from lape.errors import BadFile
 from lape.models import resolve_name
 
 MASK_NAME = "mask.safetensors"
+SUMMARY_NAME = "mask.json"
 STATISTICS_NAME = "statistics.safetensors"
 
 

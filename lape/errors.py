@@ -46,6 +46,10 @@ class ModelUnavailable(LapeError):
     """A model cannot be found, fetched or loaded here."""
 
 
+class HubError(LapeError):
+    """The Hugging Face Hub refused, or could not be reached."""
+
+
 class LapeWarning(UserWarning):
     """Something the user should know that does not stop the work."""
 

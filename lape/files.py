@@ -7,6 +7,7 @@ JSON: with several keys the same content would give different bytes in every pro
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -79,6 +80,12 @@ def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, tor
     if not isinstance(metadata, dict) or metadata.get("kind") != kind:
         raise BadFile(f"{str(path)!r} does not hold a {kind}.")
     return tensors, metadata
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file's bytes, as hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -7,17 +7,15 @@ one metadata key `lape`. `mask.json` repeats the metadata with counts, to be rea
     kind          str    "mask"
     format        int    version of this format
     shape         list   [layers, neurons per layer] of the model
-    languages     list   every language code, also those without a neuron
+    languages     list   every code, also those without a neuron
     model         str    Hub id or path
     revision      str?   commit, or gguf-q4_1:<sha256> for the embedded weights
-    architecture  str    model type
-    dtype         str    dtype of the recording
-    quantization  str?   4bit, 8bit or null
     method        str    identification method
     settings      dict   its settings
-    tokens        dict   language code -> tokens counted
-    corpora       dict   language code -> list of {source, sha256, tokens}
-    block, special_tokens, library, date   as in the statistics
+    architecture, dtype, quantization, tokens, corpora, block, special_tokens, library, date   as in the statistics
+    calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library
+    released      dict?  of an imported mask: {file, sha256, url}
+    collection, commit   str?   repo on the Hub it was got from, and its commit
 
 Keys of a newer format that are not listed here are kept, and named in a warning.
 """
@@ -26,8 +24,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +33,17 @@ import torch
 from torch import nn
 
 from lape.architectures import activation_sites
-from lape.bundled import MASK_NAME, bundled_folder
+from lape.bundled import MASK_NAME, SUMMARY_NAME
+from lape.collection import find_mask
 from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
-from lape.files import FORMAT_VERSION, load_tensors, save_tensors, write_json
+from lape.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
 from lape.models import EMBEDDED, identity
+from lape.pairs import flat_of, jaccard, pairs_of, size_text
 from lape.statistics import ActivationStatistics
 
 KNOWN_KEYS = frozenset(
     "kind format shape languages model revision architecture dtype quantization method settings tokens corpora block "  # noqa: SIM905
-    "special_tokens library date".split()
+    "special_tokens library date calibration released collection commit".split()
 )
 
 
@@ -72,7 +72,7 @@ class NeuronMask:
     def __post_init__(self) -> None:
         neurons, means = {}, {}
         for code, pairs in self.neurons.items():
-            flat = self._flat(code, pairs)
+            flat = flat_of(pairs, self.shape, repr(code))
             order = flat.argsort()
             neurons[code] = pairs_of(flat[order], self.shape[1])
             if code in self.means:
@@ -139,11 +139,28 @@ class NeuronMask:
             MaskMismatch: The masks belong to models of different shapes.
         """
         self._same_shape(other)
-        return {code: _jaccard(self.flat(code), other.flat(code)) for code in self.languages if code in other.neurons}
+        return {code: jaccard(self.flat(code), other.flat(code)) for code in self.languages if code in other.neurons}
 
     def overlap(self) -> dict[tuple[str, str], float]:
         """Jaccard index of every ordered pair of this mask's languages."""
-        return {(a, b): _jaccard(self.flat(a), self.flat(b)) for a in self.languages for b in self.languages}
+        return {(a, b): jaccard(self.flat(a), self.flat(b)) for a in self.languages for b in self.languages}
+
+    def with_means(self, statistics: ActivationStatistics, languages: Sequence[str] | None = None) -> NeuronMask:
+        """The same neurons with their mean activations, so that a language can be switched on.
+
+        Args:
+            statistics: Of the same model.
+            languages: Whose means to take; None takes those of every language that was recorded.
+
+        Raises:
+            MaskMismatch: The statistics belong to a model of another shape.
+            UnknownLabel: The mask or the statistics lack one of the languages.
+        """
+        self._same_shape(statistics)
+        chosen = [code for code in self.languages if code in statistics.tokens] if languages is None else languages
+        means = {code: statistics.mean(code).flatten()[self.flat(code)].float() for code in chosen}
+        metadata = {**self.metadata, "calibration": statistics.provenance(chosen)}
+        return NeuronMask(self.neurons, {**self.means, **means}, self.shape, metadata)
 
     def random_like(self, statistics: ActivationStatistics | None, seed: int) -> NeuronMask:
         """As many random neurons for each language and layer, the control for every claim.
@@ -155,8 +172,8 @@ class NeuronMask:
         Raises:
             MaskMismatch: The statistics belong to a model of another shape.
         """
-        if statistics is not None and statistics.shape != self.shape:
-            raise MaskMismatch(f"The mask is for {_size(self.shape)}, the statistics for {_size(statistics.shape)}.")
+        if statistics is not None:
+            self._same_shape(statistics)
         generator = torch.Generator().manual_seed(seed)
         neurons, means = {}, {}
         for code in self.languages:
@@ -183,9 +200,8 @@ class NeuronMask:
         mine = self.metadata.get("model", "an unnamed model")
         given = identity(model)  # type: ignore[arg-type]
         if shape != self.shape:
-            raise MaskMismatch(
-                f"The mask was made for {mine} with {_size(self.shape)}, but {given.model} has {_size(shape)}."
-            )
+            sizes = f"{size_text(self.shape)}, but {given.model} has {size_text(shape)}"
+            raise MaskMismatch(f"The mask was made for {mine} with {sizes}.")
         if "model" in self.metadata and given.model != mine:
             warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=3)
         elif mine != EMBEDDED and self.metadata.get("revision") not in (None, given.revision):
@@ -196,7 +212,7 @@ class NeuronMask:
             )
 
     def save(self, folder: str | os.PathLike[str]) -> None:
-        """Writes `mask.safetensors` and `mask.json`; the same mask gives the same bytes."""
+        """Writes `mask.safetensors` and `mask.json`, its summary; the same mask gives the same bytes."""
         metadata = {
             **self.metadata,
             "kind": "mask",
@@ -206,10 +222,12 @@ class NeuronMask:
         }
         tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
         tensors |= {f"mean.{code}": means for code, means in self.means.items()}
-        save_tensors(Path(folder) / MASK_NAME, tensors, metadata)
+        file = Path(folder) / MASK_NAME
+        save_tensors(file, tensors, metadata)
         counts = {code: self.count(code) for code in self.languages}
         per_layer = {code: self.per_layer(code) for code in self.languages}
-        write_json(Path(folder) / "mask.json", {**metadata, "counts": counts, "counts_per_layer": per_layer})
+        summary = {**metadata, "counts": counts, "counts_per_layer": per_layer, "sha256": sha256_of(file)}
+        write_json(Path(folder) / SUMMARY_NAME, summary)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NeuronMask:
@@ -220,10 +238,10 @@ class NeuronMask:
         """
         file = Path(path) / MASK_NAME if Path(path).is_dir() else Path(path)
         tensors, metadata = load_tensors(file, "mask")
-        if unknown := sorted(set(metadata) - KNOWN_KEYS):
-            warnings.warn(
-                f"{str(file)!r} is of a newer format; not understood: {', '.join(unknown)}.", LapeWarning, stacklevel=2
-            )
+        unknown = sorted(set(metadata) - KNOWN_KEYS)
+        if unknown or metadata.get("format") != FORMAT_VERSION:
+            listed = f"; not understood: {', '.join(unknown)}" if unknown else ""
+            warnings.warn(f"{str(file)!r} is of a newer format{listed}. Update lape.", LapeWarning, stacklevel=2)
         try:
             layers, width = (int(size) for size in metadata["shape"])
             neurons = {code: tensors[f"neurons.{code}"] for code in metadata["languages"]}
@@ -233,17 +251,29 @@ class NeuronMask:
         return cls(neurons, means, (layers, width), metadata)
 
     @classmethod
-    def from_pretrained(cls, *, model: str | None = None, method: str = "lape") -> NeuronMask:
-        """Loads the bundled mask of a model.
+    def from_pretrained(
+        cls,
+        collection: str | None = None,
+        *,
+        model: str | None = None,
+        method: str = "lape",
+        revision: str | None = None,
+    ) -> NeuronMask:
+        """Loads the mask of a model: a bundled or pulled one, else a collection's on the Hub.
 
         Args:
+            collection: Repo on the Hub; None looks among the bundled masks, then in `LAPE_MASKS_REPO`.
             model: Hub id or preset; None is the embedded default.
             method: Folder of the mask under the model's.
+            revision: Branch, tag or commit of the collection; a full commit that is cached asks nothing.
 
         Raises:
-            BadFile: There is none; says which there are.
+            BadFile: There is none, or it is damaged; says which there are.
+            HubError: The Hub refuses, or cannot be reached.
         """
-        return cls.load(bundled_folder(model, method) / MASK_NAME)
+        found = find_mask(model, method, collection=collection, revision=revision)
+        mask = cls.load(found.folder)
+        return replace(mask, metadata={**mask.metadata, **found.origin})
 
     def _combine(self, other: NeuronMask, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> NeuronMask:
         self._same_shape(other)
@@ -260,40 +290,11 @@ class NeuronMask:
                 means[code] = torch.tensor([known[index] for index in chosen.tolist()], dtype=torch.float32)
         return NeuronMask(neurons, means, self.shape, self.metadata)
 
-    def _same_shape(self, other: NeuronMask) -> None:
+    def _same_shape(self, other: NeuronMask | ActivationStatistics) -> None:
         if self.shape != other.shape:
-            raise MaskMismatch(f"One mask is for {_size(self.shape)}, the other for {_size(other.shape)}.")
-
-    def _flat(self, code: str, pairs: torch.Tensor) -> torch.Tensor:
-        """Checks (layer, neuron) pairs and returns them as flat indices, in their order."""
-        layers, width = self.shape
-        if pairs.numel() == 0:
-            return torch.empty(0, dtype=torch.long)
-        if pairs.dim() != 2 or pairs.shape[1] != 2 or pairs.is_floating_point():
-            raise BadFile(f"The neurons of {code!r} must be whole numbers [n, 2], not {list(pairs.shape)}.")
-        pairs = pairs.long()
-        if pairs.min() < 0 or pairs[:, 0].max() >= layers or pairs[:, 1].max() >= width:
-            raise BadFile(f"The mask names a neuron of {code!r} outside the model's {_size(self.shape)}.")
-        flat = pairs[:, 0] * width + pairs[:, 1]
-        if len(flat.unique()) < len(flat):
-            raise BadFile(f"The mask names a neuron of {code!r} twice.")
-        return flat
-
-
-def pairs_of(flat: torch.Tensor, width: int) -> torch.Tensor:
-    """Flat indices `[n]` (layer * width + neuron) as int32 (layer, neuron) pairs `[n, 2]`."""
-    return torch.stack([flat // width, flat % width], dim=1).to(torch.int32)
-
-
-def _jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    shared = int(torch.isin(mine, theirs).sum())
-    either = len(mine) + len(theirs) - shared
-    return shared / either if either else 1.0
+            kind = "other mask" if isinstance(other, NeuronMask) else "statistics"
+            raise MaskMismatch(f"The mask is for {size_text(self.shape)}, the {kind} for {size_text(other.shape)}.")
 
 
 def _same(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:
     return mine.keys() == theirs.keys() and all(torch.equal(mine[code], theirs[code]) for code in mine)
-
-
-def _size(shape: tuple[int, int]) -> str:
-    return f"{shape[0]} layers x {shape[1]} neurons"

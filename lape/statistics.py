@@ -23,7 +23,7 @@ they fit, else int64), `sum.<code>` and `positive_sum.<code>` float32, and one m
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,6 +100,13 @@ class ActivationStatistics:
             tokens,
             {**self.metadata, "tokens": tokens, "corpora": corpora, "date": date},
         )
+
+    def provenance(self, languages: Sequence[str]) -> dict[str, Any]:
+        """What was counted for some languages and how: tokens, corpora, dtype, quantization, library, date."""
+        found = {key: self.metadata.get(key) for key in ("dtype", "quantization", "library", "date")}
+        corpora = self.metadata.get("corpora", {})
+        by_language = {"tokens": {code: self.tokens[code] for code in languages}}
+        return {**found, **by_language, "corpora": {code: corpora.get(code, []) for code in languages}}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `statistics.safetensors`; the same statistics give the same bytes."""

@@ -18,13 +18,17 @@ ROOT = Path(__file__).resolve().parent.parent
 # public API, lape/__init__.py; a package such as identify/ is one place.
 ORDER = """
     data errors version files languages
-    architectures
+    architectures hub machine presets
+    embedded placement
     models
-    bundled corpora
+    bundled corpora pairs
+    collection
     statistics
     recording
     masks
-    hub
+    calibration released
+    cards
+    publish
     identify
     interventions
     prompts sampling

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -241,6 +242,7 @@ def test_types_on_disk(tmp_path: Path) -> None:
         **metadata,
         "counts": {"fr": 2, "en": 0, "ja": 1},
         "counts_per_layer": {"fr": [1, 1], "en": [0, 0], "ja": [1, 0]},
+        "sha256": hashlib.sha256((tmp_path / MASK_NAME).read_bytes()).hexdigest(),
     }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mask.json", MASK_NAME]
 

@@ -21,8 +21,9 @@ from lape.evaluation.language import MIN_WIDTH, Identified, LanguageIdentifier, 
 from lape.evaluation.repetition import LOOP_SHARE, repeated_share
 from lape.generation import Finish, Update, side_by_side
 from lape.interventions import Intervention
-from lape.masks import NeuronMask, pairs_of
+from lape.masks import NeuronMask
 from lape.models import load_model
+from lape.pairs import pairs_of
 from lape.statistics import ActivationStatistics
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second

@@ -14,7 +14,8 @@ import torch
 
 from lape.errors import LapeError, unknown_label
 from lape.identify.lape import lape
-from lape.masks import NeuronMask, pairs_of
+from lape.masks import NeuronMask
+from lape.pairs import pairs_of
 from lape.statistics import ActivationStatistics
 
 Method = Callable[..., Mapping[str, torch.Tensor]]

@@ -1,0 +1,75 @@
+"""The `lape` command; its commands are in the modules beside this one.
+
+Exit codes: 0 on success, 1 for a fault of ours, 2 for bad input (one line on standard error), 130 for Ctrl-C.
+With `--json` standard output holds JSON alone; progress and notes go to standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from lape.cli import generate, machine, record, share
+from lape.errors import LapeError, LapeWarning
+from lape.version import __version__
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what was wrong in one line; argparse would print the whole usage first."""
+
+    def error(self, message: str) -> NoReturn:
+        raise LapeError(f"{message} (see `{self.prog} --help`)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        arguments: The words after `lape`; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    verbose = False
+    try:
+        options = _parser().parse_args(arguments)
+        verbose = options.verbose
+        _quieten(verbose)
+        options.run(options)
+    except LapeError as error:
+        print(f"lape: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("lape: stopped.", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if verbose:
+            raise
+        print(f"lape: unexpected {type(error).__name__}: {error} (-v shows where; please report it)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="lape", description="See and switch the language neurons of large language models.")
+    parser.add_argument("--version", action="version", version=f"lape {__version__}")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show logs of the libraries, and tracebacks")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for module in (record, generate, share, machine):
+        module.register(commands)
+    return parser
+
+
+def _quieten(verbose: bool) -> None:
+    """Our warnings as one line each; the libraries' logs only when asked for."""
+
+    def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if verbose or issubclass(category, LapeWarning):
+            print(f"lape: note: {message}", file=sys.stderr)
+
+    warnings.showwarning = one_line
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, stream=sys.stderr)

@@ -1,0 +1,47 @@
+"""What the commands share: their options, the model they load, how they print."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+
+def add(commands: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:
+    """Adds a command that `run` carries out."""
+    parser = commands.add_parser(name, help=description, description=description)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    return parser
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that say which model to load, and how."""
+    parser.add_argument("--model", help="Hub id, folder, or preset (default: the embedded SmolLM2-135M-Instruct)")
+    parser.add_argument("--quantization", help="4bit or 8bit")
+    parser.add_argument("--dtype", help="float32, bfloat16 or float16")
+    parser.add_argument("--device", help="such as cpu or cuda:0")
+    parser.add_argument("--revision", help="branch, tag or commit of the model")
+
+
+def codes(text: str) -> list[str]:
+    """The language codes of a comma-separated list."""
+    return [code.strip() for code in text.split(",") if code.strip()]
+
+
+def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
+    """Loads the model that the options name, and its tokenizer."""
+    from lape.models import load_model
+
+    return load_model(
+        options.model,
+        quantization=options.quantization,
+        dtype=options.dtype,
+        device=options.device,
+        revision=options.revision,
+    )
+
+
+def emit(options: argparse.Namespace, value: Any, text: str) -> None:
+    """Prints a result: JSON alone with `--json`, else as text."""
+    print(json.dumps(value, ensure_ascii=False) if options.json else text)

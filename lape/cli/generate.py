@@ -1,0 +1,67 @@
+"""The command that shows what a mask does: generate."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lape.cli.common import add, add_model, codes, emit, load_model
+
+
+def register(commands: Any) -> None:
+    """Adds the command."""
+    generate = add(commands, "generate", _generate, "continue a prompt with neurons on, off and steered")
+    add_model(generate)
+    generate.add_argument("prompt", metavar="PROMPT")
+    generate.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
+    generate.add_argument("--off", type=codes, default=[], help="languages to switch off, such as en")
+    generate.add_argument("--on", help="language to steer to")
+    generate.add_argument("--mode", default="replace", help="replace, add or scale (default: %(default)s)")
+    generate.add_argument("--strength", type=float, default=1.0, help="factor of the mode (default: %(default)s)")
+    generate.add_argument("--max-new-tokens", type=int, default=64, help="(default: %(default)s)")
+    generate.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
+    generate.add_argument("--top-p", type=float, default=1.0, help="(default: %(default)s)")
+    generate.add_argument("--repetition-penalty", type=float, default=1.0, help="(default: %(default)s)")
+    generate.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    generate.add_argument("--chat", action="store_true", help="send the prompt through the model's chat template")
+
+
+def _generate(options: argparse.Namespace) -> None:
+    from lape.bundled import bundled_folder
+    from lape.generation import side_by_side
+    from lape.interventions import Intervention
+    from lape.masks import NeuronMask
+
+    variants: dict[str, Intervention | None] = {"on": None}
+    if options.off or options.on:
+        mask = NeuronMask.load(options.mask or bundled_folder(options.model))
+        if options.off:
+            variants["off"] = Intervention(mask, off=options.off)
+        if options.on:
+            variants["steered"] = Intervention(
+                mask, off=options.off, on=options.on, mode=options.mode, strength=options.strength
+            )
+    model, tokenizer = load_model(options)
+    prompt = [{"role": "user", "content": options.prompt}] if options.chat else options.prompt
+    *_, last = side_by_side(
+        model,
+        tokenizer,
+        prompt,
+        variants,
+        max_new_tokens=options.max_new_tokens,
+        temperature=options.temperature,
+        top_p=options.top_p,
+        repetition_penalty=options.repetition_penalty,
+        seed=options.seed,
+    )
+    found = {
+        "prompt": options.prompt,
+        "neurons_changed": {name: variant.count if variant else 0 for name, variant in variants.items()},
+        "texts": last.texts,
+        "new_tokens": last.new_tokens,
+        "finished": last.finished,
+        "elapsed_seconds": round(last.elapsed_seconds, 3),
+    }
+    columns = [f"{name} ({found['neurons_changed'][name]} neurons changed):\n{last.texts[name]}" for name in variants]
+    emit(options, found, "\n\n".join(columns))
