@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from lape.errors import BadFile
-from lape.models import resolve_name
+from lape.presets import resolve_name
 
 MASK_NAME = "mask.safetensors"
 SUMMARY_NAME = "mask.json"

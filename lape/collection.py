@@ -10,26 +10,33 @@ from __future__ import annotations
 import json
 import os
 import re
+import reprlib
 import shutil
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-from huggingface_hub.errors import LocalEntryNotFoundError
+from huggingface_hub import get_cached_repo_tree, snapshot_download
+from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 
 from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME, bundled_folder, bundled_masks
-from lape.errors import BadFile, HubError, LapeError
-from lape.files import sha256_of, whole, write_json
+from lape.errors import BadFile, HubError, LapeError, LapeWarning
+from lape.files import load_tensors, sha256_of, whole, write_json
 from lape.hub import explained, reachable, retried
-from lape.models import resolve_name
+from lape.presets import resolve_name
 
 README_NAME = "README.md"
+PICTURE_NAME = "layers.svg"
 ORIGIN_NAME = "origin.json"  # beside a pulled mask: where it is from
-PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME)
+PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME)
 LARGEST_BYTES = 2_000_000_000
+LARGEST_SUMMARY_BYTES = 10_000_000
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REVISION = re.compile(r"(?!.*\.\.)[\w@+#][\w@+#./-]{0,199}")
+PLACE = re.compile(rf"([\w.-]+?)--([\w.-]+)/([\w.-]+)/{re.escape(MASK_NAME)}")
 
 
 @dataclass(frozen=True)
@@ -75,19 +82,18 @@ def mask_path(model: str, method: str) -> str:
 
 
 def bundled_entries() -> list[MaskEntry]:
-    """The masks that are on this machine: bundled, or pulled into `precomputed/`."""
-    return [_entry(path.with_name(SUMMARY_NAME)) for path in bundled_masks() if path.with_name(SUMMARY_NAME).is_file()]
+    """The masks that are on this machine: bundled, or pulled into `precomputed/`; warns of one that is damaged."""
+    return _entries(file for path in bundled_masks() if (file := path.with_name(SUMMARY_NAME)).is_file())
 
 
 def list_masks(collection: str, revision: str | None = None) -> list[MaskEntry]:
-    """The masks that a collection on the Hub holds, by model and method.
+    """The masks that a collection on the Hub holds, by model and method; warns of one that is damaged.
 
     Raises:
         HubError: The Hub refuses, or cannot be reached and the collection is not cached.
-        BadFile: A summary in it is damaged.
     """
     folder = _snapshot(collection, revision, [f"*/*/{SUMMARY_NAME}"])
-    return [_entry(path, collection, folder.name) for path in sorted(folder.glob(f"*/*/{SUMMARY_NAME}"))]
+    return _entries(sorted(folder.glob(f"*/*/{SUMMARY_NAME}")), collection, folder.name)
 
 
 def find_mask(
@@ -166,63 +172,111 @@ def pull(
     """
     name = resolve_name(model)
     target = Path(into) / mask_path(name, method)
-    if (target / MASK_NAME).exists() and not (target / ORIGIN_NAME).exists():
-        raise LapeError(f"{str(target)!r} holds a mask that was not pulled. Move it away, or pull into another folder.")
+    if (target / MASK_NAME).exists() and not _origin(target):
+        raise LapeError(
+            f"{str(target)!r} holds a mask that was not pulled, or was changed. Move it away, or pull into another "
+            "folder."
+        )
     found = _fetch(collection, name, method, revision, statistics=True)
-    for file in PULLED:
-        if (found.folder / file).is_file():
-            with whole(target / file) as temporary:
-                shutil.copyfile(found.folder / file, temporary)
-        else:
-            (target / file).unlink(missing_ok=True)
-    write_json(target / ORIGIN_NAME, {**found.origin, "revision": revision})
+    there = [file for file in PULLED if (found.folder / file).is_file()]
+    with ExitStack() as placed:  # all is copied before the first is renamed into its place, and the mask is the last
+        for file in there:
+            shutil.copyfile(found.folder / file, placed.enter_context(whole(target / file)))
+        origin = {**found.origin, "revision": revision, "sha256": sha256_of(found.folder / MASK_NAME)}
+        write_json(placed.enter_context(whole(target / ORIGIN_NAME)), origin)
+    for file in set(PULLED) - set(there):
+        (target / file).unlink(missing_ok=True)
     return target
 
 
 def _fetch(collection: str, model: str, method: str, revision: str | None, statistics: bool) -> FoundMask:
     """Downloads a mask into the cache, checks it, and says where it is."""
     path = mask_path(model, method)
-    names = [name for name in PULLED if statistics or name != STATISTICS_NAME]
-    snapshot = _snapshot(collection, revision, [f"{path}/{name}" for name in names])
+    patterns = [f"{path}/{name}" for name in PULLED if statistics or name != STATISTICS_NAME]
+    snapshot = _snapshot(collection, revision, patterns)
     folder = snapshot / path
     if not (folder / MASK_NAME).is_file():
-        there = [f"{entry.model} {entry.method}" for entry in list_masks(collection, snapshot.name)]
-        raise BadFile(f"{collection} has no {method!r} mask for {model}. It has: {'; '.join(there) or 'none'}.")
-    summary = _summary(folder / SUMMARY_NAME)
-    if summary.get("sha256") != sha256_of(folder / MASK_NAME):
-        raise BadFile(f"The mask {path} of {collection} is damaged: its {SUMMARY_NAME} has another SHA-256.")
-    if summary.get("model") != model:
-        raise BadFile(f"{collection} has a mask of {summary.get('model')} in the place of one for {model}.")
+        held = _held(collection, snapshot.name)
+        raise BadFile(f"{collection} has no {method!r} mask for {model}. It has: {'; '.join(held) or 'none'}.")
+    try:
+        _check(folder, collection, path)
+    except BadFile:  # the cache may be what is damaged
+        if not reachable():
+            raise
+        _snapshot(collection, snapshot.name, patterns, force_download=True)
+        _check(folder, collection, path)
+    _, metadata = load_tensors(folder / MASK_NAME, "mask")
+    for made_for in (_summary(folder / SUMMARY_NAME)["model"], metadata.get("model")):
+        if made_for != model:
+            raise BadFile(f"{collection} has a mask of {made_for} in the place of one for {model}.")
     return FoundMask(folder, {"collection": collection, "commit": snapshot.name})
 
 
-def _snapshot(collection: str, revision: str | None, patterns: list[str]) -> Path:
+def _held(collection: str, commit: str) -> list[str]:
+    """The masks of a commit that was just looked at, by their places; none when the cache could not be written."""
+    try:
+        paths = [file.path for file in get_cached_repo_tree(collection, revision=commit)]
+    except CachedRepoTreeNotFoundError:
+        return []
+    return ["{}/{} {}".format(*found.groups()) for path in paths if (found := PLACE.fullmatch(path))]
+
+
+def _check(folder: Path, collection: str, path: str) -> None:
+    """Refuses a mask that is not the one its summary is about."""
+    if _summary(folder / SUMMARY_NAME)["sha256"] != sha256_of(folder / MASK_NAME):
+        raise BadFile(f"The mask {path} of {collection} is damaged: its {SUMMARY_NAME} names another SHA-256.")
+
+
+def _snapshot(collection: str, revision: str | None, patterns: list[str], *, force_download: bool = False) -> Path:
     """The cached files of a revision that match, downloaded when they must be; the folder is named by the commit."""
+    if revision is not None and not REVISION.fullmatch(revision):
+        raise HubError(f"{reprlib.repr(revision)} is not the name of a branch, tag or commit.")
     wanted: dict[str, Any] = {"repo_id": collection, "revision": revision, "allow_patterns": patterns}
     with explained(collection, "collection", revision=revision):
-        if COMMIT.fullmatch(revision or "") or not reachable():
+        pinned = COMMIT.fullmatch(revision or "") is not None
+        if not force_download and (pinned or not reachable()):
             try:
+                get_cached_repo_tree(collection, revision=revision)  # else nobody knows whether all is there
                 return Path(snapshot_download(**wanted, local_files_only=True))
-            except LocalEntryNotFoundError:
-                if not reachable():
+            except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
+                if not pinned or not reachable():
                     raise
         planned = retried(lambda: snapshot_download(**wanted, dry_run=True))
+        if planned:
+            wanted["revision"] = planned[0].commit_hash  # a branch may move in between
         if (size := sum(file.file_size for file in planned)) > LARGEST_BYTES:
             raise BadFile(f"{collection} holds {size / 1e9:.1f} GB of mask files; more than 2 GB are not downloaded.")
-        return Path(retried(lambda: snapshot_download(**wanted)))
+        folder = Path(retried(lambda: snapshot_download(**wanted, force_download=force_download)))
+        # When the Hub stops answering in between, huggingface_hub returns what it has, without an error.
+        if missing := [file.filename for file in planned if not (folder / file.filename).is_file()]:
+            raise HubError(f"The download of {collection} broke off before {missing[0]}. Try again.")
+        return folder
 
 
-def _entry(path: Path, collection: str | None = None, commit: str | None = None) -> MaskEntry:
-    summary = _summary(path)
-    return MaskEntry(str(summary.get("model")), path.parent.name, dict(summary["counts"]), collection, commit)
+def _entries(paths: Iterable[Path], collection: str | None = None, commit: str | None = None) -> list[MaskEntry]:
+    """The masks whose summaries are at these paths; one that is damaged does not hide the others."""
+    entries = []
+    for path in paths:
+        try:
+            summary = _summary(path)
+            if commit and mask_path(summary["model"], path.parent.name) != "/".join(path.parts[-3:-1]):
+                raise BadFile(f"{'/'.join(path.parts[-3:])} is of {summary['model']}, which is not its folder's model.")
+        except BadFile as error:
+            warnings.warn(f"One mask is left out. {error}", LapeWarning, stacklevel=3)
+            continue
+        entries.append(MaskEntry(summary["model"], path.parent.name, summary["counts"], collection, commit))
+    return entries
 
 
 def _summary(path: Path) -> dict[str, Any]:
     """Reads a `mask.json`."""
     try:
+        if path.stat().st_size > LARGEST_SUMMARY_BYTES:
+            raise ValueError("too large for a summary")
         summary = json.loads(path.read_text(encoding="utf-8"))
-        counts = summary["counts"]
-        if not all(isinstance(code, str) and isinstance(count, int) for code, count in counts.items()):
+        if not "".join((summary["model"], summary["sha256"], *summary["counts"])).isprintable():
+            raise ValueError("model, sha256 and languages are one line of text")
+        if not all(type(count) is int and 0 <= count < 10**12 for count in summary["counts"].values()):
             raise TypeError("counts are whole numbers by language")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         where = "/".join(path.parts[-3:])
@@ -231,9 +285,11 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _origin(folder: Path) -> dict[str, str]:
-    """Where a pulled mask is from; empty for one that was not pulled."""
+    """Where a pulled mask is from; empty for one that was not pulled, or is another one by now."""
     try:
         origin = json.loads((folder / ORIGIN_NAME).read_text(encoding="utf-8"))
+        if origin["sha256"] != sha256_of(folder / MASK_NAME):
+            return {}
         return {key: origin[key] for key in ("collection", "commit", "revision") if isinstance(origin.get(key), str)}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}

@@ -10,7 +10,9 @@ import psutil
 import torch
 
 from lape.bundled import bundled_masks
-from lape.models import cache_folder, default_device, embedded_gguf
+from lape.embedded import cache_folder, embedded_gguf
+from lape.machine import Machine, this_machine
+from lape.placement import AUTO_BILLIONS, Request, place
 from lape.version import __version__
 
 PACKAGES = (
@@ -29,6 +31,7 @@ PACKAGES = (
 
 def report() -> dict[str, Any]:
     """Versions, device, memory, cache and masks of this machine; nothing personal, no tokens."""
+    machine = this_machine()
     cache = cache_folder()
     cached = sum(path.stat().st_size for path in cache.rglob("*") if path.is_file()) if cache.is_dir() else 0
     found: dict[str, Any] = {
@@ -36,17 +39,30 @@ def report() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in PACKAGES},
-        "device": default_device(),
+        "accelerator": {"kind": machine.accelerator, "name": machine.name},
         "cpu_threads": torch.get_num_threads(),
-        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "memory_gb": _memory(machine),
+        "bitsandbytes": "installed" if machine.bitsandbytes else "not installed",
+        "auto_loads": {"large_models": _auto(machine, 2 * AUTO_BILLIONS), "small_models": _auto(machine, 0.0)},
         "embedded_model": "installed" if embedded_gguf() else "not installed",
         "cache": {"folder": str(cache), "megabytes": round(cached / 1e6)},
         "masks": [str(path.parent) for path in bundled_masks()],
     }
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        found["gpu"] = {"name": properties.name, "memory_gb": round(properties.total_memory / 1e9, 1)}
     return found
+
+
+def _memory(machine: Machine) -> dict[str, float]:
+    """Gigabytes of main memory and of GPU memory."""
+    sizes = {"total": psutil.virtual_memory().total, "free": machine.ram_free}
+    if machine.gpu_total:
+        sizes |= {"gpu_total": sum(machine.gpu_total), "gpu_free": sum(machine.gpu_free)}
+    return {name: round(size / 1e9, 1) for name, size in sizes.items()}
+
+
+def _auto(machine: Machine, billions: float) -> str:
+    """How `--quantization auto` loads a model of a size here, such as `4bit bfloat16 on cuda`."""
+    chosen = place(machine, Request("auto"), billions=billions)
+    return f"{chosen.quantization or 'unquantised'} {str(chosen.dtype).removeprefix('torch.')} on {chosen.device}"
 
 
 def _version(package: str) -> str:

@@ -97,7 +97,7 @@ class NeuronMask:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Language codes, those without a neuron included."""
+        """Codes, those without a neuron included."""
         return tuple(self.neurons)
 
     def count(self, language: str) -> int:
@@ -153,20 +153,22 @@ class NeuronMask:
             languages: Whose means to take; None takes those of every language that was recorded.
 
         Raises:
-            MaskMismatch: The statistics belong to a model of another shape.
-            UnknownLabel: The mask or the statistics lack one of the languages.
+            MaskMismatch, UnknownLabel: The statistics are of another shape, or lack one of the languages.
         """
         self._same_shape(statistics)
         chosen = [code for code in self.languages if code in statistics.tokens] if languages is None else languages
         means = {code: statistics.mean(code).flatten()[self.flat(code)].float() for code in chosen}
-        metadata = {**self.metadata, "calibration": statistics.provenance(chosen)}
+        calibration, before = statistics.provenance(chosen), self.metadata.get("calibration") or {}
+        for key in ("tokens", "corpora"):
+            calibration[key] = {**before.get(key, {}), **calibration[key]}
+        metadata = {**self.metadata, "calibration": calibration}
         return NeuronMask(self.neurons, {**self.means, **means}, self.shape, metadata)
 
     def random_like(self, statistics: ActivationStatistics | None, seed: int) -> NeuronMask:
         """As many random neurons for each language and layer, the control for every claim.
 
         Args:
-            statistics: Where their means come from. None gives a mask for *off* only.
+            statistics: Where their means come from; None gives a mask for *off* only.
             seed: The same seed gives the same mask.
 
         Raises:
@@ -190,8 +192,7 @@ class NeuronMask:
     def check(self, model: nn.Module) -> None:
         """Refuses a model of another shape; warns when it is another model or revision.
 
-        The embedded weights and the Hub's weights of the same model count as one: masks of either work on
-        the other.
+        The embedded weights and the Hub's weights of the same model count as one.
 
         Raises:
             MaskMismatch: The model has another number of layers or neurons; names both.
@@ -268,8 +269,7 @@ class NeuronMask:
             revision: Branch, tag or commit of the collection; a full commit that is cached asks nothing.
 
         Raises:
-            BadFile: There is none, or it is damaged; says which there are.
-            HubError: The Hub refuses, or cannot be reached.
+            BadFile, HubError: There is none, it is damaged, or the Hub refuses or cannot be reached.
         """
         found = find_mask(model, method, collection=collection, revision=revision)
         mask = cls.load(found.folder)

@@ -18,23 +18,24 @@ ROOT = Path(__file__).resolve().parent.parent
 # public API, lape/__init__.py; a package such as identify/ is one place.
 ORDER = """
     data errors version files languages
-    architectures hub machine presets
+    architectures hub machine presets readme markdown
     embedded placement
+    memory
     models
     bundled corpora pairs
     collection
     statistics
     recording
     masks
-    calibration released
+    calibration released plots
     cards
+    parcel remote
     publish
     identify
     interventions
     prompts sampling
     generation
     evaluation
-    plots
     lape
     doctor
     cli

@@ -6,12 +6,14 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for the processes that tests start, and for what is not imported yet
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
 import pytest
 import torch
 from families import DOCUMENT_END, EOS, FAMILIES, build
+from hub_standin import Hub, standing_in
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -36,6 +38,13 @@ def family(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def tiny_model() -> PreTrainedModel:
     return build("llama")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A stand-in Hub that this process and its children talk to, with an empty cache and nobody logged in."""
+    with standing_in(tmp_path / "huggingface", monkeypatch) as hub:
+        yield hub
 
 
 @pytest.fixture(scope="session")

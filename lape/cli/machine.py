@@ -19,21 +19,56 @@ def _models(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from lape.bundled import bundled_masks
-    from lape.models import PRESETS
+    from lape.machine import this_machine
+    from lape.memory import fits
+    from lape.presets import PRESETS
+    from lape.released import RELEASED
 
-    with_mask = {path.parts[-3].replace("--", "/") for path in bundled_masks()}
-    rows = [{**asdict(preset), "mask_bundled": preset.model in with_mask} for preset in PRESETS]
-    lines = [
-        f"{row['name']:14} {row['model']:36} {row['parameters_billions']:6g} B  "
-        f"{'mask' if row['mask_bundled'] else '':5} {row['note']}"
-        for row in rows
+    bundled = {path.parts[-3].replace("--", "/") for path in bundled_masks()}
+    released = {entry.model for entry in RELEASED.values()}
+    here = fits(this_machine())
+    rows = [
+        {
+            **asdict(preset),
+            "memory_16bit_gb": round(preset.memory_gb(16), 2),
+            "memory_4bit_gb": round(preset.memory_gb(4), 2),
+            "fits_here": here[preset.name],
+            "mask": "bundled" if preset.model in bundled else "import" if preset.model in released else None,
+        }
+        for preset in PRESETS
     ]
+    columns = "{:22}{:38}{:>8}{:>10}{:>9}  {:8}{:9}{:6}{:7}{:25}{}"
+    lines = [
+        columns.format("name", "model", "params", "16-bit", "4-bit", "here", "mask", "chat", "gated", "licence", "note")
+    ]
+    for row in rows:
+        size = (
+            f"{row['parameters_billions']:.2f} B",
+            f"{row['memory_16bit_gb']:.1f} GB",
+            f"{row['memory_4bit_gb']:.1f} GB",
+        )
+        marks = "chat" if row["chat"] else "", "gated" if row["gated"] else ""
+        lines.append(
+            columns.format(
+                row["name"],
+                row["model"],
+                *size,
+                row["fits_here"],
+                row["mask"] or "",
+                *marks,
+                row["licence"],
+                row["note"],
+            ).rstrip()
+        )
+    lines.append(
+        "here: the highest precision that fits this machine. import: `lape import NAME` gets the paper's mask."
+    )
     emit(options, rows, "\n".join(lines))
 
 
 def _doctor(options: argparse.Namespace) -> None:
     from lape.doctor import report
-    from lape.models import clear_cache
+    from lape.embedded import clear_cache
 
     if options.clear_cache:
         freed = clear_cache()

@@ -1,4 +1,4 @@
-"""Commands for collections of masks on the Hugging Face Hub: list, pull."""
+"""Commands for collections of masks on the Hugging Face Hub: list, pull, push."""
 
 from __future__ import annotations
 
@@ -24,16 +24,22 @@ def register(commands: Any) -> None:
     pull.add_argument("--revision", help="branch, tag or commit")
     pull.add_argument("--out", type=Path, default=Path("precomputed"), help="folder of masks (default: %(default)s)")
 
+    push = add(commands, "push", _push, "push a mask with its card to a collection on the Hub, in one commit")
+    push.add_argument("folder", type=Path, metavar="DIR", help="folder with mask.safetensors and mask.json")
+    push.add_argument("--repo", required=True, metavar="ORG/NAME", help="collection; made when there is none")
+    push.add_argument("--private", action="store_true", help="make a new collection private")
+    push.add_argument("--create-pr", action="store_true", help="propose the change in a pull request")
+    push.add_argument("--tag", help="name for the commit, such as v1")
+    push.add_argument("--message", help="first line of the commit")
+    push.add_argument("--dry-run", action="store_true", help="check everything here, and say what would be pushed")
+
 
 def _list(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from lape.collection import bundled_entries, list_masks
 
-    if options.collection is None:
-        entries = bundled_entries()
-    else:
-        entries = list_masks(options.collection, options.revision)
+    entries = bundled_entries() if options.collection is None else list_masks(options.collection, options.revision)
     lines = [
         f"{entry.model:40} {entry.method:16} {', '.join(f'{code} {count}' for code, count in entry.counts.items())}"
         for entry in entries
@@ -61,3 +67,32 @@ def _pull(options: argparse.Namespace) -> None:
     emit(
         options, {"path": str(folder), "counts": counts}, f"Pulled {mask.metadata.get('model')} to {folder}: {listed}."
     )
+
+
+def _push(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from lape.publish import checked, push
+
+    asked = {
+        "private": options.private or None,
+        "create_pr": options.create_pr,
+        "tag": options.tag,
+        "message": options.message,
+    }
+    if options.dry_run:
+        parcel = checked(options.folder, options.repo, **asked)
+        sizes = {name: file.stat().st_size for name, file in parcel.files.items()}
+        listed = ", ".join(f"{name} ({size:,} bytes)" for name, size in sizes.items())
+        text = f"Would push to {options.repo}/{parcel.path}: {listed}, and the cards and the picture that go with them."
+        emit(options, {"repo": options.repo, "path": parcel.path, "files": sizes}, text)
+        return
+    pushed = push(options.folder, options.repo, **asked)
+    tagged = f", tag {pushed.tag}" if pushed.tag else ""
+    files = f"{len(pushed.changed)} file{'' if len(pushed.changed) == 1 else 's'}"
+    text = f"Pushed {files} to {options.repo}, commit {pushed.commit}{tagged}: {pushed.url}"
+    if not pushed.changed:
+        text = f"Nothing to push: {options.repo} has all of it, commit {pushed.commit}{tagged}: {pushed.url}"
+    elif pushed.pull_request:
+        text = f"Proposed {files} to {options.repo}: {pushed.pull_request}"
+    emit(options, asdict(pushed), text)

@@ -1,0 +1,189 @@
+"""How much memory a model takes, before it is loaded, and whether this machine has it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
+from transformers.quantizers.base import HfQuantizer
+from transformers.quantizers.quantizers_utils import should_convert_module
+
+from lape.errors import ModelUnavailable
+from lape.machine import Machine
+from lape.placement import Placement, Quantization
+from lape.presets import NF4_BITS, PRESETS, Bits, Preset
+
+Fit = Literal["32-bit", "16-bit", "4-bit", "no"]
+
+# Besides the weights: a twentieth of them, unquantised, for the key-value cache (1,300 tokens of LLaMA-2-7B in all
+# rows together, 20,000 of the 70B, whose heads share), and room for activations and the libraries' own.
+CACHE_SHARE = 0.05
+ROOM = 300_000_000
+# transformers fills nine tenths of a GPU with a device map of its own making, and of those nine tenths with
+# quantised weights.
+FILLED, FILLED_QUANTISED = 0.9, 0.81
+
+
+def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
+    """The causal language model of a configuration, without weights; takes no memory."""
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+def quantised_layers(model: PreTrainedModel) -> list[nn.Module]:
+    """The layers bitsandbytes takes: plain linear ones and GPT-2's, except the head and what is tied to it."""
+    kept = HfQuantizer.get_modules_to_not_convert(model, None, list(model._keep_in_fp32_modules or ()))
+    return [
+        module
+        for name, module in model.named_modules()
+        if (type(module) is nn.Linear or isinstance(module, Conv1D)) and should_convert_module(name, kept)
+    ]
+
+
+def memory_bytes(config: PreTrainedConfig, dtype: torch.dtype, quantization: Quantization | None = None) -> int:
+    """Bytes a model's weights and buffers take once it is loaded.
+
+    Args:
+        config: The model's configuration.
+        dtype: What it computes in; weights that are not quantised are kept in it.
+        quantization: `4bit` (nf4 with double quantisation), `8bit`, or None.
+
+    Example:
+        >>> memory_bytes(LlamaConfig(), torch.float16, "4bit") / 1e9  # doctest: +SKIP
+        3.866
+    """
+    return weight_bytes(empty_model(config), dtype, quantization)
+
+
+def weight_bytes(model: PreTrainedModel, dtype: torch.dtype, quantization: Quantization | None = None) -> int:
+    """The same for a model without weights."""
+    layers = quantised_layers(model) if quantization else []
+    shapes = [layer.get_parameter("weight").shape for layer in layers]
+    taken = sum(shape.numel() for shape in shapes)
+    kept = sum(parameter.numel() for parameter in model.parameters()) - taken
+    buffers = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+    if quantization == "8bit":  # a scale for each output; GPT-2's layers are stored transposed
+        outputs = (
+            shape[1] if isinstance(layer, Conv1D) else shape[0] for layer, shape in zip(layers, shapes, strict=True)
+        )
+        taken += 4 * sum(outputs)
+    else:
+        taken = round(taken * NF4_BITS / 8)
+    return taken + kept * dtype.itemsize + buffers
+
+
+def needed_bytes(weights: float, full_weights: float) -> float:
+    """Bytes to load and use a model, from those of its weights as they are loaded and without quantisation."""
+    return weights + CACHE_SHARE * full_weights + ROOM
+
+
+def check_memory(machine: Machine, placement: Placement, model: PreTrainedModel, name: str) -> str | None:
+    """Refuses a model that does not fit where it is to go.
+
+    Returns:
+        A sentence where it fits only by going partly to slower memory, else None. A device map of one's own
+        over several devices is not checked.
+
+    Raises:
+        ModelUnavailable: It does not fit; says how much is needed, what there is, and the ways out.
+    """
+    free = _free(machine, placement)
+    if free is None:
+        return None
+    full = weight_bytes(model, placement.dtype)
+    weights = weight_bytes(model, placement.dtype, placement.quantization)
+    needed = needed_bytes(weights, full)
+    filled = 1.0
+    if isinstance(placement.device_map, str) and placement.device == "cuda":
+        filled = FILLED_QUANTISED if placement.quantization else FILLED
+    if needed <= free and weights <= filled * free:
+        return None
+    if isinstance(placement.device_map, str) and not placement.quantization:
+        beyond = "memory and disk" if placement.device == "cpu" or full > free + machine.ram_free else "memory"
+        return f"{_gb(needed)} GB do not fit into {_gb(free)} GB, so a part stays in {beyond}, which is much slower."
+    raise ModelUnavailable(_refusal(machine, placement, model, name, free, needed))
+
+
+def fits(machine: Machine) -> dict[str, Fit]:
+    """The highest precision in which each preset fits this machine: preset name to `16-bit`, `4-bit` and so on.
+
+    A CPU computes in 32 bits unless told otherwise, a GPU in 16.
+    """
+    return {preset.name: _fit(machine, preset) for preset in PRESETS}
+
+
+def _fit(machine: Machine, preset: Preset) -> Fit:
+    on_cpu = machine.accelerator == "cpu"
+    free = machine.ram_free if on_cpu else sum(machine.gpu_free)
+    tried: list[tuple[Bits, Bits, Fit]] = [(16, 16, "16-bit")]  # weights, computation
+    if on_cpu:
+        tried.insert(0, (32, 32, "32-bit"))
+    if machine.bitsandbytes and not machine.zero_gpu:
+        tried.append((4, 32 if on_cpu else 16, "4-bit"))
+    for bits, computed, fit in tried:
+        filled = 1.0 if machine.device != "cuda" else FILLED_QUANTISED if bits == 4 else FILLED
+        if _preset_needs(preset, bits, computed) <= free and preset.memory_gb(bits) * 1e9 <= filled * free:
+            return fit
+    return "no"
+
+
+def _preset_needs(preset: Preset, bits: Bits, computed: Bits) -> float:
+    return needed_bytes(preset.memory_gb(bits, computed) * 1e9, preset.memory_gb(computed) * 1e9)
+
+
+def _free(machine: Machine, placement: Placement) -> int | None:
+    """Free bytes where a model goes; None for a device map of one's own over several devices."""
+    if isinstance(placement.device_map, str):
+        return sum(machine.gpu_free) if placement.device != "cpu" else machine.ram_free
+    places = set(placement.device_map.values())
+    if len(places) > 1 or places == {"disk"}:
+        return None
+    if placement.device == "cpu":
+        return machine.ram_free
+    (place,) = places
+    index = place if isinstance(place, int) else torch.device(place).index
+    return machine.gpu_free[index or 0]
+
+
+def _refusal(
+    machine: Machine, placement: Placement, model: PreTrainedModel, name: str, free: int, needed: float
+) -> str:
+    full = weight_bytes(model, placement.dtype)
+    others: list[tuple[str, str, float]] = []  # precision, how to ask for it, bytes
+    if not placement.quantization and placement.dtype.itemsize == 4:
+        others.append(("16-bit", "--dtype bfloat16", needed_bytes(full / 2, full / 2)))
+    if not placement.quantization and machine.bitsandbytes and not machine.zero_gpu and quantised_layers(model):
+        others.append(
+            ("4-bit", "--quantization 4bit", needed_bytes(weight_bytes(model, placement.dtype, "4bit"), full))
+        )
+    alternatives = ", ".join(f"{_gb(size)} GB in {precision}" for precision, _, size in others)
+    ways = [f"{precision} ({option})" for precision, option, size in others if size <= free]
+    if smaller := _largest_that_fits(placement, free, below=full):
+        ways.append(f"a smaller model such as {smaller.name}")
+    bits = placement.quantization[0] if placement.quantization else 8 * placement.dtype.itemsize
+    where = "" if placement.device == "cpu" else f" on {machine.name}"
+    return (
+        f"{name} needs about {_gb(needed)} GB in {bits}-bit{f' ({alternatives})' if alternatives else ''}, and "
+        f"{_gb(free)} GB are free{where}. Use {', '.join(ways) or 'a smaller model'}, or free some."
+    )
+
+
+def _largest_that_fits(placement: Placement, free: int, *, below: int) -> Preset | None:
+    """The largest preset anybody may load that fits in the same precision, of fewer bytes unquantised."""
+    computed: Bits = 32 if placement.dtype.itemsize == 4 else 16
+    bits: Bits = 4 if placement.quantization == "4bit" else computed
+    fitting = [
+        preset
+        for preset in PRESETS
+        if not preset.gated
+        and preset.memory_gb(computed) * 1e9 < below
+        and _preset_needs(preset, bits, computed) <= free
+    ]
+    return max(fitting, key=lambda preset: preset.parameters_billions, default=None)
+
+
+def _gb(size: float) -> str:
+    return f"{size / 1e9:.1f}"

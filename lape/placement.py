@@ -1,0 +1,174 @@
+"""Where a model goes and in what precision: a decision about a machine, without touching it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from lape.errors import LapeError, unknown_label
+from lape.machine import Machine
+
+Quantization = Literal["4bit", "8bit"]
+
+QUANTIZATIONS = ("4bit", "8bit", "auto")
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AUTO_BILLIONS = 1.0  # larger models are quantised on a GPU when the choice is left to us
+OFF_GPU = {"cpu", "disk"}
+DEVICES = ("cpu", "cuda", "mps")
+DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where a model goes and in what precision.
+
+    Attributes:
+        device: Where it computes, such as `cuda`.
+        dtype: What it computes in; with a quantisation, only the weights are smaller.
+        quantization: `4bit` (nf4 with double quantisation), `8bit` or None.
+        device_map: What transformers loads it by.
+        notes: Sentences on what was chosen, where that is not obvious.
+        fallbacks: Sentences on what was asked for and is not possible here.
+    """
+
+    device: str
+    dtype: torch.dtype
+    quantization: Quantization | None
+    device_map: str | dict[str, Any]
+    notes: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for; None leaves the choice to us.
+
+    Attributes:
+        quantization: `4bit`, `8bit`, `auto`, or None for none.
+        dtype: What to compute in.
+        device: Where the whole model goes.
+        device_map: An accelerate device map instead, or the name of a way to make one, such as `auto`.
+    """
+
+    quantization: str | None = None
+    dtype: str | torch.dtype | None = None
+    device: str | None = None
+    device_map: str | Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.quantization is not None and self.quantization not in QUANTIZATIONS:
+            raise unknown_label("quantisation", self.quantization, QUANTIZATIONS)
+        if isinstance(self.dtype, str) and self.dtype not in DTYPES:
+            raise unknown_label("dtype", self.dtype, DTYPES)
+        if self.device is not None and self.device_map is not None:
+            raise LapeError("Give either device or device_map, not both.")
+        if isinstance(self.device_map, str) and self.device_map not in DEVICE_MAPS:
+            raise unknown_label("device map", self.device_map, DEVICE_MAPS)
+
+
+def device_for(machine: Machine, request: Request) -> str:
+    """The device a model goes to: the one asked for, or the machine's own.
+
+    Raises:
+        LapeError: It is not there.
+    """
+    if isinstance(request.device_map, Mapping):
+        placed = {str(where) for where in request.device_map.values()}
+        return "cpu" if placed <= OFF_GPU else machine.device
+    if request.device is None:
+        return machine.device
+    try:
+        asked = torch.device(request.device)
+    except RuntimeError as error:
+        raise unknown_label("device", request.device, DEVICES) from error
+    if asked.type not in DEVICES:
+        raise unknown_label("device", request.device, DEVICES)
+    if asked.type not in ("cpu", machine.device):
+        kind = "CUDA device" if asked.type == "cuda" else "Apple GPU"
+        raise LapeError(f"There is no {kind} here, so device {request.device!r} cannot be used; use 'cpu'.")
+    if asked.type == "cuda" and (asked.index or 0) >= len(machine.gpu_free):
+        raise LapeError(f"There is no device {request.device!r} here; the last is 'cuda:{len(machine.gpu_free) - 1}'.")
+    return str(asked)
+
+
+def place(machine: Machine, request: Request, *, billions: float, obstacle: str = "") -> Placement:
+    """Decides where a model goes: what was asked for where that is possible, else the nearest to it.
+
+    On a GPU of NVIDIA or AMD the device map is `auto` and the dtype bfloat16 where the GPU has it, else float16;
+    on an Apple GPU float16; on a CPU float32. `auto` quantises to 4-bit on the former for models over 1 B parameters.
+
+    Args:
+        machine: The machine.
+        request: What is asked for.
+        billions: Parameters of the model.
+        obstacle: Why the model cannot be quantised, if it cannot.
+
+    Raises:
+        LapeError: A device is asked for that is not there, or a device map that quantised weights cannot follow.
+    """
+    device = device_for(machine, request)
+    zero_gpu = machine.zero_gpu and device.startswith("cuda")
+    dtype, dtype_note = _dtype(machine, request, device)
+    quantization, reason = _quantization(machine, request, device, billions, obstacle)
+    impossible = quantization is None and request.quantization in ("4bit", "8bit")
+    device_map: str | dict[str, Any]
+    if request.device_map is not None:
+        device_map = request.device_map if isinstance(request.device_map, str) else dict(request.device_map)
+    elif zero_gpu:
+        # Loading right onto the emulated GPU fails: transformers does it in threads, which are not emulated.
+        device_map = {"": "cpu"}
+    elif request.device is None and device == "cuda":
+        device_map = "auto"
+    else:
+        device_map = {"": device}
+    placed = {str(where) for where in device_map.values()} if isinstance(device_map, dict) else set()
+    if quantization and placed != {"cpu"} and (off := sorted(placed & OFF_GPU)):
+        raise LapeError(
+            f"Quantised weights cannot be split: the device map sends some to {' and '.join(off)}. "
+            "Put the whole model on one device or on several GPUs, or load it without quantisation."
+        )
+    notes = tuple(filter(None, (dtype_note, None if impossible else reason)))
+    return Placement(device, dtype, quantization, device_map, notes, (reason,) if impossible else ())
+
+
+def _dtype(machine: Machine, request: Request, device: str) -> tuple[torch.dtype, str]:
+    """What is computed in, and a sentence on why."""
+    if request.dtype is not None:
+        return (request.dtype if isinstance(request.dtype, torch.dtype) else DTYPES[request.dtype]), ""
+    if device == "cpu":
+        if machine.zero_gpu and machine.accelerator == "cpu":
+            return torch.float32, "Runs on the CPU: ZeroGPU is emulated only when `spaces` is imported before torch."
+        return torch.float32, "Runs on the CPU in float32: no GPU was found." if machine.accelerator == "cpu" else ""
+    if device == "mps":
+        return torch.float16, "Runs on the Apple GPU in float16."
+    if machine.bfloat16 or machine.zero_gpu:
+        return torch.bfloat16, ""
+    return torch.float16, f"Computes in float16: {machine.name} has no bfloat16."
+
+
+def _quantization(
+    machine: Machine, request: Request, device: str, billions: float, obstacle: str
+) -> tuple[Quantization | None, str]:
+    """The quantisation that is used, and a sentence on why."""
+    asked, on_cuda = request.quantization, device.startswith("cuda")
+    if asked is None or (asked == "auto" and (not on_cuda or billions <= AUTO_BILLIONS)):
+        return None, ""
+    if machine.zero_gpu and on_cuda:
+        return None, (
+            "Not quantised: ZeroGPU has 48 GB, enough for 16-bit, and 4-bit is not verified under its emulated CUDA."
+        )
+    if not machine.bitsandbytes:
+        return None, "Not quantised: bitsandbytes, which does it, is not installed here."
+    if obstacle:
+        return None, f"Not quantised: {obstacle}."
+    if asked == "auto":
+        return "4bit", f"Quantised to 4-bit, as models over {AUTO_BILLIONS:g} B parameters are on a GPU."
+    why = ""
+    if device == "cpu":
+        why = f"{asked} on a CPU saves memory, not time; quantising takes minutes for a billion parameters."
+    elif device == "mps":
+        why = f"{asked} on an Apple GPU: bitsandbytes supports it, lape has not been tried with it."
+    return ("8bit" if asked == "8bit" else "4bit"), why

@@ -1,0 +1,294 @@
+"""Means for a mask that has none: equal to the slow oracle's, in the library and on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import oracle
+import pytest
+import torch
+from families import build, random_mask, token_ids
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+import lape
+from lape import ActivationStatistics, Intervention, LapeError, MaskMismatch, MeansMissing, NeuronMask, intervene
+from lape.bundled import MASK_NAME, STATISTICS_NAME
+from lape.calibration import calibrate
+from lape.cli import main
+
+TEXTS = {
+    "aa": [f"Ceci est le texte numéro {number}. " for number in range(20)],
+    "bb": [f"{number} 这是一些文字" for number in range(60)],
+    "cc": [f"Number {number} is not {number + 1}." for number in range(40)],
+}
+BLOCK, BLOCKS = 16, 4
+SETTINGS = {"tokens": BLOCK * BLOCKS - 3, "block": BLOCK, "progress": False}
+
+
+def no_means(model: PreTrainedModel) -> NeuronMask:
+    mask = random_mask(lape.activation_sites(model).shape)
+    return NeuronMask(mask.neurons, {}, mask.shape)
+
+
+def refuse() -> Iterator[str]:
+    pytest.fail("no text is to be read")
+    yield ""
+
+
+def test_means_are_those_of_the_oracle(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    mask, statistics = calibrate(no_means(tiny_model), tiny_model, tokenizer, TEXTS, **SETTINGS)
+    assert statistics.tokens == dict.fromkeys(TEXTS, BLOCK * BLOCKS)
+    assert mask.means.keys() == TEXTS.keys()
+    for code, documents in TEXTS.items():
+        counts = oracle.record(tiny_model, tokenizer, documents, blocks_read=BLOCKS, block=BLOCK, batch=2)
+        expected = [counts.sum[layer][neuron] / (BLOCK * BLOCKS) for layer, neuron in mask.neurons[code].tolist()]
+        assert mask.means[code].tolist() == pytest.approx(expected, abs=1e-5)
+        assert max(map(abs, expected)) > 0.01
+
+
+def test_it_says_what_the_means_come_from(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    before = no_means(tiny_model)
+    mask, statistics = calibrate(before, tiny_model, tokenizer, TEXTS, **SETTINGS)
+    assert mask.metadata["calibration"]["tokens"] == dict.fromkeys(TEXTS, BLOCK * BLOCKS)
+    assert mask.metadata["calibration"]["corpora"] == statistics.metadata["corpora"]
+    assert all(torch.equal(mask.neurons[code], before.neurons[code]) for code in TEXTS)
+    assert before.means == {}
+
+
+def test_steering_works_after_it_and_not_before(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    mask = no_means(tiny_model)
+    with pytest.raises(MeansMissing, match="Make them with `lape calibrate`, or use mode 'scale'"):
+        Intervention(mask, off="aa", on="bb")
+    calibrated, statistics = calibrate(mask, tiny_model, tokenizer, TEXTS, **SETTINGS)
+    prompt = token_ids(1, 9)
+    steered = []
+    for used in (calibrated, calibrated.random_like(statistics, seed=0)):
+        with intervene(tiny_model, Intervention(used, off="aa", on="bb")):
+            steered.append(tiny_model(prompt).logits)
+    assert not torch.allclose(steered[0], tiny_model(prompt).logits, atol=1e-3)
+    assert not torch.allclose(steered[0], steered[1], atol=1e-3)
+
+
+def test_some_languages_only(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    known = random_mask(lape.activation_sites(tiny_model).shape)  # has means of aa and bb
+    texts = {"bb": TEXTS["bb"], "cc": refuse}
+    mask, statistics = calibrate(known, tiny_model, tokenizer, texts, languages=["bb"], **SETTINGS)
+    assert statistics.languages == ("bb",)
+    assert mask.means.keys() == {"aa", "bb"}
+    assert torch.equal(mask.means["aa"], known.means["aa"])
+    assert not torch.equal(mask.means["bb"], known.means["bb"])
+    with pytest.raises(MeansMissing, match="'cc'"):
+        Intervention(mask, on="cc")
+
+
+@pytest.mark.parametrize(
+    ("languages", "error", "message"),
+    [
+        (None, LapeError, r"There is no text for bb, cc\. Add some, or name the languages to calibrate"),
+        (["cc", "aa"], LapeError, r"There is no text for cc\."),
+        (["a"], lape.UnknownLabel, "No language in the mask 'a'. Did you mean 'aa'"),
+    ],
+)
+def test_missing_text_is_named_before_any_is_read(
+    languages: list[str] | None,
+    error: type[LapeError],
+    message: str,
+    tiny_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+) -> None:
+    with pytest.raises(error, match=message):
+        calibrate(no_means(tiny_model), tiny_model, tokenizer, {"aa": refuse}, languages=languages, **SETTINGS)
+
+
+def test_another_model_is_refused_before_any_text_is_read(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    other = build("llama", intermediate_size=64)
+    with pytest.raises(MaskMismatch, match=r"3 layers x 48 neurons.* 3 layers x 64 neurons"):
+        calibrate(no_means(tiny_model), other, tokenizer, dict.fromkeys(TEXTS, refuse), **SETTINGS)
+
+
+# The command
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    for code, documents in TEXTS.items():
+        (folder / f"{code}.train.txt").write_text("\n\n".join(documents * 10), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def imported(tmp_path: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A folder with a mask that `lape import` wrote for the tiny model."""
+    lists = [[torch.arange(start, 128, 9) for _ in range(3)] for start in range(3)]
+    torch.save(lists, tmp_path / "mask.pth")
+    words = [
+        "--model",
+        str(tiny_folder),
+        "--shape",
+        "3x128",
+        "--languages",
+        "aa,bb,cc",
+        "--out",
+        str(tmp_path / "mask"),
+    ]
+    assert main(["import", str(tmp_path / "mask.pth"), *words]) == 0
+    capsys.readouterr()
+    return tmp_path / "mask"
+
+
+@pytest.fixture
+def words(imported: Path, tiny_folder: Path, corpus: Path) -> list[str]:
+    """The command, for 64 tokens a language."""
+    given = {"--model": tiny_folder, "--corpus": corpus, "--tokens": 60, "--block": BLOCK}
+    return ["calibrate", str(imported), *(str(word) for option in given.items() for word in option)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_an_imported_mask_steers_after_calibrate(
+    imported: Path, words: list[str], tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generate = ["generate", "Bonjour", "--model", str(tiny_folder), "--mask", str(imported), "--off", "aa", "--json"]
+    generate += ["--max-new-tokens", "2"]
+    assert main(generate) == 0
+    assert json.loads(capsys.readouterr().out)["neurons_changed"] == {"on": 0, "off": 45}
+    assert main([*generate, "--on", "bb"]) == 2
+    assert "Make them with `lape calibrate`" in capsys.readouterr().err
+
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "path": str(imported / MASK_NAME),
+        "tokens": {"aa": 64, "bb": 64, "cc": 64},
+        "recorded": True,
+    }
+    assert main([*generate, "--on", "bb"]) == 0
+    assert json.loads(capsys.readouterr().out)["neurons_changed"] == {"on": 0, "off": 45, "steered": 90}
+
+    mask, statistics = NeuronMask.load(imported), ActivationStatistics.load(imported / STATISTICS_NAME)
+    assert mask.metadata["released"]["file"] == "mask.pth"
+    for code in mask.languages:
+        expected = statistics.mean(code).flatten()[mask.flat(code)]
+        assert torch.allclose(mask.means[code].double(), expected, atol=1e-6)
+    assert mask.random_like(statistics, seed=0).means.keys() == mask.means.keys()
+
+
+def test_statistics_with_enough_tokens_are_taken_and_nothing_is_recorded(
+    imported: Path, words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(words) == 0
+    calibrated = contents(imported)
+    mask = NeuronMask.load(imported)
+    NeuronMask(mask.neurons, {}, mask.shape, mask.metadata).save(imported)  # as when it is imported again
+    monkeypatch.setattr("lape.cli.released.load_model", lambda options: pytest.fail("no model is needed"))
+    capsys.readouterr()
+    assert main(["calibrate", str(imported), "--tokens", "64"]) == 0
+    assert "nothing was recorded" in capsys.readouterr().out
+    means = NeuronMask.load(imported).means
+    assert means.keys() == mask.means.keys() == {"aa", "bb", "cc"}
+    assert all(torch.allclose(means[code], mask.means[code], atol=1e-6) for code in means)
+    assert contents(imported)[STATISTICS_NAME] == calibrated[STATISTICS_NAME]
+
+
+def test_more_tokens_are_recorded_and_the_statistics_kept(
+    imported: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    first = contents(imported)
+    capsys.readouterr()
+    assert main([*words, "--tokens", "65", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["recorded"] is True
+    assert found["tokens"] == {"aa": 80, "bb": 80, "cc": 80}
+    assert contents(imported)[STATISTICS_NAME] == first[STATISTICS_NAME]
+    assert contents(imported)[MASK_NAME] != first[MASK_NAME]
+
+
+def test_statistics_of_another_model_are_not_taken(
+    imported: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 0
+    other = ActivationStatistics.load(imported / STATISTICS_NAME)
+    ActivationStatistics(
+        other.active, other.sum, other.positive_sum, other.tokens, {**other.metadata, "model": "org/other"}
+    ).save(imported / STATISTICS_NAME)
+    capsys.readouterr()
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["recorded"] is True
+
+
+def test_statistics_of_some_languages_are_not_written(imported: Path, words: list[str]) -> None:
+    # The page draws its random control from them, for every language of the mask.
+    assert main([*words, "--languages", "bb"]) == 0
+    assert NeuronMask.load(imported).means.keys() == {"bb"}
+    assert not (imported / STATISTICS_NAME).exists()
+    assert main([*words, "--languages", "aa,cc"]) == 0
+    assert NeuronMask.load(imported).means.keys() == {"aa", "bb", "cc"}
+
+
+def test_another_folder_leaves_the_first_as_it_is(imported: Path, words: list[str], tmp_path: Path) -> None:
+    before = contents(imported)
+    assert main([*words, "--out", str(tmp_path / "out")]) == 0
+    assert contents(imported) == before
+    assert contents(tmp_path / "out").keys() == {MASK_NAME, "mask.json", STATISTICS_NAME}
+
+
+def test_ctrl_c_loses_nothing(imported: Path, words: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    before = contents(imported)
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lape.recording._batches", interrupted)
+    assert main(words) == 130
+    assert contents(imported) == before
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        (["--languages", "dd"], "No language in the mask 'dd'"),
+        (["--corpus", "nowhere"], "There is no corpus at 'nowhere'"),
+        (["--corpus", "{empty}"], "holds no corpus"),
+        (["--tokens", "100000"], "but 100000 were asked for"),
+        (["--model", "{wide}"], "The mask was made for"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    more: list[str],
+    expected: str,
+    imported: Path,
+    words: list[str],
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    places = {"empty": tmp_path / "empty", "wide": tmp_path / "wide"}
+    places["empty"].mkdir()
+    build("llama").save_pretrained(places["wide"])
+    tokenizer.save_pretrained(places["wide"])
+    before = contents(imported)
+    capsys.readouterr()
+    assert main([*words, *(word.format(**places) for word in more)]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = [line for line in printed.err.splitlines() if line.startswith("lape: ")]
+    assert len(lines) == 1
+    assert expected in lines[0]
+    assert contents(imported) == before
+
+
+def test_text_and_a_mask_are_asked_for(imported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", str(imported)]) == 2
+    assert "Say which text to read, such as --corpus" in capsys.readouterr().err
+    assert main(["calibrate", str(tmp_path)]) == 2
+    assert "There is no file" in capsys.readouterr().err
