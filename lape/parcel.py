@@ -1,0 +1,217 @@
+"""What goes to the Hub: a folder with a mask, checked to the last file before anything is asked of anybody."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
+
+from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME
+from lape.cards import Evidence
+from lape.collection import LARGEST_BYTES, ORIGIN_NAME, PICTURE_NAME, README_NAME, mask_path
+from lape.errors import BadFile, LapeError, MaskMismatch
+from lape.files import sha256_of
+from lape.markdown import LABEL, SLUG
+from lape.masks import NeuronMask
+from lape.pairs import size_text
+from lape.readme import own_text
+from lape.remote import LARGEST_TEXT_BYTES
+from lape.statistics import ActivationStatistics
+
+MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
+KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, *MADE_HERE)
+EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(json|svg|png)")
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A folder that may be pushed.
+
+    Attributes:
+        mask: Its mask.
+        path: Where it goes in a collection, `<org>--<model>/<method>`.
+        files: Name in the folder to file, of those that are sent as they are.
+        statistics: Those beside the mask, if any.
+        evidence: The measurements beside it.
+        readme: The text of its README, if it has one.
+    """
+
+    mask: NeuronMask
+    path: str
+    files: Mapping[str, Path]
+    statistics: ActivationStatistics | None
+    evidence: tuple[Evidence, ...]
+    readme: str | None
+
+    @property
+    def method(self) -> str:
+        """Name of its folder."""
+        return self.path.split("/")[1]
+
+
+def packed(folder: Path) -> Parcel:
+    """Checks a folder with a mask; nothing in it is changed.
+
+    Raises:
+        BadFile: Something is missing, damaged, too large, or does not belong there; says what.
+        MaskMismatch: The statistics are of another model.
+        LapeError: The mask is not of a model on the Hub.
+    """
+    files = _files(folder)
+    mask = NeuronMask.load(folder / MASK_NAME)
+    _check_summary(folder, mask)
+    model = str(mask.metadata.get("model", ""))
+    if not is_hub_id(model) or Path(model).is_dir():
+        raise LapeError(
+            f"The mask is of {model or 'an unnamed model'!r}, which is not a model on the Hub but on this machine. "
+            "Publish the model, then record with its id, such as `lape record --model owner/name`."
+        )
+    if not mask.languages:
+        raise BadFile("The mask has no languages.")
+    if odd := [label for label in mask.languages if not LABEL.fullmatch(label)]:
+        raise BadFile(f"Labels of the mask are not 1 to 32 of A-Z, a-z, 0-9, _ and -: {odd!r}.")
+    statistics = None
+    if STATISTICS_NAME in files:
+        statistics = ActivationStatistics.load(files[STATISTICS_NAME])
+        _check_statistics(mask, statistics)
+    evidence = tuple(_evidence(name, file) for name, file in files.items() if name.startswith("evidence/"))
+    readme = None
+    if README_NAME in files:
+        readme = readme_text(files[README_NAME].read_bytes())
+    sent = {name: file for name, file in files.items() if name not in MADE_HERE}
+    return Parcel(mask, mask_path(model, _method(folder, mask, model)), sent, statistics, evidence, readme)
+
+
+def is_hub_id(name: str) -> bool:
+    """Whether this may be the id of a repo on the Hub, `owner/name`."""
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return name.count("/") == 1
+
+
+def readme_text(content: bytes) -> str:
+    """The text of a README that can be updated.
+
+    Raises:
+        BadFile: It is not UTF-8, its front matter is not YAML, or it lacks one of our marks.
+    """
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadFile("README.md is not UTF-8 text. Save it as such first.") from error
+    own_text(text)
+    return text
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file of the folder by its name in it; refuses what does not belong there."""
+    if not folder.is_dir():
+        raise BadFile(f"There is no folder {str(folder)!r}.")
+    found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
+    if links := [name for name, path in found.items() if path.is_symlink()]:
+        raise BadFile(f"{', '.join(links)} in {str(folder)!r} only link to files. Put the files themselves there.")
+    files = {name: path for name, path in found.items() if name != "evidence" or not path.is_dir()}
+    stray = [name for name, path in files.items() if not path.is_file() or not _belongs(name)]
+    if stray:
+        raise BadFile(
+            f"{', '.join(stray[:5])}{' and more' if len(stray) > 5 else ''} in {str(folder)!r} cannot be pushed. "
+            f"Move them away; there may be {', '.join(KNOWN)}, and .json, .svg and .png files in evidence/."
+        )
+    for name in (MASK_NAME, SUMMARY_NAME):
+        if name not in files:
+            raise BadFile(f"{str(folder)!r} has no {name}. `lape identify` writes it.")
+    for name, path in files.items():
+        largest = LARGEST_BYTES if path.suffix == ".safetensors" else LARGEST_TEXT_BYTES
+        if (size := path.stat().st_size) > largest:
+            raise BadFile(f"{name} has {size / 1e6:,.0f} MB; more than {largest / 1e6:,.0f} MB are not pushed.")
+    if sum(path.stat().st_size for path in files.values()) > LARGEST_BYTES:
+        raise BadFile(f"{str(folder)!r} has more than {LARGEST_BYTES / 1e9:.0f} GB, which nobody could pull.")
+    return files
+
+
+def _belongs(name: str) -> bool:
+    return name in KNOWN or EVIDENCE.fullmatch(name) is not None
+
+
+def _check_summary(folder: Path, mask: NeuronMask) -> None:
+    """Refuses a `mask.json` that says something else than the mask beside it."""
+    counts = {label: mask.count(label) for label in mask.languages}
+    per_layer = {label: mask.per_layer(label) for label in mask.languages}
+    sha256 = sha256_of(folder / MASK_NAME)
+    expected = {**mask.metadata, "counts": counts, "counts_per_layer": per_layer, "sha256": sha256}
+    summary = _json(folder / SUMMARY_NAME, SUMMARY_NAME)
+    if summary != expected:
+        given = summary if isinstance(summary, dict) else {}
+        wrong = sorted(key for key in given.keys() | expected.keys() if given.get(key) != expected.get(key))
+        raise BadFile(
+            f"{SUMMARY_NAME} does not belong to {MASK_NAME}: {', '.join(wrong)} differ. Write both again, with "
+            "`lape identify` or NeuronMask.save."
+        )
+
+
+def _check_statistics(mask: NeuronMask, statistics: ActivationStatistics) -> None:
+    if statistics.shape != mask.shape:
+        sizes = f"{size_text(mask.shape)}, {STATISTICS_NAME} of {size_text(statistics.shape)}"
+        raise MaskMismatch(f"The mask is of {sizes}. Keep only what belongs together.")
+    mine, theirs = mask.metadata["model"], statistics.metadata.get("model")
+    if mine != theirs:
+        raise MaskMismatch(f"The mask is of {mine}, {STATISTICS_NAME} of {theirs}. Keep only what belongs together.")
+
+
+def _method(folder: Path, mask: NeuronMask, model: str) -> str:
+    """The mask's folder in a collection: the folder's own name below one of the model, else the method's."""
+    place = folder.resolve()
+    below_model = mask_path(model, place.name) == f"{place.parent.name}/{place.name}"
+    method = place.name if below_model else str(mask.metadata.get("method") or "")
+    if not SLUG.fullmatch(method):
+        raise BadFile(
+            f"{method!r} cannot name the mask's folder on the Hub: use up to 64 of A-Z, a-z, 0-9, _, . and -."
+        )
+    return method
+
+
+def _evidence(name: str, path: Path) -> Evidence:
+    """What a file of measurements says of itself; refuses one that is not what its name says."""
+    title = summary = ""
+    if path.suffix == ".json":
+        content = _json(path, name)
+        if isinstance(content, dict):
+            said = {key: text for key, text in content.items() if isinstance(text, str)}
+            title, summary = said.get("title", ""), said.get("summary", "")
+    elif path.suffix == ".png":
+        if not path.read_bytes().startswith(PNG):
+            raise BadFile(f"{name} is not a PNG picture.")
+    else:
+        _check_svg(name, path)
+    return Evidence(path.name, title, summary)
+
+
+def _check_svg(name: str, path: Path) -> None:
+    text = path.read_bytes()
+    try:
+        # Entities can make a small file huge; a picture needs none.
+        root = None if b"<!ENTITY" in text else ElementTree.fromstring(text)
+    except ElementTree.ParseError as error:
+        raise BadFile(f"{name} is not an SVG picture.") from error
+    if root is None or root.tag != "{http://www.w3.org/2000/svg}svg":
+        raise BadFile(f"{name} is not an SVG picture.")
+    acting = [name for element in root.iter() for name in element.attrib if name.lower().startswith("on")]
+    if acting or any(element.tag.lower().endswith("}script") for element in root.iter()):
+        raise BadFile(f"{name} holds a script. A picture must do without.")
+
+
+def _json(path: Path, name: str) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise BadFile(f"{name} is not JSON ({type(error).__name__}).") from error
