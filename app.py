@@ -7,7 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
+
+if os.environ.get("SPACES_ZERO_GPU"):
+    import spaces  # noqa: F401  # a Space's own package; it asks to come before torch
 
 
 class _Parser(argparse.ArgumentParser):
@@ -25,19 +29,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Loads a model and its mask and serves the page until Ctrl-C; returns the exit code."""
     began = time.perf_counter()
     parser = _Parser(prog="app.py", description="See and switch the language neurons of a language model.")
-    parser.add_argument("--model", help="Hub id, folder, or preset (default: the embedded SmolLM2-135M-Instruct)")
-    parser.add_argument("--quantization", choices=("4bit", "8bit"), help="load the weights quantised")
-    parser.add_argument("--mask", help="folder of a mask (default: the one bundled for the model)")
+    named = os.environ.get("LAPE_MODEL")
+    parser.add_argument(
+        "--model", default=named, help="Hub id, folder or preset (default: LAPE_MODEL, or the embedded)"
+    )
+    parser.add_argument("--quantization", choices=("auto", "4bit", "8bit"), help="how to load the weights")
+    parser.add_argument("--mask", type=Path, help="folder of a mask (default: the one found for the model)")
     parser.add_argument("--share", action="store_true", help="also make a public link, through gradio's servers")
     port = os.environ.get("GRADIO_SERVER_PORT", "7860")
     parser.add_argument("--port", type=_port, default=port, help="port to serve at (default: %(default)s)")
     options = parser.parse_args(arguments)
     try:
-        from lape.demo.page import Backend, LapeError, build_page, check_port, launch, wait  # most of the start
+        from lape.demo.page import LapeError, build_page, check_port, launch, start, wait  # most of the start
 
         try:
             check_port(options.port)
-            backend = Backend.load(options.model, options.quantization, options.mask)
+            backend = start(options.model, options.quantization, options.mask)
             page = build_page(backend)
             url = launch(page, options.port, share=options.share)
             print(f"Ready in {time.perf_counter() - began:.1f} s: {url}", flush=True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from lape.demo.backend import Backend
+from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES
 from lape.languages import language
@@ -33,7 +34,7 @@ TOO_LONG = "x" * 2001
 
 @pytest.fixture(scope="module")
 def backend() -> Backend:
-    return Backend.load()
+    return Backend(Loaded.load(None))
 
 
 @pytest.fixture(scope="module")
@@ -219,3 +220,35 @@ def test_it_fits(opened: Callable[..., Any], theme: str, width: int, tmp_path: P
     left = [page.locator(f"#lape-text-{name}").bounding_box()["x"] for name in NAMES]
     assert (len(set(left)) == 1) == (width == 390)  # under each other on a phone, side by side elsewhere
     page.screenshot(path=tmp_path / f"{theme}-{width}.png", full_page=True)
+
+
+def test_the_model_is_unloaded_and_loaded_again_for_everybody(opened: Callable[..., Any], backend: Backend) -> None:
+    page, other = opened(), opened()
+    page.locator("#lape-models button.label-wrap").click()
+    page.get_by_role("button", name="Unload", exact=True).click()
+    expect(page.locator("#lape-model-status")).to_contain_text("Unloaded", timeout=PATIENCE)
+    expect(page.locator("#lape-loaded")).to_contain_text("No model is loaded")
+    expect(page.locator("#lape-status")).to_contain_text("No model is loaded")
+    assert backend.loaded is None
+    generate(other)  # this page does not know yet
+    expect(other.locator("#lape-status")).to_contain_text("Another model or mask is loaded now", timeout=PATIENCE)
+    page.get_by_role("button", name="Load", exact=True).click()
+    expect(page.locator("#lape-model-status")).to_contain_text("Loaded", timeout=PATIENCE)
+    expect(page.locator("#lape-loaded")).to_contain_text("12 languages")
+    set_tokens(page, 4)
+    generate(page)
+    wait_until_done(page)
+    assert all(texts(page))
+
+
+@pytest.mark.parametrize("width", [1360, 390])
+def test_the_masks_tab_fits(opened: Callable[..., Any], width: int, tmp_path: Path) -> None:
+    page = opened(viewport={"width": width, "height": 844})
+    page.get_by_role("tab", name="Masks").click()
+    expect(page.locator("#lape-masks-listed")).to_contain_text("French 205")
+    page.get_by_role("button", name="Use this mask").click()
+    expect(page.locator("#lape-masks-status")).to_contain_text("In use", timeout=PATIENCE)
+    page.get_by_role("button", name="Show its card").click()
+    expect(page.get_by_text("SmolLM2-135M-Instruct").last).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=tmp_path / f"masks-{width}.png", full_page=True)

@@ -29,6 +29,7 @@ from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
 from lape.demo.backend import UPDATE_SECONDS, Backend
 from lape.demo.columns import badges, head, status
+from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
 from lape.models import embedded_gguf
@@ -61,7 +62,7 @@ def backend(tokenizer: Any, statistics: ActivationStatistics) -> Backend:
     cells = torch.randperm(3 * 48, generator=generator)[:60].split(20)
     neurons = {code: torch.stack([flat // 48, flat % 48], 1).int() for code, flat in zip(LANGUAGES, cells, strict=True)}
     means = {code: torch.ones(20) for code in LANGUAGES}
-    backend = Backend(build("llama"), tokenizer, NeuronMask(neurons, means, (3, 48)), statistics)
+    backend = Backend(Loaded(build("llama"), tokenizer, NeuronMask(neurons, means, (3, 48)), statistics))
     backend.identify("Wait until the classifiers are loaded.")
     return backend
 
@@ -76,7 +77,7 @@ def url(backend: Backend) -> Iterator[str]:
 @pytest.fixture
 def slowed(backend: Backend) -> Iterator[None]:
     """Every pass of the model takes a while, so that there is time to interrupt it."""
-    handle = backend.model.register_forward_pre_hook(lambda *_: time.sleep(0.05))
+    handle = backend.loaded.model.register_forward_pre_hook(lambda *_: time.sleep(0.05))
     yield
     handle.remove()
 
@@ -96,7 +97,7 @@ def assert_free(backend: Backend) -> None:
     """The model is free, nothing hooks it and nothing runs."""
     assert until(lambda: not backend.lock.locked())
     assert until(lambda: not [thread for thread in threading.enumerate() if thread.name == "lape-generate"])
-    assert not any(module._forward_hooks for module in activation_sites(backend.model).modules)
+    assert not any(module._forward_hooks for module in activation_sites(backend.loaded.model).modules)
 
 
 # What is refused, each with one sentence.
@@ -220,7 +221,7 @@ def test_columns_say_how_many_neurons_they_change(backend: Backend) -> None:
 
 
 def test_the_random_control_has_as_many_neurons_in_every_layer(backend: Backend) -> None:
-    variants = backend.variants(replace(SHORT, show_random=True))
+    variants = backend.loaded.variants(replace(SHORT, show_random=True))
     random, steered = variants["random"], variants["steered"]
     assert random is not None
     assert steered is not None
@@ -238,31 +239,32 @@ def test_the_random_control_has_as_many_neurons_in_every_layer(backend: Backend)
 def test_the_random_control_leaves_out_what_the_languages_share(backend: Backend) -> None:
     shared = {"fr": torch.tensor([[0, 1], [0, 2], [1, 3]]), "es": torch.tensor([[0, 1], [2, 2]])}
     mask = NeuronMask(shared, {"es": torch.ones(2)}, (3, 48))
-    variants = Backend(backend.model, backend.tokenizer, mask, backend.statistics).variants(
-        replace(SHORT, show_random=True)
-    )
+    variants = replace(backend.loaded, mask=mask).variants(replace(SHORT, show_random=True))
     assert len(variants["off"].off_neurons) == 3  # type: ignore[union-attr]
     assert len(variants["steered"].off_neurons) == 2  # type: ignore[union-attr]
     assert variants["random"].mask.per_layer("fr") == [1, 1, 0]  # type: ignore[union-attr]
 
 
 def test_without_statistics_the_random_control_only_switches_off(backend: Backend) -> None:
-    bare = Backend(backend.model, backend.tokenizer, backend.mask)
-    random = bare.variants(replace(SHORT, show_random=True))["random"]
+    bare = Backend(replace(backend.loaded, statistics=None))
+    random = bare.ready().variants(replace(SHORT, show_random=True))["random"]
     assert random is not None
     assert (random.off, random.on) == (("fr",), None)
     assert last(bare, replace(SHORT, show_random=True))["random"].on == 0
 
 
-def test_without_means_a_sentence_says_which_modes_work(backend: Backend) -> None:
-    bare = Backend(backend.model, backend.tokenizer, NeuronMask(backend.mask.neurons, {}, backend.mask.shape))
-    with pytest.raises(LapeError, match="use mode 'scale'"):
-        bare.variants(SHORT)
+def test_without_means_the_mask_switches_off_and_does_not_steer(backend: Backend) -> None:
+    bare = Backend(replace(backend.loaded, mask=NeuronMask(backend.loaded.mask.neurons, {}, backend.loaded.mask.shape)))
+    columns = last(bare, replace(SHORT, show_random=True))
+    assert list(columns) == ["on", "off", "random"]
+    assert (columns["off"].off, columns["off"].on) == (20, 0)
     assert last(bare, replace(SHORT, mode="scale"))["steered"].on == 20
 
 
 def test_the_untouched_column_is_the_untouched_model(backend: Backend) -> None:
-    alone = list(lape.side_by_side(backend.model, backend.tokenizer, "Bonjour", {"on": None}, max_new_tokens=5))
+    alone = list(
+        lape.side_by_side(backend.loaded.model, backend.loaded.tokenizer, "Bonjour", {"on": None}, max_new_tokens=5)
+    )
     assert last(backend, replace(SHORT, repetition_penalty=1.0))["on"].text == alone[-1].texts["on"]
 
 
@@ -292,7 +294,7 @@ def test_a_failing_model_is_freed(backend: Backend) -> None:
     def fail(*_: Any) -> None:
         raise RuntimeError("out of memory")
 
-    handle = backend.model.register_forward_pre_hook(fail)
+    handle = backend.loaded.model.register_forward_pre_hook(fail)
     with pytest.raises(RuntimeError):
         last(backend, SHORT)
     handle.remove()
@@ -301,27 +303,27 @@ def test_a_failing_model_is_freed(backend: Backend) -> None:
 
 
 def test_what_does_not_fit_is_refused_at_the_start(backend: Backend, statistics: ActivationStatistics) -> None:
-    one = NeuronMask({"fr": backend.mask.neurons["fr"]}, {}, (3, 48))
+    one = NeuronMask({"fr": backend.loaded.mask.neurons["fr"]}, {}, (3, 48))
     with pytest.raises(LapeError, match="fewer than two languages"):
-        Backend(backend.model, backend.tokenizer, one)
+        replace(backend.loaded, mask=one)
     with pytest.raises(LapeError, match="3 layers x 48"):
-        Backend(backend.model, backend.tokenizer, NeuronMask(backend.mask.neurons, {}, (4, 48)))
+        replace(backend.loaded, mask=NeuronMask(backend.loaded.mask.neurons, {}, (4, 48)))
     fewer = replace(statistics, tokens={"fr": 100})
     with pytest.raises(LapeError, match="No language"):
-        Backend(backend.model, backend.tokenizer, backend.mask, fewer)
+        replace(backend.loaded, statistics=fewer)
 
 
 def test_a_mask_of_another_model_is_noted(backend: Backend) -> None:
-    other = NeuronMask(backend.mask.neurons, {}, (3, 48), {"model": "org/other"})
-    assert "org/other" in Backend(backend.model, backend.tokenizer, other).notes[0]
+    other = NeuronMask(backend.loaded.mask.neurons, {}, (3, 48), {"model": "org/other"})
+    assert "org/other" in replace(backend.loaded, mask=other).notes[0]
 
 
 # What the columns say.
 
 
 def test_text_from_outside_is_escaped(backend: Backend) -> None:
-    neurons = {HTML: backend.mask.neurons["fr"], "es": backend.mask.neurons["es"]}
-    hostile = Backend(backend.model, backend.tokenizer, NeuronMask(neurons, {}, (3, 48)))
+    neurons = {HTML: backend.loaded.mask.neurons["fr"], "es": backend.loaded.mask.neurons["es"]}
+    hostile = replace(backend.loaded, mask=NeuronMask(neurons, {}, (3, 48)), statistics=None)
     request = replace(SHORT, source=HTML, target="es")
     shown = head("off", lape.Intervention(hostile.mask, off=HTML), request) + status(HTML) + status(HTML, failed=True)
     assert "<img" not in shown
@@ -345,10 +347,9 @@ def test_badges(backend: Backend) -> None:
 
 
 def test_labels_that_are_no_languages_have_no_badge(backend: Backend) -> None:
-    labels = {"law": backend.mask.neurons["fr"], "code": backend.mask.neurons["es"]}
-    assert (
-        Backend(backend.model, backend.tokenizer, NeuronMask(labels, {}, (3, 48))).identify("x" * 50).language is None
-    )
+    labels = {"law": backend.loaded.mask.neurons["fr"], "code": backend.loaded.mask.neurons["es"]}
+    labelled = Backend(replace(backend.loaded, mask=NeuronMask(labels, {}, (3, 48)), statistics=None))
+    assert labelled.identify("x" * 50).language is None
 
 
 # The served page.
@@ -463,7 +464,7 @@ def test_a_crash_of_the_model_is_one_sentence(url: str, backend: Backend) -> Non
     def fail(*_: Any) -> None:
         raise RuntimeError("secret")
 
-    handle = backend.model.register_forward_pre_hook(fail)
+    handle = backend.loaded.model.register_forward_pre_hook(fail)
     data = outcome(url, "stream", list(values().values()))[1]
     handle.remove()
     assert any("The model failed (RuntimeError)" in str(part) for part in data)
@@ -565,7 +566,6 @@ def test_a_bad_start_is_one_line(
         ([*model, *port, "--mask", str(tmp_path / "nowhere")], "nowhere"),
         ([*model, *port, "--mask", str(tmp_path / "broken")], "broken"),
         ([*model, *port, "--mask", str(tmp_path / "other")], "3 layers x 7 neurons"),
-        ([*model, *port], "--mask"),
         (["--model", "smollm", *port, "--mask", arguments[3]], "No preset or model folder 'smollm'"),
         (["--model", str(tmp_path / "no" / "model"), *port, "--mask", arguments[3]], "could not be loaded"),
     ]

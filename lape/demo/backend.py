@@ -1,33 +1,31 @@
-"""The one model behind the page, its mask, and its lock."""
+"""The one model behind the page, and its lock: load, let go, compare."""
 
 from __future__ import annotations
 
+import gc
+import itertools
 import threading
 import time
-import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
-from transformers import PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
+import torch
 
-from lape.bundled import STATISTICS_NAME, bundled_folder
+from lape.demo.loaded import Loaded
 from lape.demo.request import CompareRequest, checked
-from lape.errors import BadFile, LapeError, LapeWarning
+from lape.demo.space import gpu, on_space
+from lape.errors import LapeError
 from lape.evaluation.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
 from lape.evaluation.repetition import LOOP_SHARE, repeated_share
 from lape.generation import Finish, Update, side_by_side
-from lape.interventions import Intervention
-from lape.masks import NeuronMask
-from lape.models import load_model
-from lape.pairs import pairs_of
-from lape.statistics import ActivationStatistics
+from lape.presets import PRESETS, resolve_name
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
 COLUMNS = ("on", "off", "steered", "random")
+_VERSIONS = itertools.count(1)
 
 
 @dataclass(frozen=True)
@@ -56,76 +54,90 @@ class Column:
 
 
 class Backend:
-    """One model, its tokenizer, mask and statistics; one comparison at a time.
+    """The model behind the page; one comparison at a time, one model at a time.
 
     Args:
-        model: A causal language model.
-        tokenizer: Its tokenizer.
-        mask: Its neurons, of at least two languages.
-        statistics: Where the random control's means come from; None limits that control to switching off.
-
-    Raises:
-        LapeError: The mask has fewer than two languages, or belongs to a model of another shape.
+        loaded: The model and its mask; None begins without.
+        failure: Why nothing is loaded.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: Tokenizer,
-        mask: NeuronMask,
-        statistics: ActivationStatistics | None = None,
-    ) -> None:
-        if len(mask.languages) < 2:
-            raise LapeError("The mask has fewer than two languages, so there is none to steer to. Record more of them.")
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", LapeWarning)
-            mask.check(model)
-        self.notes = [str(warning.message) for warning in caught]
-        if statistics is not None:
-            mask.random_like(statistics, seed=0)  # refuses statistics of another shape or without these languages
-        self.model = model
-        self.tokenizer = tokenizer
-        self.mask = mask
-        self.statistics = statistics
+    def __init__(self, loaded: Loaded | None = None, failure: str = "") -> None:
         self.lock = threading.Lock()
         self.closing = threading.Event()
-        # Loading the classifiers takes a second, which the page need not wait for.
-        with_classifier = ThreadPoolExecutor(1, thread_name_prefix="lape-language")
-        self._identifier = with_classifier.submit(LanguageIdentifier, mask.languages)
-        with_classifier.shutdown(wait=False)
+        self.failure = failure
+        self._generate = gpu(self._updates)
+        self._set(loaded)
 
-    @classmethod
-    def load(cls, model: str | None = None, quantization: str | None = None, mask: str | None = None) -> Backend:
-        """Loads a model, and its bundled mask or the one in a folder.
-
-        Raises:
-            LapeError: One of them cannot be loaded, or they do not fit each other.
-        """
-        try:
-            path = Path(mask) if mask is not None else bundled_folder(model)
-        except BadFile as error:
-            raise BadFile(f"{error} Then name its folder with --mask.") from error
-        folder = path if path.is_dir() else path.parent
-        loaded_mask = NeuronMask.load(path)
-        statistics = None
-        if (file := folder / STATISTICS_NAME).is_file():
-            statistics = ActivationStatistics.load(file)
-        loaded, tokenizer = load_model(model, quantization=quantization)
-        return cls(loaded, tokenizer, loaded_mask, statistics)
+    def _set(self, loaded: Loaded | None) -> None:
+        self.loaded = loaded
+        self.version = next(_VERSIONS)  # pages that show another one are out of date
+        if loaded is not None and loaded.mask is not None:
+            # Loading the classifiers takes a second, which the page need not wait for.
+            with_classifier = ThreadPoolExecutor(1, thread_name_prefix="lape-language")
+            self._identifier = with_classifier.submit(LanguageIdentifier, loaded.mask.languages)
+            with_classifier.shutdown(wait=False)
 
     def close(self) -> None:
         """Ends what runs within a token, for good."""
         self.closing.set()
 
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that have neurons."""
-        return self.mask.languages
+    def load(self, model: str | None, quantization: str | None = None) -> Loaded:
+        """Loads a model and its mask in place of what is loaded, once that is free.
+
+        What was loaded is let go first: there need not be memory for two.
+
+        Raises:
+            LapeError: It cannot be loaded, and then nothing is.
+        """
+        name = resolve_name(model)
+        if on_space() and name not in {preset.model for preset in PRESETS}:
+            raise LapeError(f"On this public page only the models of the menu load, not {name!r}.")
+        with self.lock:
+            self._unload()
+            try:
+                self._set(Loaded.load(model, quantization))
+            except LapeError as error:
+                self.failure = str(error)
+                raise
+            return self.ready()
+
+    def unload(self) -> None:
+        """Lets the model go and frees its memory, once it is free."""
+        with self.lock:
+            self._unload()
+
+    def _unload(self) -> None:
+        self.failure = ""
+        self._set(None)
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def change(self, make: Callable[[Loaded], Loaded]) -> Loaded:
+        """Puts something made of what is loaded in its place, such as the model with another mask.
+
+        Raises:
+            LapeError: No model is loaded, or it cannot be made; what was loaded stays.
+        """
+        with self.lock:
+            loaded = make(self.ready())
+            self._set(loaded)
+        return loaded
+
+    def ready(self) -> Loaded:
+        """What is loaded.
+
+        Raises:
+            LapeError: No model is; says why, or the way out.
+        """
+        if self.loaded is None:
+            raise LapeError(f"No model is loaded. {self.failure or 'Choose one and press Load.'}")
+        return self.loaded
 
     @property
-    def chat(self) -> bool:
-        """Whether the model has a chat template."""
-        return bool(self.tokenizer.chat_template)
+    def languages(self) -> tuple[str, ...]:
+        """Codes of the languages that have neurons; none without a mask."""
+        return () if self.loaded is None or self.loaded.mask is None else self.loaded.mask.languages
 
     def request(self, values: dict[str, Any]) -> CompareRequest:
         """Checks untrusted values.
@@ -133,34 +145,8 @@ class Backend:
         Raises:
             LapeError: One of them is not what it should be.
         """
-        return checked(self.languages, values, chat=self.chat)
-
-    def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
-        """The columns of a request: name to what is done to the model's neurons.
-
-        Raises:
-            MeansMissing: The mask has no means for the target, which this mode needs.
-        """
-        steered = Intervention(
-            self.mask, off=request.source, on=request.target, mode=request.mode, strength=request.strength
-        )
-        variants = {"on": None, "off": Intervention(self.mask, off=request.source), "steered": steered}
-        if request.show_random:
-            random = self._random(steered, request)
-            if self.statistics is not None:
-                variants["random"] = replace(steered, mask=random)
-            else:  # no means to switch random neurons on with
-                variants["random"] = Intervention(random, off=request.source)
-        return variants
-
-    def _random(self, steered: Intervention, request: CompareRequest) -> NeuronMask:
-        """As many random neurons in every layer as an intervention really changes.
-
-        That is fewer than the mask has where its two languages share some.
-        """
-        changed = {request.source: steered.off_neurons, request.target: steered.on_neurons}
-        pairs = {code: pairs_of(flat, self.mask.shape[1]) for code, flat in changed.items()}
-        return NeuronMask(pairs, {}, self.mask.shape, self.mask.metadata).random_like(self.statistics, request.seed)
+        loaded = self.ready()
+        return checked(loaded.known_mask.languages, values, chat=loaded.chat)
 
     def compare(self, request: CompareRequest) -> Generator[dict[str, Column], None, None]:
         """Runs a request and streams its columns, about 8 times a second; the last state is always sent.
@@ -170,30 +156,40 @@ class Backend:
         Raises:
             LapeError: The model cannot do it, such as a prompt longer than its context.
         """
-        variants = self.variants(request)
-        changed = {
-            name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
-            for name, variant in variants.items()
-        }
-        prompt = [{"role": "user", "content": request.prompt}] if request.chat else request.prompt
         with self.lock:
-            updates = side_by_side(
-                self.model,
-                self.tokenizer,
-                prompt,
-                variants,
-                max_new_tokens=request.max_new_tokens,
-                temperature=request.temperature,
-                top_p=request.top_p,
-                repetition_penalty=request.repetition_penalty,
-                seed=request.seed,
-                stop=self.closing,
-            )
+            variants = self.ready().variants(request)
+            changed = {
+                name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
+                for name, variant in variants.items()
+            }
+            updates = self._generate(request)
             try:
                 for update in _throttled(updates):
                     yield {name: self._column(update, name, *changed[name]) for name in variants}
             finally:
                 updates.close()
+
+    def _updates(self, request: CompareRequest) -> Generator[Update | LapeError, None, None]:
+        """What needs the GPU: on ZeroGPU this runs in another process, so an error of ours is sent as a value."""
+        loaded = self.ready()
+        try:
+            with closing(
+                side_by_side(
+                    loaded.model,
+                    loaded.tokenizer,
+                    [{"role": "user", "content": request.prompt}] if request.chat else request.prompt,
+                    loaded.variants(request),
+                    max_new_tokens=request.max_new_tokens,
+                    temperature=request.temperature,
+                    top_p=request.top_p,
+                    repetition_penalty=request.repetition_penalty,
+                    seed=request.seed,
+                    stop=self.closing,
+                )
+            ) as updates:
+                yield from updates
+        except LapeError as error:
+            yield error
 
     def _column(self, update: Update, name: str, off: int, on: int) -> Column:
         text = update.texts[name]
@@ -217,10 +213,12 @@ class Backend:
             return Identified(None)
 
 
-def _throttled(updates: Iterator[Update]) -> Iterator[Update]:
-    """Leaves out updates that come too soon after another, but never the last."""
+def _throttled(updates: Iterator[Update | LapeError]) -> Iterator[Update]:
+    """Leaves out updates that come too soon after another, but never the last; raises an error that comes."""
     sent, pending = 0.0, None
     for update in updates:
+        if isinstance(update, LapeError):
+            raise update
         pending = update
         if time.monotonic() - sent >= UPDATE_SECONDS:
             yield update

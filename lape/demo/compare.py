@@ -14,7 +14,9 @@ import gradio as gr
 from lape.demo.api import endpoint
 from lape.demo.backend import COLUMNS, Backend, Column
 from lape.demo.columns import TITLES, badges, head, status
-from lape.demo.request import LIMITS, MODES, CompareRequest, examples_for, opening
+from lape.demo.controls import build_controls, has_chat, titles
+from lape.demo.part import MODEL, QUIET, Outputs, Part
+from lape.demo.request import CompareRequest, examples_for, opening
 from lape.errors import LapeError
 from lape.languages import language
 
@@ -22,10 +24,6 @@ logger = logging.getLogger(__name__)
 
 EMPTY = "Press Generate"
 FIELDS = [field.name for field in fields(CompareRequest)]
-QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
-MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # one comparison at a time
-
-Outputs = dict[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -38,74 +36,19 @@ class _Place:
     badges: gr.HTML
 
 
-def build_compare(backend: Backend) -> None:
+def build_compare(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
     start = opening(backend.languages)
-    titles = [(language(code).title, code) for code in backend.languages]
-    inputs: dict[str, Any] = {}
-
-    with gr.Row(elem_classes="lape-controls", equal_height=False):
-        with gr.Column(scale=3, min_width=320):
-            inputs["prompt"] = gr.Textbox(
-                start.prompt,
-                label="Prompt",
-                info="The beginning of a text; the model goes on.",
-                lines=3,
-                max_lines=8,
-                autofocus=True,
-                elem_id="lape-prompt",
-                rtl=language(start.source).rtl,
-            )
-            examples_at = gr.Column(elem_classes="lape-examples")
-        with gr.Column(scale=2, min_width=320):
-            with gr.Row():
-                inputs["source"] = gr.Dropdown(
-                    titles, value=start.source, label="The prompt's language", info="Its neurons go off.", min_width=180
-                )
-                inputs["target"] = gr.Dropdown(
-                    titles, value=start.target, label="Steer to", info="Its neurons go on.", min_width=180
-                )
-            inputs["show_random"] = gr.Checkbox(
-                start.show_random,
-                label="Show a random control",
-                info="A fourth column that changes as many random neurons: is it language, or just damage?",
-            )
-            inputs["chat"] = gr.Checkbox(
-                start.chat,
-                label="Chat",
-                info="Send the prompt as a message, through the model's chat template.",
-                visible=backend.chat,
-            )
-    with gr.Accordion("Parameters", open=False, elem_classes="lape-parameters"):
-        with gr.Row():
-            inputs["strength"] = _slider("strength", start, "Factor on the neurons that go on.")
-            inputs["mode"] = gr.Dropdown(
-                [*MODES],
-                value=start.mode,
-                label="Mode",
-                info="Set to, add, or multiply by: strength × mean.",
-                min_width=200,
-            )
-            inputs["max_new_tokens"] = _slider("max_new_tokens", start, "Per column.")
-        with gr.Row():
-            inputs["temperature"] = _slider("temperature", start, "0 always takes the likeliest token.")
-            inputs["top_p"] = _slider("top_p", start, "Share of probability to draw from.")
-            inputs["repetition_penalty"] = _slider("repetition_penalty", start, "1 is none.")
-            inputs["seed"] = gr.Number(
-                start.seed,
-                label=LIMITS["seed"].label,
-                info="The same seed gives the same texts.",
-                precision=0,
-                min_width=150,
-            )
+    inputs, examples = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
         generate = gr.Button("Generate", variant="primary", elem_id="lape-generate", min_width=160, scale=0)
         stop = gr.Button("Stop", interactive=False, elem_id="lape-stop", min_width=100, scale=0)
         line = gr.HTML(status(EMPTY), elem_id="lape-status", min_width=240)
     seen = gr.State(None)  # the request and columns on show, for Stop
+    version = gr.State(backend.version)  # of what is loaded, as this page shows it
 
     places: dict[str, _Place] = {}
-    variants = backend.variants(replace(start, show_random=False))
+    variants = _variants(backend, start)
     with gr.Row(elem_classes="lape-columns", equal_height=True):
         for name in COLUMNS:
             with gr.Column(min_width=250, visible=name in variants, elem_classes="lape-column") as box:
@@ -123,13 +66,49 @@ def build_compare(backend: Backend) -> None:
                     elem_classes="lape-text",
                 )
                 places[name] = _Place(box, title, text, gr.HTML(badges(None, start), elem_id=f"lape-badges-{name}"))
-    if backend.statistics is None:
-        gr.Markdown("This mask has no statistics beside it, so the random control only switches neurons off.")
+    control = gr.Markdown(_control(backend))
 
     def heads(request: CompareRequest) -> Outputs:
-        variants = backend.variants(request)
+        variants = backend.ready().variants(request)
         shown = {places[name].head: head(name, variant, request) for name, variant in variants.items()}
         return shown | {place.box: gr.Column(visible=name in variants) for name, place in places.items()}
+
+    def refresh() -> Outputs:
+        """Makes the page true to what is loaded."""
+        start = opening(backend.languages)
+        known = titles(backend)
+        chosen = {"source": start.source, "target": start.target}
+        shown: Outputs = {
+            inputs[name]: gr.Dropdown(known, value=code if known else None) for name, code in chosen.items()
+        }
+        openings = examples_for(backend.languages)
+        shown |= {place.text: gr.Textbox("", placeholder=EMPTY) for place in places.values()}
+        shown |= {place.badges: badges(None, start) for place in places.values()}
+        try:
+            shown |= heads(replace(start, prompt="-"))
+            shown[line] = status(EMPTY)
+        except LapeError as error:
+            shown[line] = status(str(error), failed=True)
+        return shown | {
+            inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
+            inputs["chat"]: gr.Checkbox(False, visible=has_chat(backend)),
+            examples: gr.Dataset(
+                samples=[[example.prompt] for example in openings],
+                sample_labels=[language(example.source).name for example in openings],
+                visible=bool(openings),
+            ),
+            control: _control(backend),
+            seen: None,
+            version: backend.version,
+        }
+
+    def example(index: int) -> Outputs:
+        chosen = examples_for(backend.languages)[index]
+        return {
+            inputs["prompt"]: gr.Textbox(chosen.prompt, rtl=language(chosen.source).rtl),
+            inputs["source"]: chosen.source,
+            inputs["target"]: chosen.target,
+        }
 
     def preview(columns: Any, *values: Any) -> Outputs:
         """Keeps the titles true to the menus as long as nothing has been generated."""
@@ -147,7 +126,11 @@ def build_compare(backend: Backend) -> None:
         waiting = {line: status("Waiting for the model…"), seen: None}
         return cleared | waiting | {generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
 
-    def stream(*values: Any) -> Iterator[Outputs]:
+    def stream(shown_version: int, *values: Any) -> Iterator[Outputs]:
+        if shown_version != backend.version:
+            text = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
+            yield refresh() | {line: status(text, failed=True)}
+            return
         try:
             request = backend.request(dict(zip(FIELDS, values, strict=True)))
             began = time.perf_counter()
@@ -155,7 +138,7 @@ def build_compare(backend: Backend) -> None:
             with closing(backend.compare(request)) as states:
                 for columns in states:
                     yield drawn(request, columns)
-            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.")}
+            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{_unsteered(backend, request)}")}
         except LapeError as error:
             yield {line: status(str(error), failed=True)}
         except Exception as error:
@@ -189,19 +172,7 @@ def build_compare(backend: Backend) -> None:
 
     asked = [inputs[name] for name in FIELDS]
     drawings = [part for place in places.values() for part in (place.box, place.head, place.text, place.badges)]
-    everything = [*drawings, line, seen, generate, stop]
-
-    with examples_at:
-        examples = examples_for(backend.languages)
-        if examples:
-            gr.Examples(
-                [[example.prompt, example.source, example.target] for example in examples],
-                [inputs["prompt"], inputs["source"], inputs["target"]],
-                example_labels=[language(example.source).name for example in examples],
-                label="Examples of openings",
-                examples_per_page=12,
-                api_visibility="private",
-            )
+    everything = [*drawings, line, seen, version, generate, stop, control, examples, *asked]
 
     for name in ("source", "target", "show_random"):
         inputs[name].change(preview, [seen, *asked], everything, preprocess=False, **QUIET)
@@ -210,7 +181,7 @@ def build_compare(backend: Backend) -> None:
     begun = gr.on([generate.click, inputs["prompt"].submit], busy, None, everything, trigger_mode="once", **QUIET)
     running = begun.then(
         stream,
-        asked,
+        [version, *asked],
         everything,
         preprocess=False,  # our own checks say it better
         api_visibility="private",
@@ -220,21 +191,29 @@ def build_compare(backend: Backend) -> None:
     )
     running.then(idle, None, everything, **QUIET)
     stop.click(stopped, seen, everything, cancels=[running], **QUIET)
+    examples.click(example, examples, everything, **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
+    return Part(refresh, everything)
 
 
-def _slider(name: str, start: CompareRequest, info: str) -> gr.Slider:
-    limit = LIMITS[name]
-    return gr.Slider(
-        limit.low,
-        limit.high,
-        value=getattr(start, name),
-        step=limit.step,
-        label=limit.label,
-        info=info,
-        buttons=["reset"],
-        min_width=200,
-    )
+def _variants(backend: Backend, request: CompareRequest) -> dict[str, Any]:
+    """The columns the page begins with; none without a model and a mask."""
+    loaded = backend.loaded
+    return loaded.variants(request) if loaded is not None and loaded.mask is not None else {}
+
+
+def _control(backend: Backend) -> str:
+    if backend.loaded is None or backend.loaded.mask is None or backend.loaded.statistics is not None:
+        return ""
+    return "This mask has no statistics beside it, so the random control only switches neurons off."
+
+
+def _unsteered(backend: Backend, request: CompareRequest) -> str:
+    """Why there is no steered column, if there is none."""
+    if backend.ready().steers_to(request.target, request.mode):
+        return ""
+    name = language(request.target).name
+    return f" The mask has no means for {name}, so nothing was steered to it: calibrate it in the tab Masks."
 
 
 def _direction(code: object) -> Any:

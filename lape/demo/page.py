@@ -7,14 +7,19 @@ import os
 import socket
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from gradio_client.utils import is_file_obj_with_meta, traverse
 
 from lape.demo.backend import Backend
-from lape.demo.columns import facts
 from lape.demo.compare import build_compare
+from lape.demo.loaded import Loaded
+from lape.demo.masks import build_masks
+from lape.demo.models import build_models
+from lape.demo.part import QUIET, Outputs
+from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
 from lape.errors import LapeError
 
@@ -44,17 +49,45 @@ def _refuse_file(_: Any) -> None:
 
 def build_page(backend: Backend) -> Page:
     """The page of a backend, with its queue, not yet served."""
-    layers, width = backend.mask.shape
-    name = str(backend.mask.metadata.get("model", "the model")).rpartition("/")[2]
     with Page(title="lape: language neurons, switched", analytics_enabled=False) as page:
         gr.Markdown(INTRODUCTION, elem_classes="lape-introduction")
-        gr.HTML(facts(name, f"{layers} layers × {width:,} neurons", f"{len(backend.languages)} languages"))
-        for note in backend.notes:
-            gr.HTML(facts(f"Note: {note}"))
-        build_compare(backend)
+        parts = [build_models(backend)]
+        with gr.Tabs():
+            with gr.Tab("Compare"):
+                parts.append(build_compare(backend))
+            with gr.Tab("Masks"):
+                parts.append(build_masks(backend))
+        built = gr.State(backend.version)
+
+        def refresh(version: int | None = None) -> Outputs:
+            """Makes every part true to what is loaded; a page just built is."""
+            if version == backend.version:
+                return {built: version}
+            return {built: None} | {key: value for part in parts for key, value in part.refresh().items()}
+
+        everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
+        page.load(refresh, built, everything, **QUIET)
+        for change in (event for part in parts for event in part.changes):
+            change.then(refresh, None, everything, **QUIET)
     # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
     page.queue(max_size=QUEUE_SIZE, api_open=False)
     return page
+
+
+def start(model: str | None, quantization: str | None = None, mask: Path | None = None) -> Backend:
+    """Loads what the page begins with.
+
+    On a Space the page starts even when the model does not load, and says why; its owner may be asleep.
+
+    Raises:
+        LapeError: It cannot be loaded here.
+    """
+    try:
+        return Backend(Loaded.load(model, quantization, mask))
+    except LapeError as error:
+        if not on_space():
+            raise
+        return Backend(failure=str(error))
 
 
 def check_port(port: int) -> None:

@@ -112,6 +112,8 @@ def examples_for(languages: Sequence[str]) -> list[Example]:
 
 def opening(languages: Sequence[str]) -> CompareRequest:
     """What the page opens with when a mask has these languages: the defaults, as far as they are among them."""
+    if len(languages) < 2:
+        return DEFAULTS
     example = next(iter(examples_for(languages)), Example("", languages[0], languages[1]))
     return replace(DEFAULTS, prompt=example.prompt, source=example.source, target=example.target)
 

@@ -46,6 +46,9 @@ CSS = """
 .lape-model { display: flex; flex-wrap: wrap; gap: .4rem .5rem; margin: 0; padding: 0; }
 .lape-model span { background: var(--lape-plain-soft); color: var(--lape-plain); border-radius: 99px;
   font-size: .8rem; padding: .12rem .65rem; }
+.lape-masks { margin: 0; padding: 0; list-style: none; }
+.lape-masks li { padding: .6rem 0; border-bottom: 1px solid var(--border-color-primary); line-height: 1.5;
+  overflow-wrap: anywhere; }
 .lape-actions { align-items: center !important; flex-wrap: wrap !important; }
 .lape-status { color: var(--body-text-color-subdued); margin: 0; min-height: 1.5em; }
 .lape-failed { color: var(--lape-warn); background: var(--lape-warn-soft); border-radius: 8px; padding: .5rem .8rem; }

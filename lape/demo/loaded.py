@@ -1,0 +1,155 @@
+"""What the page works on: one model, and its mask where there is one."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.bundled import STATISTICS_NAME
+from lape.collection import find_mask
+from lape.demo.request import CompareRequest
+from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
+from lape.interventions import Intervention
+from lape.masks import NeuronMask
+from lape.models import identity, load_model
+from lape.pairs import pairs_of
+from lape.statistics import ActivationStatistics
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A model, its tokenizer, mask and statistics; replaced as a whole, never changed.
+
+    Attributes:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        mask: Its neurons, of at least two languages; None until there is one.
+        statistics: Where the random control's means come from; None limits that control to switching off.
+        notes: What a visitor should know about them, one sentence each.
+
+    Raises:
+        LapeError: The mask has fewer than two languages, or belongs to a model of another shape.
+    """
+
+    model: PreTrainedModel
+    tokenizer: Tokenizer
+    mask: NeuronMask | None = None
+    statistics: ActivationStatistics | None = None
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.mask is None:
+            return
+        if len(self.mask.languages) < 2:
+            raise LapeError("The mask has fewer than two languages, so there is none to steer to. Record more of them.")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LapeWarning)
+            self.mask.check(self.model)
+        if self.statistics is not None:
+            self.mask.random_like(self.statistics, seed=0)  # refuses another shape, or too few languages
+        object.__setattr__(self, "notes", (*self.notes, *(str(warning.message) for warning in caught)))
+
+    @classmethod
+    def load(cls, model: str | None, quantization: str | None = None, mask: Path | None = None) -> Loaded:
+        """Loads a model, and the mask in a folder or the one that is found for it.
+
+        A model without a mask is loaded without one, and a note says so.
+
+        Raises:
+            LapeError: One of them cannot be loaded, or they do not fit each other.
+        """
+        notes: list[str] = []
+        folder = mask
+        if folder is None:
+            try:
+                folder = find_mask(model, statistics=True).folder
+            except (BadFile, HubError) as error:
+                notes.append(str(error))
+        found, statistics = (
+            _read(folder) if folder is not None else (None, None)
+        )  # before the model, which takes longer
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", LapeWarning)
+            loaded, tokenizer = load_model(model, quantization=quantization)
+        notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
+        return cls(loaded, tokenizer, found, statistics, tuple(notes))
+
+    @property
+    def name(self) -> str:
+        """Hub id or path of the model."""
+        return identity(self.model).model
+
+    @property
+    def chat(self) -> bool:
+        """Whether the model has a chat template."""
+        return bool(self.tokenizer.chat_template)
+
+    @property
+    def known_mask(self) -> NeuronMask:
+        """The mask.
+
+        Raises:
+            LapeError: There is none; says the way out.
+        """
+        if self.mask is None:
+            raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
+        return self.mask
+
+    def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
+        """The columns of a request: name to what is done to the model's neurons.
+
+        A mask without means for the target, such as a released one, has no column *steered*.
+
+        Raises:
+            LapeError: There is no mask.
+        """
+        mask = self.known_mask
+        variants: dict[str, Intervention | None] = {"on": None, "off": Intervention(mask, off=request.source)}
+        changing = variants["off"]
+        if self.steers_to(request.target, request.mode):
+            changing = variants["steered"] = Intervention(
+                mask, off=request.source, on=request.target, mode=request.mode, strength=request.strength
+            )
+        if request.show_random and changing is not None:
+            random = self._random(changing, request)
+            if self.statistics is not None:
+                variants["random"] = replace(changing, mask=random)
+            else:  # no means to switch random neurons on with
+                variants["random"] = Intervention(random, off=request.source)
+        return variants
+
+    def steers_to(self, target: str, mode: str) -> bool:
+        """Whether the mask can switch a language on: all but `scale` need its mean activations."""
+        return mode == "scale" or target in self.known_mask.means
+
+    def _random(self, changing: Intervention, request: CompareRequest) -> NeuronMask:
+        """As many random neurons in every layer as an intervention really changes.
+
+        That is fewer than the mask has where its two languages share some.
+        """
+        mask = self.known_mask
+        changed = {request.source: changing.off_neurons, request.target: changing.on_neurons}
+        pairs = {code: pairs_of(flat, mask.shape[1]) for code, flat in changed.items()}
+        return NeuronMask(pairs, {}, mask.shape, mask.metadata).random_like(self.statistics, request.seed)
+
+    def with_mask(self, folder: Path) -> Loaded:
+        """The same model with the mask in a folder.
+
+        Raises:
+            MaskMismatch: The mask was made for another model.
+            BadFile: The folder holds no mask.
+        """
+        mask, statistics = _read(folder)
+        if (made_for := mask.metadata.get("model")) != self.name:
+            raise MaskMismatch(f"This mask was made for {made_for}, but {self.name} is loaded. Load {made_for} first.")
+        return replace(self, mask=mask, statistics=statistics, notes=())
+
+
+def _read(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:
+    """The mask of a folder or file, and the statistics beside it."""
+    beside = (folder if folder.is_dir() else folder.parent) / STATISTICS_NAME
+    return NeuronMask.load(folder), ActivationStatistics.load(beside) if beside.is_file() else None

@@ -1,0 +1,112 @@
+"""The model bar: what is loaded, and the menu that loads another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from lape.demo.backend import Backend
+from lape.demo.columns import facts, status
+from lape.demo.part import MODEL, QUIET, Outputs, Part
+from lape.demo.space import on_space, on_zero_gpu
+from lape.errors import LapeError
+from lape.models import identity
+from lape.placement import QUANTIZATIONS
+from lape.presets import PRESETS, Preset
+
+WEIGHTS = ("auto", "full", *(name for name in QUANTIZATIONS if name != "auto"))
+
+
+def build_models(backend: Backend) -> Part:
+    """Adds the bar to the gradio page that is being built."""
+    shown = gr.HTML(_shown(backend), elem_id="lape-loaded")
+    with gr.Accordion("Model", open=backend.loaded is None, elem_id="lape-models", visible=not on_zero_gpu()):
+        with gr.Row(equal_height=True):
+            menu = gr.Dropdown(
+                [
+                    (f"{preset.name}: {preset.parameters_billions:g} B, {preset.note}", preset.model)
+                    for preset in PRESETS
+                ],
+                value=backend.loaded.name if backend.loaded else PRESETS[0].model,
+                label="Model",
+                info="A model of the menu." if on_space() else "One of the menu, or any id of the Hub, or a folder.",
+                allow_custom_value=not on_space(),
+                scale=3,
+                min_width=260,
+            )
+            weights = gr.Dropdown(
+                [*WEIGHTS],
+                value="auto",
+                label="Weights",
+                info="auto: 4-bit on a GPU, if large.",
+                min_width=150,
+            )
+        with gr.Row(elem_classes="lape-actions"):
+            load = gr.Button("Load", variant="primary", min_width=100, scale=0, elem_id="lape-load")
+            unload = gr.Button("Unload", min_width=100, scale=0, elem_id="lape-unload")
+            line = gr.HTML(status(_hint(backend)), elem_id="lape-model-status", min_width=240)
+
+    def busy() -> Outputs:
+        return {line: status("Waiting for the model…"), load: gr.Button(interactive=False)}
+
+    def loading(model: Any, kind: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[Outputs]:  # noqa: B008
+        began = time.perf_counter()
+        try:
+            if not isinstance(model, str) or not model.strip():
+                raise LapeError("Choose a model, or write its id.")
+            if kind not in WEIGHTS:
+                raise LapeError(f"Weights must be one of {', '.join(WEIGHTS)}.")
+            yield {line: status(f"Loading {model.strip()}…")}
+            loaded = backend.load(model.strip(), None if kind == "full" else kind)
+            yield {line: status(f"Loaded {loaded.name} in {time.perf_counter() - began:.1f} s.")}
+        except LapeError as error:
+            yield {line: status(str(error), failed=True)}
+
+    def unloading() -> Outputs:
+        backend.unload()
+        return {line: status("Unloaded; its memory is free.")}
+
+    def refresh() -> Outputs:
+        return {shown: _shown(backend), load: gr.Button(interactive=True)}
+
+    everything = [shown, line, load]
+    begun = load.click(busy, None, everything, trigger_mode="once", **QUIET)
+    loads = begun.then(
+        loading,
+        [menu, weights],
+        everything,
+        preprocess=False,
+        api_visibility="private",
+        show_progress="minimal",
+        show_progress_on=[line],
+        **MODEL,
+    )
+    unloads = unload.click(unloading, None, everything, api_visibility="private", show_progress="hidden", **MODEL)
+    return Part(refresh, everything, (loads, unloads))
+
+
+def _label(preset: Preset) -> str:
+    terms = ["conditions to accept first"] if preset.gated else []
+    return ", ".join(
+        [f"{preset.name}: {preset.memory_gb(16):.1f} GB ({preset.memory_gb(4):.1f} in 4-bit)", preset.note, *terms]
+    )
+
+
+def _hint(backend: Backend) -> str:
+    return "Another model takes the place of this one." if backend.loaded else "No model is loaded."
+
+
+def _shown(backend: Backend) -> str:
+    """What is loaded, in small facts, and what should be known about it."""
+    loaded = backend.loaded
+    if loaded is None:
+        return facts("No model is loaded") + (status(backend.failure, failed=True) if backend.failure else "")
+    made = identity(loaded.model)
+    texts = [loaded.name.rpartition("/")[2], made.quantization or made.dtype]
+    if loaded.mask is not None:
+        layers, width = loaded.mask.shape
+        texts += [f"{layers} layers × {width:,} neurons", f"{len(loaded.mask.languages)} languages"]
+    return facts(*texts) + "".join(facts(f"Note: {note}") for note in loaded.notes)
