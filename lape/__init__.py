@@ -5,6 +5,8 @@ activations, identifies such neurons, switches them during generation, and share
 """
 
 from lape.architectures import activation_sites, register_architecture
+from lape.calibration import calibrate
+from lape.collection import list_masks, pull
 from lape.corpora import read_corpora
 from lape.errors import (
     BadFile,
@@ -26,7 +28,9 @@ from lape.interventions import Intervention, intervene
 from lape.languages import Language, language
 from lape.masks import NeuronMask
 from lape.models import load_model
+from lape.publish import push
 from lape.recording import record
+from lape.released import read_released
 from lape.statistics import ActivationStatistics
 from lape.version import __version__
 
@@ -50,12 +54,17 @@ __all__ = [
     "Update",
     "__version__",
     "activation_sites",
+    "calibrate",
     "generate_rows",
     "identify",
     "intervene",
     "language",
+    "list_masks",
     "load_model",
+    "pull",
+    "push",
     "read_corpora",
+    "read_released",
     "record",
     "register_architecture",
     "side_by_side",

@@ -43,7 +43,7 @@ def build_compare(backend: Backend) -> Part:
     with gr.Row(elem_classes="lape-actions"):
         generate = gr.Button("Generate", variant="primary", elem_id="lape-generate", min_width=160, scale=0)
         stop = gr.Button("Stop", interactive=False, elem_id="lape-stop", min_width=100, scale=0)
-        line = gr.HTML(status(EMPTY), elem_id="lape-status", min_width=240)
+        line = gr.HTML(_hint(backend), elem_id="lape-status", min_width=240)
     seen = gr.State(None)  # the request and columns on show, for Stop
     version = gr.State(backend.version)  # of what is loaded, as this page shows it
 
@@ -84,11 +84,10 @@ def build_compare(backend: Backend) -> Part:
         openings = examples_for(backend.languages)
         shown |= {place.text: gr.Textbox("", placeholder=EMPTY) for place in places.values()}
         shown |= {place.badges: badges(None, start) for place in places.values()}
-        try:
+        if known:
             shown |= heads(replace(start, prompt="-"))
-            shown[line] = status(EMPTY)
-        except LapeError as error:
-            shown[line] = status(str(error), failed=True)
+        else:
+            shown |= {place.box: gr.Column(visible=False) for place in places.values()}
         return shown | {
             inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
             inputs["chat"]: gr.Checkbox(False, visible=has_chat(backend)),
@@ -98,6 +97,7 @@ def build_compare(backend: Backend) -> Part:
                 visible=bool(openings),
             ),
             control: _control(backend),
+            line: _hint(backend),
             seen: None,
             version: backend.version,
         }
@@ -200,6 +200,15 @@ def _variants(backend: Backend, request: CompareRequest) -> dict[str, Any]:
     """The columns the page begins with; none without a model and a mask."""
     loaded = backend.loaded
     return loaded.variants(request) if loaded is not None and loaded.mask is not None else {}
+
+
+def _hint(backend: Backend) -> str:
+    """What to do first."""
+    try:
+        backend.ready().known_mask  # noqa: B018
+    except LapeError as error:
+        return status(str(error), failed=True)
+    return status(EMPTY)
 
 
 def _control(backend: Backend) -> str:

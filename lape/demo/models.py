@@ -26,10 +26,7 @@ def build_models(backend: Backend) -> Part:
     with gr.Accordion("Model", open=backend.loaded is None, elem_id="lape-models", visible=not on_zero_gpu()):
         with gr.Row(equal_height=True):
             menu = gr.Dropdown(
-                [
-                    (f"{preset.name}: {preset.parameters_billions:g} B, {preset.note}", preset.model)
-                    for preset in PRESETS
-                ],
+                [(_label(preset), preset.model) for preset in PRESETS],
                 value=backend.loaded.name if backend.loaded else PRESETS[0].model,
                 label="Model",
                 info="A model of the menu." if on_space() else "One of the menu, or any id of the Hub, or a folder.",

@@ -49,6 +49,7 @@ CSS = """
 .lape-masks { margin: 0; padding: 0; list-style: none; }
 .lape-masks li { padding: .6rem 0; border-bottom: 1px solid var(--border-color-primary); line-height: 1.5;
   overflow-wrap: anywhere; }
+.lape-model + .lape-status, .lape-model + .lape-model { margin-top: .5rem; }
 .lape-actions { align-items: center !important; flex-wrap: wrap !important; }
 .lape-status { color: var(--body-text-color-subdued); margin: 0; min-height: 1.5em; }
 .lape-failed { color: var(--lape-warn); background: var(--lape-warn-soft); border-radius: 8px; padding: .5rem .8rem; }
