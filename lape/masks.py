@@ -37,8 +37,9 @@ from lape.bundled import MASK_NAME, SUMMARY_NAME
 from lape.collection import find_mask
 from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
 from lape.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
-from lape.models import EMBEDDED, identity
+from lape.models import identity
 from lape.pairs import flat_of, jaccard, pairs_of, size_text
+from lape.presets import EMBEDDED
 from lape.statistics import ActivationStatistics
 
 KNOWN_KEYS = frozenset(
@@ -271,8 +272,7 @@ class NeuronMask:
         Raises:
             BadFile, HubError: There is none, it is damaged, or the Hub refuses or cannot be reached.
         """
-        found = find_mask(model, method, collection=collection, revision=revision)
-        mask = cls.load(found.folder)
+        mask = cls.load((found := find_mask(model, method, collection=collection, revision=revision)).folder)
         return replace(mask, metadata={**mask.metadata, **found.origin})
 
     def _combine(self, other: NeuronMask, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> NeuronMask:

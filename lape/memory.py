@@ -25,6 +25,7 @@ ROOM = 300_000_000
 # transformers fills nine tenths of a GPU with a device map of its own making, and of those nine tenths with
 # quantised weights.
 FILLED, FILLED_QUANTISED = 0.9, 0.81
+BLOCK = 64  # weights that share a scale in 4-bit
 
 
 def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
@@ -33,46 +34,68 @@ def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
         return AutoModelForCausalLM.from_config(config)
 
 
-def quantised_layers(model: PreTrainedModel) -> list[nn.Module]:
-    """The layers bitsandbytes takes: plain linear ones and GPT-2's, except the head and what is tied to it."""
-    kept = HfQuantizer.get_modules_to_not_convert(model, None, list(model._keep_in_fp32_modules or ()))
-    return [
-        module
+def kept_modules(model: PreTrainedModel) -> list[str]:
+    """Names of the modules that bitsandbytes leaves as they are: the head, and what is tied to it."""
+    return HfQuantizer.get_modules_to_not_convert(model, None, list(model._keep_in_fp32_modules or ()))
+
+
+def quantised_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
+    """The layers bitsandbytes takes, by name: plain linear ones and GPT-2's, except the head and what is tied to it."""
+    kept = kept_modules(model)
+    return {
+        name: module
         for name, module in model.named_modules()
         if (type(module) is nn.Linear or isinstance(module, Conv1D)) and should_convert_module(name, kept)
-    ]
+    }
 
 
-def memory_bytes(config: PreTrainedConfig, dtype: torch.dtype, quantization: Quantization | None = None) -> int:
+def misread_on_cpu(layer: nn.Module) -> bool:
+    """Whether bitsandbytes' 4-bit code for CPUs (0.50.2) takes wrong scales for a layer, as it does without a word.
+
+    A scale belongs to 64 weights. Where a row is no multiple of 64, the code that reads begins anew at each row, and
+    the code that quantised did not.
+    """
+    return _features(layer)[0] % BLOCK != 0
+
+
+def memory_bytes(
+    config: PreTrainedConfig, dtype: torch.dtype, quantization: Quantization | None = None, device: str = "cuda"
+) -> int:
     """Bytes a model's weights and buffers take once it is loaded.
 
     Args:
         config: The model's configuration.
         dtype: What it computes in; weights that are not quantised are kept in it.
         quantization: `4bit` (nf4 with double quantisation), `8bit`, or None.
+        device: On a `cpu`, 4-bit leaves out layers of some sizes.
 
     Example:
         >>> memory_bytes(LlamaConfig(), torch.float16, "4bit") / 1e9  # doctest: +SKIP
         3.866
     """
-    return weight_bytes(empty_model(config), dtype, quantization)
+    return weight_bytes(empty_model(config), dtype, quantization, device)
 
 
-def weight_bytes(model: PreTrainedModel, dtype: torch.dtype, quantization: Quantization | None = None) -> int:
+def weight_bytes(
+    model: PreTrainedModel, dtype: torch.dtype, quantization: Quantization | None = None, device: str = "cuda"
+) -> int:
     """The same for a model without weights."""
-    layers = quantised_layers(model) if quantization else []
-    shapes = [layer.get_parameter("weight").shape for layer in layers]
-    taken = sum(shape.numel() for shape in shapes)
-    kept = sum(parameter.numel() for parameter in model.parameters()) - taken
-    buffers = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-    if quantization == "8bit":  # a scale for each output; GPT-2's layers are stored transposed
-        outputs = (
-            shape[1] if isinstance(layer, Conv1D) else shape[0] for layer, shape in zip(layers, shapes, strict=True)
-        )
-        taken += 4 * sum(outputs)
+    layers = list(quantised_layers(model).values()) if quantization else []
+    if quantization == "4bit" and device == "cpu":
+        layers = [layer for layer in layers if not misread_on_cpu(layer)]
+    weights = sum(layer.get_parameter("weight").numel() for layer in layers)
+    kept = sum(parameter.numel() for parameter in model.parameters()) - weights
+    if quantization == "8bit":
+        weights += 4 * sum(_features(layer)[1] for layer in layers)  # a scale for each output
     else:
-        taken = round(taken * NF4_BITS / 8)
-    return taken + kept * dtype.itemsize + buffers
+        weights = round(weights * NF4_BITS / 8)
+    return weights + kept * dtype.itemsize + sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+
+
+def _features(layer: nn.Module) -> tuple[int, int]:
+    """Inputs and outputs of a layer; GPT-2's are stored transposed."""
+    rows, columns = layer.get_parameter("weight").shape
+    return (rows, columns) if isinstance(layer, Conv1D) else (columns, rows)
 
 
 def needed_bytes(weights: float, full_weights: float) -> float:
@@ -94,7 +117,7 @@ def check_memory(machine: Machine, placement: Placement, model: PreTrainedModel,
     if free is None:
         return None
     full = weight_bytes(model, placement.dtype)
-    weights = weight_bytes(model, placement.dtype, placement.quantization)
+    weights = weight_bytes(model, placement.dtype, placement.quantization, placement.device)
     needed = needed_bytes(weights, full)
     filled = 1.0
     if isinstance(placement.device_map, str) and placement.device == "cuda":
@@ -157,7 +180,11 @@ def _refusal(
         others.append(("16-bit", "--dtype bfloat16", needed_bytes(full / 2, full / 2)))
     if not placement.quantization and machine.bitsandbytes and not machine.zero_gpu and quantised_layers(model):
         others.append(
-            ("4-bit", "--quantization 4bit", needed_bytes(weight_bytes(model, placement.dtype, "4bit"), full))
+            (
+                "4-bit",
+                "--quantization 4bit",
+                needed_bytes(weight_bytes(model, placement.dtype, "4bit", placement.device), full),
+            )
         )
     alternatives = ", ".join(f"{_gb(size)} GB in {precision}" for precision, _, size in others)
     ways = [f"{precision} ({option})" for precision, option, size in others if size <= free]

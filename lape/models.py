@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
@@ -25,7 +26,7 @@ from lape.embedded import EMBEDDED_PACKAGE, embedded_folder, embedded_gguf, embe
 from lape.errors import LapeWarning, ModelUnavailable
 from lape.hub import explained, reachable
 from lape.machine import Machine, this_machine
-from lape.memory import check_memory, empty_model, quantised_layers
+from lape.memory import BLOCK, check_memory, empty_model, kept_modules, misread_on_cpu, quantised_layers
 from lape.placement import Placement, Request, device_for, place
 from lape.presets import EMBEDDED, resolve_name
 
@@ -109,6 +110,8 @@ def load_model(
     commit = embedded_revision(gguf) if gguf else None
     files: dict[str, Any] = {"trust_remote_code": False}  # None asks at the terminal
     if on_hub := not Path(source).is_dir():
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
+            raise ModelUnavailable(f"{name!r} could not be loaded: it is no folder here, and no id (owner/name).")
         only_cached = not reachable()
         pinned = resolve_revision(source, revision, local_files_only=only_cached)  # one state of the repository
         commit = getattr(pinned, "resolved", None)
@@ -124,14 +127,16 @@ def load_model(
     for sentence in placement.notes:
         logger.info("%s: %s", name, sentence)
     with _explained(name, revision, on_hub=on_hub, converted=gguf is not None):
-        loaded = AutoModelForCausalLM.from_pretrained(source, config=config, **files, **_settings(placement, source))
+        loaded = AutoModelForCausalLM.from_pretrained(
+            source, config=config, **files, **_settings(placement, empty, source)
+        )
         if placement.device.startswith("cuda") and placement.device_map == {"": "cpu"}:
             loaded.to(torch.device(placement.device))  # type: ignore[arg-type]
 
     loaded.name_or_path = name
     loaded.config._commit_hash = commit  # transformers itself does not tell
     if placement.device == "cpu":
-        _spare_fast_kernel(loaded)
+        _check_4bit_on_cpu(loaded, name)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -141,44 +146,63 @@ def load_model(
 
 
 def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: str) -> Placement:
-    """Where a model goes, after a look at whether it fits there."""
+    """Where a model goes, after a look at whether it can be quantised and whether it fits."""
     billions = sum(parameter.numel() for parameter in empty.parameters()) / 1e9
     if getattr(empty.config, "quantization_config", None) is not None:  # how large it is, its quantiser knows
         return place(machine, request, billions=billions, obstacle="the model comes quantised already")
-    obstacle = "" if quantised_layers(empty) else "bitsandbytes does not know this model's kind of layers"
+    layers, obstacle, notes = quantised_layers(empty), "", []
+    if not layers:
+        obstacle = "bitsandbytes does not know this model's kind of layers"
+    elif request.quantization == "4bit" and device_for(machine, request) == "cpu":
+        misread = sum(map(misread_on_cpu, layers.values()))
+        if misread == len(layers):
+            obstacle = f"on a CPU, bitsandbytes misreads 4-bit layers whose inputs are no multiple of {BLOCK}"
+        elif misread:
+            notes.append(
+                f"{misread} of {len(layers)} layers are not quantised: their inputs are no multiple of {BLOCK}."
+            )
     placement = place(machine, request, billions=billions, obstacle=obstacle)
-    spilled = check_memory(machine, placement, empty, name)
-    return replace(placement, notes=(*placement.notes, spilled)) if spilled else placement
+    if spilled := check_memory(machine, placement, empty, name):
+        notes.append(spilled)
+    return replace(placement, notes=(*placement.notes, *notes))
 
 
-def _settings(placement: Placement, source: str) -> dict[str, Any]:
+def _settings(placement: Placement, empty: PreTrainedModel, source: str) -> dict[str, Any]:
     """What transformers is told about a placement."""
     settings: dict[str, Any] = {"dtype": placement.dtype, "device_map": placement.device_map}
     if placement.quantization == "4bit":
+        misread = [name for name, layer in quantised_layers(empty).items() if misread_on_cpu(layer)]
+        left_out = misread if placement.device == "cpu" else []
         settings["quantization_config"] = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=placement.dtype,
+            llm_int8_skip_modules=[*kept_modules(empty), *left_out] if left_out else None,
         )
     elif placement.quantization == "8bit":
         settings["quantization_config"] = BitsAndBytesConfig(load_in_8bit=True)
     else:
         # Used for weights that go to disk and are not in safetensors files already.
-        settings["offload_folder"] = str(models_folder() / "offload" / source.strip("/").replace("/", "--"))
+        settings["offload_folder"] = str(models_folder() / "offload" / re.sub(r"[^\w.-]+", "--", source))
     return settings
 
 
-def _spare_fast_kernel(model: PreTrainedModel) -> None:
-    """Keeps 4-bit layers of odd sizes from the one kernel that cannot take them.
+def _check_4bit_on_cpu(model: PreTrainedModel, name: str) -> None:
+    """Refuses 4-bit layers that came quantised and would be misread, and keeps the rest from a kernel's assertion.
 
-    On CPUs with AVX512-BF16, bitsandbytes repacks weights at the first pass and fails on sizes that are not
-    multiples of 32 (outputs) and 64 (inputs); its other kernel takes all.
+    On CPUs with AVX512-BF16, bitsandbytes repacks weights at the first pass and fails where the outputs are no
+    multiple of 32; its other code takes them.
     """
-    for module in model.modules():
-        odd = isinstance(module, nn.Linear) and (module.out_features % 32 or module.in_features % 64)
-        if odd and hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
+    for module in model.get_decoder().modules():
+        if isinstance(module, nn.Linear) and hasattr(module, "support_avx512bf16_for_cpu"):
+            if module.in_features % BLOCK:
+                raise ModelUnavailable(
+                    f"{name} comes in 4-bit with layers that bitsandbytes misreads on a CPU (inputs no multiple of "
+                    f"{BLOCK}). Use a GPU, or the model it was made from."
+                )
+            if module.out_features % 32:
+                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 @contextmanager

@@ -166,9 +166,11 @@ def _quantization(
         return None, f"Not quantised: {obstacle}."
     if asked == "auto":
         return "4bit", f"Quantised to 4-bit, as models over {AUTO_BILLIONS:g} B parameters are on a GPU."
-    why = ""
+    why = []
     if device == "cpu":
-        why = f"{asked} on a CPU saves memory, not time; quantising takes minutes for a billion parameters."
+        why.append(f"{asked} on a CPU saves memory, not time; quantising takes minutes for a billion parameters.")
     elif device == "mps":
-        why = f"{asked} on an Apple GPU: bitsandbytes supports it, lape has not been tried with it."
-    return ("8bit" if asked == "8bit" else "4bit"), why
+        why.append(f"{asked} on an Apple GPU: bitsandbytes supports it, lape has not been tried with it.")
+    if asked == "8bit":
+        why.append("8bit rounds the rows of a batch together, so columns side by side influence each other a little.")
+    return ("8bit" if asked == "8bit" else "4bit"), " ".join(why)

@@ -14,8 +14,8 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES
+from lape.embedded import embedded_gguf
 from lape.languages import language
-from lape.models import embedded_gguf
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
 expect = playwright.expect

@@ -32,7 +32,7 @@ from lape.demo.columns import badges, head, status
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
-from lape.models import embedded_gguf
+from lape.embedded import embedded_gguf
 
 ROOT = Path(app.__file__).parent
 LANGUAGES = ("fr", "es", "zh")

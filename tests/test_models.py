@@ -20,7 +20,14 @@ import torch
 import transformers
 from families import build, layers_of, random_mask, token_ids, zero_inputs_of_down
 from hub_standin import Hub
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast, T5Config
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    T5Config,
+)
 
 import lape
 from lape import Intervention, LapeError, UnknownLabel, activation_sites, embedded, intervene, load_model, models
@@ -28,6 +35,7 @@ from lape.corpora import document_end
 from lape.embedded import clear_cache, embedded_gguf
 from lape.errors import LapeWarning, ModelUnavailable
 from lape.machine import this_machine
+from lape.memory import memory_bytes
 from lape.models import ModelIdentity, identity, placement_of
 from lape.presets import EMBEDDED
 
@@ -53,7 +61,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
         ),
         ({"model": "nobody/nothing", "device": "cpu"}, ModelUnavailable, r"HF_HUB_OFFLINE.* nobody/nothing is not in"),
-        ({"model": "./no/folder", "device": "cpu"}, ModelUnavailable, r"'\./no/folder' is not the name of a model"),
+        ({"model": "./no/folder", "device": "cpu"}, ModelUnavailable, r"'\./no/folder' could not be .* no folder here"),
     ],
 )
 def test_what_does_not_exist_is_named(settings: dict[str, Any], error: type[LapeError], message: str) -> None:
@@ -164,12 +172,48 @@ def test_weights_that_came_quantised_stay_as_they_are(tiny_folder: Path, tmp_pat
     assert torch.equal(again(token_ids(1, 7)).logits, first(token_ids(1, 7)).logits)
 
 
-def test_layers_that_cannot_be_quantised_are_not_called_so(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
-    build("falcon").save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
-    with pytest.warns(LapeWarning, match="does not know this model's kind of layers"):
-        model, _ = load_model(tmp_path, quantization="4bit", device="cpu")
+def saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("falcon", "does not know this model's kind of layers"), ("llama", "inputs are no multiple of 64")],
+)
+def test_a_model_of_which_nothing_can_be_quantised_is_not_called_so(
+    name: str, message: str, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    folder = saved(build(name), tokenizer, tmp_path)
+    with pytest.warns(LapeWarning, match=message):
+        model, _ = load_model(folder, quantization="4bit", device="cpu")
     assert identity(model).quantization is None
+
+
+def test_layers_that_a_cpu_would_misread_stay_whole(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    whole = build("llama", hidden_size=64, intermediate_size=80, head_dim=16)
+    model, _ = load_model(saved(whole, tokenizer, tmp_path), quantization="4bit", device="cpu")
+    assert "3 of 21 layers are not quantised: their inputs are no multiple of 64." in placement_of(model).notes
+    mlp = layers_of(model)[0].mlp
+    assert [type(layer).__name__ for layer in (mlp.gate_proj, mlp.down_proj)] == ["Linear4bit", "Linear"]
+    assert torch.equal(mlp.down_proj.weight, layers_of(whole)[0].mlp.down_proj.weight)
+    assert type(model.lm_head).__name__ == "Linear"
+    scales = sum(2 * weight.numel() // 64 for weight in model.parameters() if hasattr(weight, "quant_state"))
+    estimate = memory_bytes(whole.config, torch.float32, "4bit", "cpu")
+    assert estimate == pytest.approx(model.get_memory_footprint() + scales, rel=1e-3)
+
+
+def test_weights_quantised_elsewhere_that_a_cpu_would_misread_are_refused(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    whole = saved(build("llama", hidden_size=64, intermediate_size=80, head_dim=16), tokenizer, tmp_path / "whole")
+    quantised = AutoModelForCausalLM.from_pretrained(
+        whole, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    )
+    folder = saved(quantised, tokenizer, tmp_path / "4bit")
+    with pytest.raises(ModelUnavailable, match="4bit comes in 4-bit with layers that bitsandbytes misreads on a CPU"):
+        load_model(folder, device="cpu")
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -187,9 +231,10 @@ def test_a_model_of_the_hub_is_fetched_once_and_at_one_commit(hub: Hub, tiny_fol
 
     with hub.down():
         began = time.perf_counter()
-        again, _ = load_model("org/tiny", device="cpu", revision=first)
+        for revision in (first, None):
+            again, _ = load_model("org/tiny", device="cpu", revision=revision)
+            assert identity(again).revision == first
         assert time.perf_counter() - began < 5
-    assert identity(again).revision == first
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from lape import LapeError, UnknownLabel
+from lape import LapeError, UnknownLabel, doctor
 from lape.machine import Machine
 from lape.placement import Placement, Request, device_for, place
 
@@ -124,6 +124,7 @@ def test_a_model_that_cannot_be_quantised_is_not() -> None:
         (CPU, {}, ["Runs on the CPU in float32: no GPU was found"]),
         (CPU, {"quantization": "4bit", "dtype": "float32"}, ["4bit on a CPU saves memory, not time"]),
         (MPS, {"quantization": "4bit"}, ["Apple GPU in float16", "lape has not been tried with it"]),
+        (L4, {"quantization": "8bit"}, ["columns side by side influence each other"]),
         (replace(CPU, zero_gpu=True), {}, ["emulated only when `spaces` is imported before torch"]),
     ],
 )
@@ -169,3 +170,20 @@ def test_quantised_weights_are_not_split(device_map: dict[str, Any]) -> None:
     with pytest.raises(LapeError, match=r"Quantised weights cannot be split.*(cpu|disk)"):
         place(L4, Request("4bit", device_map=device_map), billions=7.0)
     place(L4, Request(device_map=device_map), billions=7.0)
+
+
+def test_doctor_says_what_auto_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "this_machine", lambda: T4)
+    found = doctor.report()
+    assert found["accelerator"] == {"kind": "cuda", "name": "Tesla T4"}
+    assert found["auto_loads"] == {
+        "large_models": "4bit float16 on cuda",
+        "small_models": "unquantised float16 on cuda",
+    }
+    assert {name: found["memory_gb"][name] for name in ("free", "gpu_free", "gpu_total")} == {
+        "free": 30.0,
+        "gpu_free": 15.0,
+        "gpu_total": 16.0,
+    }
+    monkeypatch.setattr(doctor, "this_machine", lambda: CPU)
+    assert set(doctor.report()["memory_gb"]) == {"total", "free"}

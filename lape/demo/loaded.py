@@ -15,7 +15,7 @@ from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
 from lape.interventions import Intervention
 from lape.masks import NeuronMask
-from lape.models import identity, load_model
+from lape.models import identity, load_model, placement_of
 from lape.pairs import pairs_of
 from lape.statistics import ActivationStatistics
 
@@ -76,6 +76,8 @@ class Loaded:
             warnings.simplefilter("always", LapeWarning)
             loaded, tokenizer = load_model(model, quantization=quantization)
         notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
+        if (placement := placement_of(loaded)) is not None:
+            notes += placement.notes
         return cls(loaded, tokenizer, found, statistics, tuple(notes))
 
     @property

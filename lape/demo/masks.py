@@ -17,7 +17,7 @@ from lape.corpora import read_corpora
 from lape.demo.backend import Backend
 from lape.demo.columns import status
 from lape.demo.loaded import Loaded
-from lape.demo.part import MODEL, Outputs, Part
+from lape.demo.part import MODEL, Outputs, Part, failure
 from lape.demo.space import offers_login, on_space, on_zero_gpu
 from lape.errors import LapeError
 from lape.hub import LOGIN, token_place
@@ -27,6 +27,8 @@ from lape.publish import push
 HERE = "on this machine"
 WIKIPEDIA = "hf:wikimedia/wikipedia:20231101.{language}"
 CALIBRATION_TOKENS = 4096
+CARD_CHARACTERS = 50_000
+TEXT_CHARACTERS = 300  # of a name or a path
 QUIETLY: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "preprocess": False}
 EXPLANATION = """A *mask* says which neurons belong to which language. A *collection* is a repository of masks on the
 Hugging Face Hub. Masks need the very model they were made for."""
@@ -89,8 +91,8 @@ def build_masks(backend: Backend) -> Part:
     def showing(where: Any, at: Any) -> Outputs:
         try:
             entries = _entries(where, at)
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
+        except Exception as error:
+            return {line: failure(error)}
         names = _names(entries)
         found = f"{len(entries)} mask{'' if len(entries) == 1 else 's'}."
         if entries and entries[0].commit:
@@ -107,27 +109,27 @@ def build_masks(backend: Backend) -> Part:
             model, method = _chosen(name)
             if model != (loaded := backend.ready()).name:
                 raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
-            folder = _find(where, at, model, method)
+            folder = _find(where, at, model, method, statistics=True)
             backend.change(lambda loaded: loaded.with_mask(folder))
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
+        except Exception as error:
+            return {line: failure(error)}
         return {line: status(f"In use: {name}.")}
 
     def reading(where: Any, at: Any, name: Any) -> Outputs:
         try:
-            file = _find(where, at, *_chosen(name)) / README_NAME
-            text = file.read_text(encoding="utf-8", errors="replace") if file.is_file() else "It has no card."
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
+            text = _card(_find(where, at, *_chosen(name), statistics=False))
+        except Exception as error:
+            return {line: failure(error)}
         return {line: status(""), card: gr.Code(text, visible=True)}
 
     def calibrating(text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
         try:
-            if on_space() or not isinstance(text, str) or not text.strip():
-                text = WIKIPEDIA
-            mask = backend.change(lambda loaded: _calibrated(loaded, text.strip())).known_mask
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
+            if on_zero_gpu():
+                raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
+            text = WIKIPEDIA if on_space() else _text(text, "text") or WIKIPEDIA
+            mask = backend.change(lambda loaded: _calibrated(loaded, text)).known_mask
+        except Exception as error:
+            return {line: failure(error)}
         tokens = sum(mask.metadata["calibration"]["tokens"].values())
         return {line: status(f"Calibrated on {tokens:,} tokens; it steers now, until another mask is chosen.")}
 
@@ -147,10 +149,15 @@ def build_masks(backend: Backend) -> Part:
                 tag=_text(label, "tag") or None,
                 token=login.token if login is not None else None,
             )
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
-        done = f"Pushed {len(pushed.changed)} files" if pushed.changed else "Nothing to push: the same is there already"
-        return {line: status(f"{done}: {pushed.url}")}
+        except Exception as error:
+            return {line: failure(error)}
+        files = f"{len(pushed.changed)} file{'' if len(pushed.changed) == 1 else 's'}"
+        done = f"Pushed {files}: {pushed.url}"
+        if not pushed.changed:
+            done = f"Nothing to push: the same is there already: {pushed.url}"
+        elif pushed.pull_request:
+            done = f"Proposed {files}: {pushed.pull_request}"
+        return {line: status(done)}
 
     everything = [line, listed, chosen, card]
     asked = [collection, revision, chosen]
@@ -163,9 +170,11 @@ def build_masks(backend: Backend) -> Part:
 
 
 def _text(value: Any, what: str) -> str:
-    if value is not None and not isinstance(value, str):
-        raise LapeError(f"The {what} must be text.")
-    return (value or "").strip()
+    """A short line of text; nothing is the empty one."""
+    text = "" if value is None else value
+    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS or not text.strip().isprintable():
+        raise LapeError(f"The {what} must be one line of text, of at most {TEXT_CHARACTERS} characters.")
+    return text.strip()
 
 
 def _place(where: Any) -> str | None:
@@ -181,12 +190,20 @@ def _entries(where: Any, at: Any) -> list[MaskEntry]:
     return bundled_entries() if collection is None else list_masks(collection, _text(at, "revision") or None)
 
 
-def _find(where: Any, at: Any, model: str, method: str) -> Path:
-    """The folder of a mask, downloaded with its statistics when it must be."""
+def _find(where: Any, at: Any, model: str, method: str, *, statistics: bool) -> Path:
+    """The folder of a mask, downloaded when it must be."""
     if (collection := _place(where)) is None:
         return bundled_folder(model, method)
     revision = _text(at, "revision") or None
-    return find_mask(model, method, collection=collection, revision=revision, statistics=True).folder
+    return find_mask(model, method, collection=collection, revision=revision, statistics=statistics).folder
+
+
+def _card(folder: Path) -> str:
+    """The beginning of a mask's README, which is long enough for a page."""
+    if not (folder / README_NAME).is_file():
+        return "It has no card."
+    with (folder / README_NAME).open(encoding="utf-8", errors="replace") as file:
+        return file.read(CARD_CHARACTERS)
 
 
 def _names(entries: list[MaskEntry]) -> list[str]:

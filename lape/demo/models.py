@@ -10,13 +10,14 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.columns import facts, status
-from lape.demo.part import MODEL, QUIET, Outputs, Part
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failure
 from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError
 from lape.models import identity
 from lape.placement import QUANTIZATIONS
 from lape.presets import PRESETS, Preset
 
+LONGEST = 300  # characters of an id or a path
 WEIGHTS = ("auto", "full", *(name for name in QUANTIZATIONS if name != "auto"))
 
 
@@ -52,18 +53,23 @@ def build_models(backend: Backend) -> Part:
     def loading(model: Any, kind: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[Outputs]:  # noqa: B008
         began = time.perf_counter()
         try:
-            if not isinstance(model, str) or not model.strip():
-                raise LapeError("Choose a model, or write its id.")
+            _check_may_change()
+            if not isinstance(model, str) or not model.strip() or len(model) > LONGEST or not model.isprintable():
+                raise LapeError(f"Choose a model, or write its id, in one line of at most {LONGEST} characters.")
             if kind not in WEIGHTS:
                 raise LapeError(f"Weights must be one of {', '.join(WEIGHTS)}.")
             yield {line: status(f"Loading {model.strip()}…")}
             loaded = backend.load(model.strip(), None if kind == "full" else kind)
             yield {line: status(f"Loaded {loaded.name} in {time.perf_counter() - began:.1f} s.")}
-        except LapeError as error:
-            yield {line: status(str(error), failed=True)}
+        except Exception as error:
+            yield {line: failure(error)}
 
     def unloading() -> Outputs:
-        backend.unload()
+        try:
+            _check_may_change()
+            backend.unload()
+        except Exception as error:
+            return {line: failure(error)}
         return {line: status("Unloaded; its memory is free.")}
 
     def refresh() -> Outputs:
@@ -83,6 +89,12 @@ def build_models(backend: Backend) -> Part:
     )
     unloads = unload.click(unloading, None, everything, api_visibility="private", show_progress="hidden", **MODEL)
     return Part(refresh, everything, (loads, unloads))
+
+
+def _check_may_change() -> None:
+    """The buttons are hidden on ZeroGPU, but what they call can be called all the same."""
+    if on_zero_gpu():
+        raise LapeError("This page keeps its one model.")
 
 
 def _label(preset: Preset) -> str:

@@ -1,10 +1,16 @@
-"""What the parts of the page have in common: how their events run, and how they follow what is loaded."""
+"""What the parts of the page have in common: how their events run and fail, and how they follow what is loaded."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from lape.demo.columns import status
+from lape.errors import LapeError
+
+logger = logging.getLogger(__name__)
 
 Outputs = dict[Any, Any]
 QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
@@ -24,3 +30,12 @@ class Part:
     refresh: Callable[[], Outputs]
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
+
+
+def failure(error: Exception) -> str:
+    """What the page says when an event fails: our own sentence, else where to look; nothing of the error itself."""
+    if isinstance(error, LapeError):
+        return status(str(error), failed=True)
+    logger.error("An event of the page failed.", exc_info=error)
+    text = f"Something failed ({type(error).__name__}). The log of the server says more; try again."
+    return status(text, failed=True)
