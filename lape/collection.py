@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import reprlib
 import shutil
 import warnings
 from collections.abc import Iterable, Mapping
@@ -19,13 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_cached_repo_tree, snapshot_download
-from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
-
+from lape import snapshots
 from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME, bundled_folder, bundled_masks
 from lape.errors import BadFile, HubError, LapeError, LapeWarning
 from lape.files import load_tensors, sha256_of, whole, write_json
-from lape.hub import explained, reachable, retried
+from lape.hub import reachable
 from lape.presets import resolve_name
 
 README_NAME = "README.md"
@@ -34,8 +31,6 @@ ORIGIN_NAME = "origin.json"  # beside a pulled mask: where it is from
 PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME)
 LARGEST_BYTES = 2_000_000_000
 LARGEST_SUMMARY_BYTES = 10_000_000
-COMMIT = re.compile(r"[0-9a-f]{40}")
-REVISION = re.compile(r"(?!.*\.\.)[\w@+#][\w@+#./-]{0,199}")
 PLACE = re.compile(rf"([\w.-]+?)--([\w.-]+)/([\w.-]+)/{re.escape(MASK_NAME)}")
 
 
@@ -92,7 +87,7 @@ def list_masks(collection: str, revision: str | None = None) -> list[MaskEntry]:
     Raises:
         HubError: The Hub refuses, or cannot be reached and the collection is not cached.
     """
-    folder = _snapshot(collection, revision, [f"*/*/{SUMMARY_NAME}"])
+    folder = snapshots.snapshot(collection, revision, [f"*/*/{SUMMARY_NAME}"], largest=LARGEST_BYTES)
     return _entries(sorted(folder.glob(f"*/*/{SUMMARY_NAME}")), collection, folder.name)
 
 
@@ -166,7 +161,7 @@ def pull(
         The folder of the copy. `origin.json` in it says which commit of which collection it is.
 
     Raises:
-        LapeError: There is a mask of your own in that place; nothing is overwritten.
+        LapeError: There is a mask of your own in that place, or it cannot be written; nothing is overwritten.
         BadFile: The collection has no such mask, or it is damaged; nothing is written.
         HubError: The Hub refuses, or cannot be reached; nothing is written.
     """
@@ -178,22 +173,32 @@ def pull(
             "folder."
         )
     found = _fetch(collection, name, method, revision, statistics=True)
+    try:
+        _place(found, target, revision)
+    except OSError as error:
+        raise LapeError(
+            f"{str(target)!r} cannot be written ({error.strerror}). Free some space, or pull into another folder."
+        ) from error
+    return target
+
+
+def _place(found: FoundMask, target: Path, revision: str | None) -> None:
+    """Copies a mask to where it belongs: all of it, or nothing."""
     there = [file for file in PULLED if (found.folder / file).is_file()]
-    with ExitStack() as placed:  # all is copied before the first is renamed into its place, and the mask is the last
+    with ExitStack() as placed:  # renames what was copied only when all was, the mask at last
         for file in there:
             shutil.copyfile(found.folder / file, placed.enter_context(whole(target / file)))
         origin = {**found.origin, "revision": revision, "sha256": sha256_of(found.folder / MASK_NAME)}
         write_json(placed.enter_context(whole(target / ORIGIN_NAME)), origin)
     for file in set(PULLED) - set(there):
         (target / file).unlink(missing_ok=True)
-    return target
 
 
 def _fetch(collection: str, model: str, method: str, revision: str | None, statistics: bool) -> FoundMask:
     """Downloads a mask into the cache, checks it, and says where it is."""
     path = mask_path(model, method)
     patterns = [f"{path}/{name}" for name in PULLED if statistics or name != STATISTICS_NAME]
-    snapshot = _snapshot(collection, revision, patterns)
+    snapshot = snapshots.snapshot(collection, revision, patterns, largest=LARGEST_BYTES)
     folder = snapshot / path
     if not (folder / MASK_NAME).is_file():
         held = _held(collection, snapshot.name)
@@ -203,7 +208,7 @@ def _fetch(collection: str, model: str, method: str, revision: str | None, stati
     except BadFile:  # the cache may be what is damaged
         if not reachable():
             raise
-        _snapshot(collection, snapshot.name, patterns, force_download=True)
+        snapshots.snapshot(collection, snapshot.name, patterns, largest=LARGEST_BYTES, force_download=True)
         _check(folder, collection, path)
     _, metadata = load_tensors(folder / MASK_NAME, "mask")
     for made_for in (_summary(folder / SUMMARY_NAME)["model"], metadata.get("model")):
@@ -213,44 +218,15 @@ def _fetch(collection: str, model: str, method: str, revision: str | None, stati
 
 
 def _held(collection: str, commit: str) -> list[str]:
-    """The masks of a commit that was just looked at, by their places; none when the cache could not be written."""
-    try:
-        paths = [file.path for file in get_cached_repo_tree(collection, revision=commit)]
-    except CachedRepoTreeNotFoundError:
-        return []
-    return ["{}/{} {}".format(*found.groups()) for path in paths if (found := PLACE.fullmatch(path))]
+    """The masks of a commit that was just looked at, by their places."""
+    places = map(PLACE.fullmatch, snapshots.paths(collection, commit))
+    return sorted("{}/{} {}".format(*place.groups()) for place in places if place)
 
 
 def _check(folder: Path, collection: str, path: str) -> None:
     """Refuses a mask that is not the one its summary is about."""
     if _summary(folder / SUMMARY_NAME)["sha256"] != sha256_of(folder / MASK_NAME):
         raise BadFile(f"The mask {path} of {collection} is damaged: its {SUMMARY_NAME} names another SHA-256.")
-
-
-def _snapshot(collection: str, revision: str | None, patterns: list[str], *, force_download: bool = False) -> Path:
-    """The cached files of a revision that match, downloaded when they must be; the folder is named by the commit."""
-    if revision is not None and not REVISION.fullmatch(revision):
-        raise HubError(f"{reprlib.repr(revision)} is not the name of a branch, tag or commit.")
-    wanted: dict[str, Any] = {"repo_id": collection, "revision": revision, "allow_patterns": patterns}
-    with explained(collection, "collection", revision=revision):
-        pinned = COMMIT.fullmatch(revision or "") is not None
-        if not force_download and (pinned or not reachable()):
-            try:
-                get_cached_repo_tree(collection, revision=revision)  # else nobody knows whether all is there
-                return Path(snapshot_download(**wanted, local_files_only=True))
-            except (CachedRepoTreeNotFoundError, LocalEntryNotFoundError):
-                if not pinned or not reachable():
-                    raise
-        planned = retried(lambda: snapshot_download(**wanted, dry_run=True))
-        if planned:
-            wanted["revision"] = planned[0].commit_hash  # a branch may move in between
-        if (size := sum(file.file_size for file in planned)) > LARGEST_BYTES:
-            raise BadFile(f"{collection} holds {size / 1e9:.1f} GB of mask files; more than 2 GB are not downloaded.")
-        folder = Path(retried(lambda: snapshot_download(**wanted, force_download=force_download)))
-        # When the Hub stops answering in between, huggingface_hub returns what it has, without an error.
-        if missing := [file.filename for file in planned if not (folder / file.filename).is_file()]:
-            raise HubError(f"The download of {collection} broke off before {missing[0]}. Try again.")
-        return folder
 
 
 def _entries(paths: Iterable[Path], collection: str | None = None, commit: str | None = None) -> list[MaskEntry]:

@@ -20,11 +20,13 @@ ORDER = """
     data errors version files languages
     architectures hub machine presets readme markdown
     embedded placement
-    memory
+    memory snapshots
     models
     bundled corpora pairs
     collection
     statistics
+    groups
+    counting tallies
     recording
     masks
     calibration released plots
@@ -36,6 +38,7 @@ ORDER = """
     prompts sampling
     generation
     evaluation
+    report
     lape
     doctor
     cli

@@ -89,6 +89,15 @@ def is_outside(address: str) -> bool:
     return not address.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:"))
 
 
+# Watches from inside the page: Playwright's own questions take longer than an update when the machine is busy.
+WATCH = """(names) => {
+  window.seen = [];
+  setInterval(() => window.seen.push(
+    names.map((name) => document.querySelector(`#lape-text-${name} textarea`).value)
+  ), 30);
+}"""
+
+
 def texts(page: Any) -> list[str]:
     return [page.locator(f"#lape-text-{name} textarea").input_value() for name in NAMES]
 
@@ -116,13 +125,11 @@ def test_three_columns_fill_while_streaming(opened: Callable[..., Any]) -> None:
     page.get_by_role("button", name="French", exact=True).click()
     expect(page.locator("#lape-prompt textarea")).to_have_value(DEFAULTS.prompt)
     assert texts(page) == ["", "", ""]
+    page.evaluate(WATCH, NAMES)
     generate(page)
     expect(page.get_by_role("button", name="Generate")).to_be_disabled()
-    seen = []
-    while "Done" not in page.locator("#lape-status").inner_text():
-        seen.append(texts(page))
-        page.wait_for_timeout(150)
     wait_until_done(page)
+    seen = page.evaluate("window.seen")
     for column, final in enumerate(texts(page)):
         lengths = [len(state[column]) for state in seen]
         assert len(set(lengths)) > 5, "it did not stream"
@@ -203,9 +210,13 @@ def test_the_keyboard_is_enough(opened: Callable[..., Any]) -> None:
     wait_until_done(page)
     names = page.evaluate(
         """() => [...document.querySelectorAll("main input, main textarea, main button")]
-             .filter((part) => part.offsetParent && !part.disabled && part.tabIndex < 0).map((part) => part.id)"""
+             .filter((part) => part.offsetParent && !part.disabled && part.tabIndex < 0)
+             .map((part) => part.id || part.textContent)"""
     )
-    assert names == []
+    assert set(names) <= {"Compare", "Masks"}  # gradio measures the width of the tabs on buttons nobody sees
+    page.get_by_role("tab", name="Masks").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#lape-masks-listed")).to_be_visible()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

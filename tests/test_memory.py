@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -75,9 +76,14 @@ def test_an_empty_model_takes_no_memory() -> None:
     assert {parameter.device.type for parameter in model.parameters()} == {"meta"}
 
 
+@cache
+def llama_2_7b() -> PreTrainedModel:
+    return empty_model(LLAMA_2_7B)
+
+
 def check(machine: Machine, **asked: object) -> str | None:
     placement = place(machine, Request(**asked), billions=6.7)
-    return check_memory(machine, placement, empty_model(LLAMA_2_7B), "some/llama")
+    return check_memory(machine, placement, llama_2_7b(), "some/llama")
 
 
 def needed(quantization: str | None, dtype: torch.dtype = torch.float16) -> float:

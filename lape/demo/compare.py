@@ -23,6 +23,7 @@ from lape.languages import language
 logger = logging.getLogger(__name__)
 
 EMPTY = "Press Generate"
+OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
 FIELDS = [field.name for field in fields(CompareRequest)]
 
 
@@ -128,8 +129,7 @@ def build_compare(backend: Backend) -> Part:
 
     def stream(shown_version: int, *values: Any) -> Iterator[Outputs]:
         if shown_version != backend.version:
-            text = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
-            yield refresh() | {line: status(text, failed=True)}
+            yield {line: status(OUTDATED, failed=True)}
             return
         try:
             request = backend.request(dict(zip(FIELDS, values, strict=True)))
@@ -145,6 +145,12 @@ def build_compare(backend: Backend) -> Part:
             logger.exception("The comparison failed.")
             text = f"The model failed ({type(error).__name__}). The log of the server says more; try again."
             yield {line: status(text, failed=True)}
+
+    def follow(shown_version: int) -> Outputs:
+        """Makes a page true again that was out of date when it asked."""
+        if shown_version == backend.version:
+            return {version: shown_version}
+        return refresh() | {line: status(OUTDATED, failed=True)}
 
     def drawn(request: CompareRequest, columns: dict[str, Column]) -> Outputs:
         shown: Outputs = {seen: (request, columns)}
@@ -172,26 +178,29 @@ def build_compare(backend: Backend) -> Part:
 
     asked = [inputs[name] for name in FIELDS]
     drawings = [part for place in places.values() for part in (place.box, place.head, place.text, place.badges)]
-    everything = [*drawings, line, seen, version, generate, stop, control, examples, *asked]
+    drawn_to = [*drawings, line, seen, generate, stop]
+    # Apart, because whatever an event may write to, the browser draws anew at every update.
+    everything = [*drawn_to, version, control, examples, *asked]
 
     for name in ("source", "target", "show_random"):
-        inputs[name].change(preview, [seen, *asked], everything, preprocess=False, **QUIET)
+        inputs[name].change(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
     inputs["source"].change(_direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
 
-    begun = gr.on([generate.click, inputs["prompt"].submit], busy, None, everything, trigger_mode="once", **QUIET)
+    begun = gr.on([generate.click, inputs["prompt"].submit], busy, None, drawn_to, trigger_mode="once", **QUIET)
     running = begun.then(
         stream,
         [version, *asked],
-        everything,
+        drawn_to,
         preprocess=False,  # our own checks say it better
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=[line],
         **MODEL,
     )
-    running.then(idle, None, everything, **QUIET)
-    stop.click(stopped, seen, everything, cancels=[running], **QUIET)
-    examples.click(example, examples, everything, **QUIET)
+    running.then(idle, None, drawn_to, **QUIET).then(follow, version, everything, **QUIET)
+    halted = stop.click(stopped, seen, drawn_to, cancels=[running], **QUIET)
+    halted.then(stopped, seen, drawn_to, **QUIET)  # once more, over an update that was still on its way
+    examples.click(example, examples, [inputs[name] for name in ("prompt", "source", "target")], **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
     return Part(refresh, everything)
 

@@ -126,7 +126,7 @@ def build_masks(backend: Backend) -> Part:
         try:
             if on_zero_gpu():
                 raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
-            text = WIKIPEDIA if on_space() else _text(text, "text") or WIKIPEDIA
+            text = WIKIPEDIA if on_space() else _text(text, "name of the text") or WIKIPEDIA
             mask = backend.change(lambda loaded: _calibrated(loaded, text)).known_mask
         except Exception as error:
             return {line: failure(error)}
@@ -138,8 +138,8 @@ def build_masks(backend: Backend) -> Part:
     ) -> Outputs:
         try:
             if where != HERE:
-                raise LapeError("Only masks on this machine are pushed; choose that collection above.")
-            if on_space() and login is None:
+                raise LapeError(f"Only masks {HERE} are pushed; choose that collection above.")
+            if on_space() and (login is None or not login.token):  # without one, it would be the Space's own
                 raise LapeError("Log in first: a mask is pushed with your own account.")
             pushed = push(
                 bundled_folder(*_chosen(name)),
