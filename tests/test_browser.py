@@ -102,6 +102,11 @@ def texts(page: Any) -> list[str]:
     return [page.locator(f"#lape-text-{name} textarea").input_value() for name in NAMES]
 
 
+def expect_texts(page: Any) -> None:
+    for name in NAMES:
+        expect(page.locator(f"#lape-text-{name} textarea")).not_to_have_value("", timeout=30_000)
+
+
 def generate(page: Any) -> None:
     page.get_by_role("button", name="Generate").click()
 
@@ -150,7 +155,7 @@ def test_stop_keeps_the_text_and_frees_the_model(opened: Callable[..., Any], bac
     page.wait_for_function("document.querySelector('#lape-text-on textarea').value.length > 5", timeout=PATIENCE)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator("#lape-status")).to_contain_text("Stopped")
-    expect(page.locator("#lape-badges-on")).to_contain_text("stopped")
+    expect(page.locator("#lape-badges-on")).to_contain_text("stopped", timeout=30_000)
     assert backend.lock.acquire(timeout=30), "the model is still busy"
     backend.lock.release()
     kept = texts(page)
@@ -249,7 +254,7 @@ def test_the_model_is_unloaded_and_loaded_again_for_everybody(opened: Callable[.
     set_tokens(page, 4)
     generate(page)
     wait_until_done(page)
-    assert all(texts(page))
+    expect_texts(page)
 
 
 @pytest.mark.parametrize("width", [1360, 390])

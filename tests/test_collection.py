@@ -766,7 +766,9 @@ def test_the_list_command_notes_what_is_damaged(
         warnings.simplefilter("always", LapeWarning)
         code, out, err = run(["list", REPO, "--json"], capsys)
     assert (code, [entry["model"] for entry in json.loads(out)]) == (0, [MODEL])
-    assert "One mask is left out. org--bad/lape/mask.json is missing, damaged or was not written by lape" in "\n".join(err)
+    assert "One mask is left out. org--bad/lape/mask.json is missing, damaged or was not written by lape" in "\n".join(
+        err
+    )
 
 
 def test_the_pull_command(hub: Hub, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]) -> None:

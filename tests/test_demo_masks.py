@@ -242,6 +242,16 @@ def test_a_card_of_this_machine(visitor: Visitor, here: Path) -> None:
     assert visitor.ask("reading", HERE, "", MASK)["card"]["value"] == "# A card"
 
 
+def test_nothing_beside_the_masks_is_shown(visitor: Visitor, here: Path) -> None:
+    made(here / "precomputed" / PLACE)
+    made(here / "outside")
+    made(here / "precomputed" / "org--tiny" / ".hidden")
+    for method in ("../../outside", "../../../work/outside", ".hidden", "..", ".", f"{here}/outside", ""):
+        for event in ("reading", "using"):
+            said = visitor.directly(event, HERE, "", f"{MODEL} {method}")
+            assert said == "Choose a mask of the list first.", method
+
+
 def test_an_odd_card_is_shown_as_far_as_it_goes(visitor: Visitor, hub: Hub, tmp_path: Path) -> None:
     repo = hub.add(REPO, made(tmp_path / "made", card=b"\xff\xfe bytes"))
     assert visitor.ask("reading", REPO, "", MASK)["card"]["value"] == "\ufffd\ufffd bytes"

@@ -23,6 +23,7 @@ from lape.languages import language
 logger = logging.getLogger(__name__)
 
 EMPTY = "Press Generate"
+STRAGGLING_SECONDS = 1.0
 OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
 FIELDS = [field.name for field in fields(CompareRequest)]
 
@@ -162,12 +163,15 @@ def build_compare(backend: Backend) -> Part:
         return shown
 
     def stopped(shown: tuple[CompareRequest, dict[str, Column]] | None) -> Outputs:
-        outputs = idle() | {line: status("Stopped.")}
-        if shown is not None:
-            request, columns = shown
-            ended = {name: replace(column, finished=column.finished or "stopped") for name, column in columns.items()}
-            outputs |= {places[name].badges: badges(column, request) for name, column in ended.items()}
-        return outputs
+        return idle() | {line: status("Stopped.")} | ended(shown)
+
+    def ended(shown: tuple[CompareRequest, dict[str, Column]] | None) -> Outputs:
+        """Marks the columns as stopped, over updates that were still on their way to the browser."""
+        if shown is None:
+            return {seen: None}
+        request, columns = shown
+        halted = {name: replace(column, finished=column.finished or "stopped") for name, column in columns.items()}
+        return {places[name].badges: badges(column, request) for name, column in halted.items()}
 
     def idle() -> Outputs:
         return {
@@ -199,7 +203,7 @@ def build_compare(backend: Backend) -> Part:
     )
     running.then(idle, None, drawn_to, **QUIET).then(follow, version, everything, **QUIET)
     halted = stop.click(stopped, seen, drawn_to, cancels=[running], **QUIET)
-    halted.then(stopped, seen, drawn_to, **QUIET)  # once more, over an update that was still on its way
+    halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(ended, seen, drawn_to, **QUIET)
     examples.click(example, examples, [inputs[name] for name in ("prompt", "source", "target")], **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
     return Part(refresh, everything)
