@@ -1,38 +1,42 @@
-"""Time of LAPE on a model of 70B size: `python -m benchmarks.identification [--repeats 5]`.
+"""Time of every method on a model of 70B size: `python -m benchmarks.identification [--repeats 5]`.
 
-80 layers x 28672 neurons x 7 languages of random counts, beside a straightforward script of the same dtype.
+80 layers x 28672 neurons x 7 languages of random counts; LAPE beside a straightforward script of the same dtype.
+Each method runs with its defaults, and with 1,000 neurons per language.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
 from benchmarks.interleaved import median_seconds
-from lape.identify import identify
+from lape.identify import METHODS, identify
 from lape.statistics import ActivationStatistics
 
 LAYERS, NEURONS, LANGUAGES, TOKENS = 80, 28672, ("en", "zh", "fr", "es", "vi", "id", "ja"), 1_000_000
 
 
 def main() -> None:
-    """Runs the benchmark and prints the two medians and their ratio."""
+    """Runs the benchmark and prints the medians, and the ratio of LAPE to the script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     generator = torch.Generator().manual_seed(0)
     shape = (LAYERS, NEURONS)
     active = {code: torch.randint(0, TOKENS, shape, generator=generator) for code in LANGUAGES}
-    sums = torch.zeros(shape, dtype=torch.float64)
-    every = dict.fromkeys(LANGUAGES, sums)
-    statistics = ActivationStatistics(active, every, every, dict.fromkeys(LANGUAGES, TOKENS), {})
-    seconds = median_seconds(
-        {"lape": lambda: identify(statistics), "straightforward": lambda: straightforward(active)}, repeats
-    )
+    values = {code: counts * torch.rand(shape, generator=generator).double() for code, counts in active.items()}
+    statistics = ActivationStatistics(active, values, values, dict.fromkeys(LANGUAGES, TOKENS), {})
+    ways: dict[str, Callable[[], object]] = {"straightforward": lambda: straightforward(active)}
+    for method in METHODS:
+        ways[method] = partial(identify, statistics, method)
+        ways[f"{method}, 1000 each"] = partial(identify, statistics, method, per_language=1000)
+    seconds = median_seconds(ways, repeats)
     for name, value in seconds.items():
-        print(f"{name:16} {value:6.2f} s")
-    print(f"ratio            {seconds['lape'] / seconds['straightforward']:6.2f}")
+        print(f"{name:24} {value:6.2f} s")
+    print(f"{'lape / straightforward':24} {seconds['lape'] / seconds['straightforward']:6.2f}")
 
 
 def straightforward(active: dict[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -14,17 +14,22 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections import Counter
+from dataclasses import dataclass
 
 import lape
 from lape.bundled import STATISTICS_NAME, bundled_folder
 from lape.demo.request import DEFAULTS
+from lape.evaluation.continuations import Decoding, continue_prompts
 from lape.evaluation.language import LanguageIdentifier
-from lape.evaluation.steering import Outputs, continue_prompts, openings
+from lape.evaluation.openings import openings
+from lape.evaluation.repetition import repeated_share
 
 MAIN_TARGETS = ("zh", "fr", "es", "id", "ja", "de", "it", "pt")
 MORE_TARGETS = ("vi", "ru", "ko")
 OFF_LANGUAGES = ("fr", "es", "de", "zh")
-SETTINGS = {"max_new_tokens": 32, "repetition_penalty": 1.1}
+OFF_OPENINGS = 10
+DECODING = Decoding(max_new_tokens=32, repetition_penalty=1.1, rows=20)
 SAMPLE = 4  # which opening's continuation is shown
 
 
@@ -49,6 +54,23 @@ def main() -> None:
         bench.print_tables(rates[0], options.mode[0], options.strength[0])
 
 
+@dataclass(frozen=True)
+class Outputs:
+    """Continuations of several prompts under one intervention, the language of each, and its repeated 8-grams."""
+
+    texts: list[str]
+    languages: list[str | None]
+    repetition: list[float]
+
+    def share(self, language: str) -> float:
+        """Share of the texts in a language, of all texts; those too short to say count against it."""
+        return self.languages.count(language) / len(self.languages)
+
+    def most_common(self) -> list[tuple[str | None, int]]:
+        """Languages by number of texts, most first."""
+        return Counter(self.languages).most_common()
+
+
 class Bench:
     """The embedded model, its statistics, and the language identifier."""
 
@@ -57,11 +79,11 @@ class Bench:
         self.statistics = statistics
         self.identifier = LanguageIdentifier(statistics.languages)
 
-    def run(self, language: str, intervention: lape.Intervention | None) -> Outputs:
-        """Continues the openings of a language."""
-        return continue_prompts(
-            self.model, self.tokenizer, openings(language), intervention, self.identifier, **SETTINGS
-        )
+    def run(self, language: str, intervention: lape.Intervention | None, count: int | None = None) -> Outputs:
+        """Continues the first openings of a language, or all."""
+        texts = continue_prompts(self.model, self.tokenizer, openings(language)[:count], intervention, DECODING)
+        languages = [self.identifier.identify(text).language for text in texts]
+        return Outputs(texts, languages, [repeated_share(text) for text in texts])
 
     def steer(self, mask: lape.NeuronMask, target: str, mode: str, strength: float) -> Outputs:
         """Continues the English openings with English off and the target on."""
@@ -107,8 +129,8 @@ class Bench:
         print("|---|---|---|---|")
         on, off = {}, {}
         for code in OFF_LANGUAGES:
-            on[code] = self.run(code, None).share(code)
-            run = self.run(code, lape.Intervention(mask, off=code))
+            on[code] = self.run(code, None, OFF_OPENINGS).share(code)
+            run = self.run(code, lape.Intervention(mask, off=code), OFF_OPENINGS)
             off[code] = run.share(code)
             common = ", ".join(f"{language or 'too short'} {count}" for language, count in run.most_common()[:2])
             print(f"| {code} | {on[code]:.2f} | {off[code]:.2f} | {common} |", flush=True)

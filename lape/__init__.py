@@ -23,7 +23,7 @@ from lape.errors import (
     UnsupportedArchitecture,
 )
 from lape.generation import Update, generate_rows, side_by_side
-from lape.identify import identify
+from lape.identify import equal_count, identify
 from lape.interventions import Intervention, intervene
 from lape.languages import Language, language
 from lape.masks import NeuronMask
@@ -55,6 +55,7 @@ __all__ = [
     "__version__",
     "activation_sites",
     "calibrate",
+    "equal_count",
     "generate_rows",
     "identify",
     "intervene",

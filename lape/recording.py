@@ -11,88 +11,40 @@ import datetime
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from torch import nn
 from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.architectures import ActivationSites, activation_sites, input_device
-from lape.corpora import Source, check_label, describe, document_end, token_blocks
-from lape.errors import CheckpointMismatch, HookNotFired, LapeError, NotEnoughText
-from lape.files import load_tensors, save_tensors
+from lape.architectures import activation_sites, input_device
+from lape.corpora import Source, check_label, document_end, token_blocks
+from lape.counting import counting
+from lape.errors import CheckpointMismatch, LapeError, NotEnoughText
+from lape.groups import BlockGroups, snapshot_blocks
 from lape.models import identity
 from lape.statistics import ActivationStatistics
-from lape.version import __version__
+from lape.tallies import Progress, Tally
 
 CHECKPOINT_EVERY_TOKENS = 20_000
 MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
+MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32
+GROUPS = 16
+
+Until = Callable[[BlockGroups, int], bool]
 
 
 @dataclass(frozen=True)
-class _Tally:
-    """What has been counted of one language; replaced as a whole after each batch."""
+class _Grouping:
+    """What a recording keeps beside totals: how many groups, snapshots in tokens, when to stop."""
 
-    active: torch.Tensor  # int64 [layers, neurons]
-    sum: torch.Tensor  # float64 [layers, neurons]
-    positive_sum: torch.Tensor  # float64 [layers, neurons]
-    blocks: int = 0
-    sha256: str = hashlib.sha256().hexdigest()  # of the token ids of these blocks
-
-    @classmethod
-    def empty(cls, shape: tuple[int, int]) -> _Tally:
-        zeros = torch.zeros(shape, dtype=torch.float64)
-        return cls(zeros.long(), zeros, zeros.clone())  # a file cannot hold one tensor twice
-
-    def add(self, batch: torch.Tensor, blocks: int, sha256: str) -> _Tally:
-        """Adds one batch's `[layers, 3, neurons]` of counts, sums and positive sums."""
-        active, sums, positive_sums = batch.double().unbind(1)
-        return _Tally(
-            self.active + active.long(),
-            self.sum + sums,
-            self.positive_sum + positive_sums,
-            self.blocks + blocks,
-            sha256,
-        )
-
-
-@dataclass
-class _Progress:
-    """The tallies of a recording under way; a checkpoint is this, written to a file."""
-
-    settings: Mapping[str, Any]
-    date: str
-    tallies: dict[str, _Tally] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        tensors = {}
-        for code, tally in self.tallies.items():
-            for name in ("active", "sum", "positive_sum"):
-                tensors[f"{name}.{code}"] = getattr(tally, name)
-        done = {code: {"blocks": tally.blocks, "sha256": tally.sha256} for code, tally in self.tallies.items()}
-        save_tensors(path, tensors, {"kind": "checkpoint", "settings": self.settings, "date": self.date, "done": done})
-
-    @classmethod
-    def load(cls, path: Path, settings: Mapping[str, Any]) -> _Progress:
-        tensors, metadata = load_tensors(path, "checkpoint")
-        for key in settings:
-            if metadata["settings"].get(key) != settings[key]:
-                raise CheckpointMismatch(
-                    f"The checkpoint {str(path)!r} was recorded with {key} {metadata['settings'].get(key)!r}, "
-                    f"not {settings[key]!r}. Use the same settings, or delete it to begin again."
-                )
-        tallies = {
-            code: _Tally(tensors[f"active.{code}"], tensors[f"sum.{code}"], tensors[f"positive_sum.{code}"], **done)
-            for code, done in metadata["done"].items()
-        }
-        return cls(settings, metadata["date"], tallies)
+    groups: int = 0
+    snapshots: Sequence[int] | None = ()
+    until: Until | None = None
 
 
 def record(
@@ -132,11 +84,80 @@ def record(
     Example:
         >>> stats = record(model, tokenizer, {"fr": ["Bonjour le monde."]}, tokens=4, block=4)  # doctest: +SKIP
     """
+    given = (tokens, block, batch, checkpoint, progress, allow_short)
+    return _record(model, tokenizer, corpora, _Grouping(), *given).statistics(corpora)
+
+
+def record_groups(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    corpora: Mapping[str, Source],
+    *,
+    groups: int = GROUPS,
+    snapshots: Sequence[int] | None = None,
+    until: Until | None = None,
+    tokens: int = 100_000,
+    block: int = 512,
+    batch: int | None = None,
+    checkpoint: Path | None = None,
+    progress: bool = True,
+    allow_short: bool = False,
+) -> tuple[ActivationStatistics, BlockGroups]:
+    """The same as `record`, keeping counts of groups of blocks too, in the same pass: see `lape.groups`.
+
+    Args:
+        model: As for `record`.
+        tokenizer: As for `record`.
+        corpora: As for `record`.
+        groups: Of blocks, an even number.
+        snapshots: Tokens per language at which to keep the counts of the two halves, each rounded up to an even
+            number of blocks; None takes 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000 and on.
+        until: Ends the recording when it returns true. It is called with the groups so far and the number of
+            blocks, at each snapshot once every language has passed it: the languages are then recorded in step.
+            It must depend on nothing else, so that a resumed recording ends where an undisturbed one does.
+        tokens: As for `record`; the most that is recorded, with `until`.
+        block: As for `record`.
+        batch: As for `record`.
+        checkpoint: As for `record`.
+        progress: As for `record`.
+        allow_short: As for `record`.
+
+    Returns:
+        The statistics, the same as those of `record` over as many tokens, and the groups.
+
+    Raises:
+        LapeError: The number of groups is not even, or there are too many tokens for their counts.
+    """
+    if groups < 2 or groups % 2:
+        raise LapeError(f"groups is an even number from 2 on, not {groups}: the halves are of whole groups.")
+    if tokens > MAX_GROUPED_TOKENS:
+        raise LapeError(f"At most {MAX_GROUPED_TOKENS:,} tokens a language can be kept in groups, not {tokens:,}.")
+    given = (tokens, block, batch, checkpoint, progress, allow_short)
+    state = _record(model, tokenizer, corpora, _Grouping(groups, snapshots, until), *given)
+    return state.statistics(corpora), state.groups(corpora)
+
+
+def _record(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    corpora: Mapping[str, Source],
+    grouping: _Grouping,
+    tokens: int,
+    block: int,
+    batch: int | None,
+    checkpoint: Path | None,
+    progress: bool,
+    allow_short: bool,
+) -> Progress:
+    """Counts until there are enough tokens, or until it is told to stop."""
     sites = activation_sites(model)
     device = input_device(model)
     batch = (2 if device.type == "cpu" else 8) if batch is None else batch
     _check_settings(corpora, tokens, block, batch, getattr(model.config, "max_position_embeddings", None))
     blocks = math.ceil(tokens / block)
+    snapshots = snapshot_blocks(grouping.snapshots, block, blocks)
+    in_step = grouping.until is not None
+    kept = {"groups": grouping.groups, "in_step": in_step, "snapshots": list(snapshots)}
     settings = {
         **asdict(identity(model)),
         "architecture": model.config.model_type,
@@ -145,33 +166,43 @@ def record(
         "blocks": blocks,
         "block": block,
         "batch": batch,
+        "groups": kept if grouping.groups else None,
     }
     if checkpoint is not None and checkpoint.exists():
-        state = _Progress.load(checkpoint, settings)
+        state = Progress.load(checkpoint, settings)
     else:
-        state = _Progress(settings, datetime.datetime.now(datetime.UTC).date().isoformat())
+        state = Progress(settings, datetime.datetime.now(datetime.UTC).date().isoformat())
         if not allow_short:
             _check_length(tokenizer, corpora, blocks, block)
 
+    readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
     try:
         with (
             tqdm(total=blocks * block * len(corpora), unit="token", unit_scale=True, disable=not progress) as bar,
-            _counting(sites) as take_counts,
+            counting(sites, block if grouping.groups else None) as take_counts,
         ):
             unsaved_tokens = 0
-            for code, source in corpora.items():
-                bar.set_description(code)
-                tally = state.tallies.setdefault(code, _Tally.empty(sites.shape))
-                bar.update(tally.blocks * block)
-                for inputs, sha256 in _batches(tokenizer, source, tally, code, settings):
-                    with torch.no_grad():
-                        sites.decoder(input_ids=inputs.to(device), use_cache=False)
-                    tally = state.tallies[code] = tally.add(take_counts(), len(inputs), sha256)
-                    bar.update(inputs.numel())
-                    unsaved_tokens += inputs.numel()
-                    if checkpoint is not None and unsaved_tokens >= CHECKPOINT_EVERY_TOKENS:
-                        state.save(checkpoint)
-                        unsaved_tokens = 0
+            for goal in (*snapshots, blocks) if in_step else (blocks,):  # reached by whole batches, as without stages
+                for code, source in corpora.items():
+                    bar.set_description(code)
+                    if code not in readers:
+                        tally = state.tallies.setdefault(code, Tally.empty(sites.shape, grouping.groups))
+                        readers[code] = _batches(tokenizer, source, tally, code, settings)
+                        bar.update(tally.blocks * block)
+                    while state.tallies[code].blocks < goal and (read := next(readers[code], None)):
+                        inputs, sha256 = read
+                        with torch.no_grad():
+                            sites.decoder(input_ids=inputs.to(device), use_cache=False)
+                        state.tallies[code] = state.tallies[code].add(take_counts(), len(inputs), sha256, snapshots)
+                        bar.update(inputs.numel())
+                        unsaved_tokens += inputs.numel()
+                        if checkpoint is not None and unsaved_tokens >= CHECKPOINT_EVERY_TOKENS:
+                            state.save(checkpoint)
+                            unsaved_tokens = 0
+                    if goal == blocks:
+                        readers[code] = iter(())  # closes what it reads from
+                if goal < blocks and grouping.until and grouping.until(state.groups(corpora), goal):
+                    break
     except torch.OutOfMemoryError as error:
         raise LapeError(
             f"Out of memory with batch={batch} of {block} tokens; give a smaller batch or block."
@@ -179,56 +210,22 @@ def record(
     finally:
         if checkpoint is not None and state.tallies:
             state.save(checkpoint)
-    statistics = _finish(state, corpora, allow_short)
+    for code, tally in state.tallies.items():
+        if tally.blocks == 0 or (tally.blocks < goal and not allow_short):
+            raise _not_enough(code, tally.blocks, blocks, block)
     if checkpoint is not None:
         checkpoint.unlink()
-    return statistics
-
-
-@contextmanager
-def _counting(sites: ActivationSites) -> Iterator[Callable[[], torch.Tensor]]:
-    """Hooks every activation; gives a function that takes the last pass's counts.
-
-    Yields:
-        A function that returns float32 `[layers, 3, neurons]` on the CPU: the active count, sum and positive
-        sum of each neuron over the pass, and forgets them.
-    """
-    counts: dict[int, torch.Tensor] = {}
-    ones: dict[torch.device, torch.Tensor] = {}
-
-    def hook(layer: int) -> Callable[..., None]:
-        def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-            values = output.reshape(-1, output.shape[-1]).float()
-            if (one := ones.get(values.device)) is None or one.shape[1] != len(values):
-                one = ones[values.device] = torch.ones((1, len(values)), device=values.device)
-            # A product with ones is the fastest column sum on CPUs; the sign of the positive part, taken in
-            # place, is 1 exactly where the neuron is active.
-            positive = torch.relu(values)
-            sums, positive_sums = one @ values, one @ positive
-            counts[layer] = torch.cat([one @ positive.sign_(), sums, positive_sums])
-
-        return count
-
-    def take() -> torch.Tensor:
-        missing = sorted(set(range(len(sites.modules))) - set(counts))
-        if missing:
-            raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
-        taken = torch.stack([counts[layer].cpu() for layer in range(len(sites.modules))])
-        counts.clear()
-        if not taken.isfinite().all():
-            raise LapeError("The model's activations are not finite; load it in another dtype (float32 or bfloat16).")
-        return taken
-
-    with ExitStack() as stack:
-        for layer, module in enumerate(sites.modules):
-            stack.callback(module.register_forward_hook(hook(layer)).remove)
-        yield take
+    return state
 
 
 def _batches(
-    tokenizer: Tokenizer, source: Source, done: _Tally, code: str, settings: Mapping[str, Any]
+    tokenizer: Tokenizer, source: Source, done: Tally, code: str, settings: Mapping[str, Any]
 ) -> Iterator[tuple[torch.Tensor, str]]:
-    """Batches of the blocks not yet counted, each with the hash of all token ids up to its end."""
+    """Batches of the blocks not yet counted, each with the hash of all token ids up to its end.
+
+    Raises:
+        CheckpointMismatch: At once, when the blocks already counted are not those of this text.
+    """
     hashed = hashlib.sha256()
     blocks = itertools.islice(token_blocks(tokenizer, source, settings["block"]), settings["blocks"])
     for skipped in itertools.islice(blocks, done.blocks):
@@ -237,10 +234,14 @@ def _batches(
         raise CheckpointMismatch(
             f"The text of {code!r} is not the one the checkpoint was made from. Restore it, or delete the checkpoint."
         )
-    while pending := list(itertools.islice(blocks, settings["batch"])):
-        inputs = torch.stack(pending)
-        hashed.update(inputs.to(torch.int32).numpy().tobytes())
-        yield inputs, hashed.hexdigest()
+
+    def rest() -> Iterator[tuple[torch.Tensor, str]]:
+        while pending := list(itertools.islice(blocks, settings["batch"])):
+            inputs = torch.stack(pending)
+            hashed.update(inputs.to(torch.int32).numpy().tobytes())
+            yield inputs, hashed.hexdigest()
+
+    return rest()
 
 
 def _check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch: int, context: int | None) -> None:
@@ -264,33 +265,6 @@ def _check_length(tokenizer: Tokenizer, corpora: Mapping[str, Source], blocks: i
         found = sum(1 for _ in itertools.islice(token_blocks(tokenizer, source, block), blocks))
         if found < blocks:
             raise _not_enough(code, found, blocks, block)
-
-
-def _finish(state: _Progress, corpora: Mapping[str, Source], allow_short: bool) -> ActivationStatistics:
-    block, blocks = state.settings["block"], state.settings["blocks"]
-    for code, tally in state.tallies.items():
-        if tally.blocks == 0 or (tally.blocks < blocks and not allow_short):
-            raise _not_enough(code, tally.blocks, blocks, block)
-    tokens = {code: state.tallies[code].blocks * block for code in corpora}
-    described = {
-        code: [{"source": describe(source), "sha256": state.tallies[code].sha256, "tokens": tokens[code]}]
-        for code, source in corpora.items()
-    }
-    kept = ("model", "revision", "architecture", "dtype", "quantization", "special_tokens", "block")
-    metadata = {
-        **{key: state.settings[key] for key in kept},
-        "tokens": tokens,
-        "corpora": described,
-        "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-        "date": state.date,
-    }
-    return ActivationStatistics(
-        {code: state.tallies[code].active for code in corpora},
-        {code: state.tallies[code].sum for code in corpora},
-        {code: state.tallies[code].positive_sum for code in corpora},
-        tokens,
-        metadata,
-    )
 
 
 def _not_enough(code: str, found: int, blocks: int, block: int) -> NotEnoughText:

@@ -87,7 +87,7 @@ def test_an_unfinished_recording_is_not_overwritten(
         (["record", "--corpus", "{corpus}", "--tokens", "many", "--out", "out"], "invalid int value: 'many'"),
         (["record", "--corpus", "hf:wikimedia/wikipedia", "--out", "out"], "Say which languages"),
         (["identify", "nowhere"], "There is no file"),
-        (["identify", "{recorded}", "--method", "lap"], "Did you mean 'lape'"),
+        (["identify", "{recorded}", "--method", "lapee"], "Did you mean 'lape'"),
         (["identify", "{recorded}", "--top-rate", "7"], "top_rate is a share above 0 and up to 1, not 7.0"),
         (["identify", "{recorded}", "--languages", "fr"], "at least two"),
         (["generate", "Bonjour", "--mask", "{recorded}", "--off", "rf"], "No language in the mask 'rf'"),

@@ -1,15 +1,18 @@
-"""The language of a text, how much it repeats itself, and both over many outputs."""
+"""The language of a text, how much it repeats itself, and the openings that outputs continue."""
 
 from __future__ import annotations
 
-import pytest
-from families import random_mask
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+import json
+import sys
+import zlib
+from pathlib import Path
 
-from lape import Intervention, UnknownLabel
-from lape.evaluation.language import Identified, LanguageIdentifier, text_width
-from lape.evaluation.repetition import repeated_share
-from lape.evaluation.steering import Outputs, continue_prompts, openings
+import pytest
+
+from lape import BadFile, LapeError, UnknownLabel
+from lape.evaluation.language import IDENTIFIERS, Identified, LanguageIdentifier, identifier, text_width
+from lape.evaluation.openings import half, instructions, openings, read_openings
+from lape.evaluation.repetition import compression_ratio, repeated_ngrams, repeated_share
 
 SENTENCES = {
     "en": "The little girl walked slowly through the old forest.",
@@ -29,25 +32,25 @@ SHORT = Identified(None, 0.0, False)
 
 
 @pytest.fixture(scope="module")
-def identifier() -> LanguageIdentifier:
+def py3langid() -> LanguageIdentifier:
     return LanguageIdentifier(SENTENCES)
 
 
 @pytest.mark.parametrize("language", SENTENCES)
-def test_a_sentence_is_in_its_language(identifier: LanguageIdentifier, language: str) -> None:
-    found = identifier.identify(SENTENCES[language])
+def test_a_sentence_is_in_its_language(py3langid: LanguageIdentifier, language: str) -> None:
+    found = py3langid.identify(SENTENCES[language])
     assert found.language == language
     assert 0.9 < found.confidence <= 1
     assert not found.gibberish
 
 
-def test_only_the_languages_asked_about_and_english_are_told_apart(identifier: LanguageIdentifier) -> None:
+def test_only_the_languages_asked_about_and_english_are_told_apart(py3langid: LanguageIdentifier) -> None:
     few = LanguageIdentifier(["fr", "legal", "zxx"])
     assert few.identify(SENTENCES["fr"]).language == "fr"
     assert few.identify(SENTENCES["en"]).language == "en"
     assert {few.identify(text).language for text in SENTENCES.values()} == {"fr", "en"}
     # The one made first is not disturbed.
-    assert identifier.identify(SENTENCES["es"]).language == "es"
+    assert py3langid.identify(SENTENCES["es"]).language == "es"
 
 
 def test_languages_it_does_not_know_are_refused() -> None:
@@ -56,25 +59,25 @@ def test_languages_it_does_not_know_are_refused() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "   \n", " Bonjour tout le mon \n", "小女孩慢慢地穿过", "\n" * 30])
-def test_nothing_is_said_of_a_text_under_20_columns(identifier: LanguageIdentifier, text: str) -> None:
-    assert identifier.identify(text) == SHORT
+def test_nothing_is_said_of_a_text_under_20_columns(py3langid: LanguageIdentifier, text: str) -> None:
+    assert py3langid.identify(text) == SHORT
 
 
-def test_20_columns_are_enough(identifier: LanguageIdentifier) -> None:
+def test_20_columns_are_enough(py3langid: LanguageIdentifier) -> None:
     for text in ("Bonjour tout le mond", "小女孩慢慢地穿过了那"):
         assert text_width(text) == 20
-        assert identifier.identify(text).language is not None
-        assert identifier.identify(text[:-1]) == SHORT
+        assert py3langid.identify(text).language is not None
+        assert py3langid.identify(text[:-1]) == SHORT
 
 
-def test_a_text_in_no_language_is_told(identifier: LanguageIdentifier) -> None:
-    assert identifier.identify("xqzt kfjw pqlr vbnm zxcv").gibberish
-    assert identifier.identify("1234 5678 9012 3456 7890 1234").gibberish
+def test_a_text_in_no_language_is_told(py3langid: LanguageIdentifier) -> None:
+    assert py3langid.identify("xqzt kfjw pqlr vbnm zxcv").gibberish
+    assert py3langid.identify("1234 5678 9012 3456 7890 1234").gibberish
 
 
 @pytest.mark.parametrize("text", ["." * 32, "!?" * 16, "] " * 16, "0 " * 16])
-def test_a_text_without_letters_is_in_no_language(identifier: LanguageIdentifier, text: str) -> None:
-    assert identifier.identify(text) == Identified(None, 0.0, gibberish=True)
+def test_a_text_without_letters_is_in_no_language(py3langid: LanguageIdentifier, text: str) -> None:
+    assert py3langid.identify(text) == Identified(None, 0.0, gibberish=True)
 
 
 @pytest.mark.parametrize(
@@ -101,33 +104,137 @@ def test_repeated_share(text: str, share: float) -> None:
     assert repeated_share(text) == pytest.approx(share)
 
 
-def test_outputs_are_counted() -> None:
-    outputs = Outputs(("a", "b", "c", "d"), ("fr", None, "fr", "en"), (0.0,) * 4)
-    assert outputs.share("fr") == 0.5
-    assert outputs.share("de") == 0
-    assert outputs.most_common()[0] == ("fr", 2)
+@pytest.mark.parametrize(
+    ("items", "share"),
+    [
+        ([], 0),
+        ([1, 2, 3], 0),  # too short for any 4-gram
+        ([1, 2, 3, 4], 0),
+        ([7] * 10, 6 / 7),  # seven 4-grams, all the same
+        ([1, 2, 3, 4, 9, 1, 2, 3, 4], 1 / 6),
+        (["the", "cat", "sat", "down", "the", "cat", "sat", "down"], 1 / 5),
+        ([1, 2, 3, 4, 5, 6, 7, 8], 0),
+    ],
+)
+def test_repeated_4grams(items: list[object], share: float) -> None:
+    assert repeated_ngrams(items) == pytest.approx(share)
 
 
-def test_prompts_are_continued_under_one_intervention(
-    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, identifier: LanguageIdentifier
-) -> None:
-    prompts = ["Il était", "Es war einmal"]
-    steer = Intervention(random_mask((3, 48)), on="bb", strength=5)
-    outputs = [
-        continue_prompts(tiny_model, tokenizer, prompts, intervention, identifier, max_new_tokens=12)
-        for intervention in (None, steer)
-    ]
-    assert outputs[0].texts != outputs[1].texts
-    for output in outputs:
-        assert len(output.texts) == len(output.languages) == len(output.repetition) == 2
-        assert output.repetition == tuple(repeated_share(text) for text in output.texts)
-        assert output.languages == tuple(identifier.identify(text).language for text in output.texts)
+def test_the_compression_ratio_is_bytes_before_over_bytes_after() -> None:
+    assert compression_ratio("") == 0
+    assert compression_ratio("ab") == 2 / 10  # stored as it is, with 8 bytes around it
+    assert compression_ratio("é") == 2 / 10  # bytes, not characters
+    loop, prose = "the cat sat " * 20, "Every morning the old postman climbed the hill and rang at each of our doors."
+    assert compression_ratio(loop) == 240 / len(zlib.compress(loop.encode(), 9)) > 8
+    assert compression_ratio(prose) < 1.2
 
 
-def test_openings_are_in_their_language(identifier: LanguageIdentifier) -> None:
-    for language in ("en", "fr", "es", "de", "zh"):
+def test_every_language_has_20_openings_that_end_mid_sentence(py3langid: LanguageIdentifier) -> None:
+    for language in SENTENCES:
         texts = openings(language)
-        assert len(set(texts)) == len(texts) >= 10
-        assert identifier.identify(" ".join(texts)).language == language
+        assert len(set(texts)) == len(texts) == 20
+        assert py3langid.identify(" ".join(texts)).language == language
+        for text in texts:
+            found = py3langid.identify(text)
+            assert found.language in (language, None), text
+            assert not found.gibberish, text
+            assert text == text.strip()
+            assert text[-1] not in ".!?。！？…", text
+            assert 10 <= text_width(text) <= 65, text
     with pytest.raises(UnknownLabel, match="Did you mean 'fr'"):
         openings("frr")
+
+
+def test_openings_are_no_translations_line_by_line() -> None:
+    """The 11th English opening is about the government; in each language another line is, or none."""
+    government = {"id": 2, "ja": 12, "pt": 9, "ru": 14, "ko": 9}
+    words = {"id": "Pemerintah", "ja": "政府", "pt": "governo", "ru": "Правительство", "ko": "정부"}
+    for language, place in government.items():
+        assert [words[language] in text for text in openings(language)].index(True) == place != 10
+
+
+def test_the_halves_share_no_opening_and_lack_none() -> None:
+    assert half("abcdefg", "tuning") == ("a", "c", "e", "g")
+    assert half("abcdefg", "reporting") == ("b", "d", "f")
+    with pytest.raises(UnknownLabel, match="There are: reporting, tuning"):
+        half("abc", "test")
+
+
+def test_openings_are_read_from_a_file_or_a_folder(tmp_path: Path) -> None:
+    texts = {"fr": ["Il était", "Le chat ", "Un jour", "Elle"], "de": ["Es war", "Der Hund", "Ein Tag", "Sie", "Wir"]}
+    (tmp_path / "mine.json").write_text(json.dumps(texts), encoding="utf-8")
+    stripped = {code: [text.strip() for text in texts[code]] for code in texts}
+    assert read_openings(str(tmp_path / "mine.json"), ["de", "fr"]) == stripped
+    assert list(read_openings(str(tmp_path / "mine.json"), ["de"])) == ["de"]
+    for code, listed in texts.items():
+        (tmp_path / f"{code}.txt").write_text("\ufeff" + "\n\n".join(listed) + "\n", encoding="utf-8")
+    assert read_openings(str(tmp_path), ["fr", "de"]) == stripped
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"fr": ["a", "b", "c"]}', "needs at least 4 openings for 'fr', all of them different"),
+        ('{"fr": ["a", "b", "c", "d", "a"]}', "needs at least 4 openings for 'fr', all of them different"),
+        ('{"fr": ["a", "b", "c", " "]}', "an opening for 'fr' that is empty"),
+        ('{"fr": ["a", "b", "c", 4]}', "an opening for 'fr' that is empty or no text"),
+        ('["a"]', "language code to a list of texts"),
+        ('{"fr": "abcd"}', "language code to a list of texts"),
+        ('{"fr": [', "is not JSON"),
+        ('{"frr": ["a", "b", "c", "d"]}', "No language in 'mine.json' 'fr'. Did you mean 'frr'"),
+    ],
+)
+def test_openings_that_cannot_be_used_are_refused(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "mine.json").write_text(content, encoding="utf-8")
+    with pytest.raises(LapeError, match=message):
+        read_openings(str(tmp_path / "mine.json"), ["fr"])
+
+
+def test_openings_that_are_not_there_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match="There are no openings at"):
+        read_openings(str(tmp_path / "none.json"), ["fr"])
+    with pytest.raises(BadFile, match="name its files <code>"):
+        read_openings(str(tmp_path), ["fr"])
+    (tmp_path / "fr.txt").write_bytes("été".encode("latin-1"))
+    with pytest.raises(BadFile, match=r"'fr\.txt' is not UTF-8"):
+        read_openings(str(tmp_path), ["fr"])
+
+
+def test_plain_instructions_are_in_english_and_in_the_target_language(py3langid: LanguageIdentifier) -> None:
+    assert instructions("fr") == {
+        "english": "Continue this text in French.",
+        "native": "Continuez ce texte en français.",
+    }
+    assert instructions("en") == {"english": "Continue this text in English."}  # once
+    assert instructions("sw") == {"english": "Continue this text in Swahili."}
+    for language in set(SENTENCES) - {"en"}:
+        assert py3langid.identify(instructions(language)["native"]).language == language
+
+
+def test_identifiers_go_by_name() -> None:
+    assert identifier("py3langid", ["fr"]).identify(SENTENCES["fr"]).language == "fr"
+    with pytest.raises(UnknownLabel, match="Did you mean 'lingua'"):
+        identifier("lingwa", ["fr"])
+
+
+def test_lingua_says_how_to_get_it_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lingua", None)
+    with pytest.raises(LapeError, match=r"pip install 'lape\[lingua\]'"):
+        identifier("lingua", ["fr"])
+
+
+def test_lingua_gives_the_same_answers_where_it_is_installed() -> None:
+    pytest.importorskip("lingua")
+    found = IDENTIFIERS["lingua"](SENTENCES)
+    for language, text in SENTENCES.items():
+        assert found.identify(text).language == language
+    few = IDENTIFIERS["lingua"](["fr", "legal"])
+    assert {few.identify(SENTENCES[code]).language for code in ("fr", "en", "es")} == {"fr", "en"}
+    assert few.identify(SENTENCES["ru"]) == Identified(None, 0.0, False)  # no script it chooses from
+    assert few.identify(" Bonjour tout le mon \n") == SHORT
+    assert few.identify("1234 5678 9012 3456 7890 1234") == Identified(None, 0.0, gibberish=True)
+    assert few.identify("xqzt kfjw pqlr vbnm zxcv").gibberish
+    with pytest.raises(UnknownLabel, match="No language to identify among 'legal'"):
+        IDENTIFIERS["lingua"](["legal"])
+    with pytest.raises(LapeError, match="another language beside English"):
+        IDENTIFIERS["lingua"](["en"])

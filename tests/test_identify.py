@@ -176,7 +176,7 @@ def test_metadata_says_where_the_mask_comes_from() -> None:
 @pytest.mark.parametrize(
     ("asked", "hint"),
     [
-        ({"method": "lap"}, "No identification method 'lap'. Did you mean 'lape'?"),
+        ({"method": "lapee"}, "No identification method 'lapee'. Did you mean 'lape'"),
         ({"languages": ["en", "frr"]}, "No language in the statistics 'frr'. Did you mean 'fr'?"),
         ({"toprate": 0.5}, "No setting of 'lape' 'toprate'. Did you mean 'top_rate'"),
     ],

@@ -265,8 +265,9 @@ def record_to(model_folder: str, out: str, kill: str = "") -> None:
     replace(statistics, metadata={**statistics.metadata, "date": ""}).save(Path(out) / "statistics.safetensors")
 
 
-def record_in_another_process(*arguments: str | Path) -> int:
-    code = "import conftest, sys, test_recording; test_recording.record_to(*sys.argv[1:])"
+def record_in_another_process(*arguments: str | Path, module: str = "test_recording") -> int:
+    """Runs `record_to` of a module of tests."""
+    code = f"import conftest, sys, {module}; {module}.record_to(*sys.argv[1:])"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment).returncode
 

@@ -1,13 +1,17 @@
-"""Commands that make masks: record, identify."""
+"""The command that reads a model's activations: record."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model
 from lape.errors import LapeError
+
+if TYPE_CHECKING:
+    from lape.evaluation.stability import UntilStable
+    from lape.groups import BlockGroups
 
 
 def register(commands: Any) -> None:
@@ -22,56 +26,78 @@ def register(commands: Any) -> None:
     record.add_argument("--out", type=Path, required=True, help="folder to write statistics.safetensors to")
     record.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     record.add_argument("--allow-short", action="store_true", help="take languages with less text than asked")
-
-    identify = add(commands, "identify", _identify, "select the neurons of each language from statistics")
-    identify.add_argument("statistics", type=Path, metavar="DIR", help="folder with statistics.safetensors")
-    identify.add_argument("--method", default="lape", help="identification method (default: %(default)s)")
-    identify.add_argument("--top-rate", type=float, help="share of all neurons to keep")
-    identify.add_argument("--filter-rate", type=float, help="order statistic of activity a neuron must exceed")
-    identify.add_argument("--bar", type=float, dest="activation_bar_ratio", help="order statistic of membership")
-    identify.add_argument("--languages", type=codes, help="codes to tell apart (default: all that were recorded)")
-    identify.add_argument("--out", type=Path, help="folder to write mask.safetensors to (default: DIR)")
+    record.add_argument(
+        "--groups",
+        type=int,
+        help="also keep counts of this even number of groups of blocks in groups.safetensors, to tell how stable "
+        "a mask is (default: none; 16 with --until-stable)",
+    )
+    record.add_argument(
+        "--until-stable",
+        type=float,
+        metavar="SHARE",
+        help="stop before --tokens when the masks of two halves of the text agree this well, such as 0.9: mean "
+        "Jaccard index over languages, lape's default settings",
+    )
 
 
 def _record(options: argparse.Namespace) -> None:
     from lape.bundled import STATISTICS_NAME
     from lape.corpora import read_corpora
-    from lape.recording import record
+    from lape.evaluation.stability import UntilStable
+    from lape.groups import GROUPS_NAME
+    from lape.recording import GROUPS, record, record_groups
 
     corpora = read_corpora(options.corpus, options.languages)
+    until = None if options.until_stable is None else UntilStable(options.until_stable)
+    if until and len(corpora) < 2:
+        raise LapeError(f"--until-stable compares masks, which need two languages or more; there is {len(corpora)}.")
     checkpoint = options.out / "checkpoint.safetensors"
     if checkpoint.exists() and not options.resume:
         raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options)
-    statistics = record(
-        model,
-        tokenizer,
-        corpora,
-        tokens=options.tokens,
-        block=options.block,
-        batch=options.batch,
-        checkpoint=checkpoint,
-        allow_short=options.allow_short,
-    )
+    settings: dict[str, Any] = {
+        "tokens": options.tokens,
+        "block": options.block,
+        "batch": options.batch,
+        "checkpoint": checkpoint,
+        "allow_short": options.allow_short,
+    }
+    groups = None
+    if options.groups is None and until is None:
+        statistics = record(model, tokenizer, corpora, **settings)
+    else:
+        number = GROUPS if options.groups is None else options.groups
+        statistics, groups = record_groups(model, tokenizer, corpora, groups=number, until=until, **settings)
+    (options.out / GROUPS_NAME).unlink(missing_ok=True)  # of a recording that is now written over
     path = options.out / STATISTICS_NAME
     statistics.save(path)
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
-    emit(options, found, f"Wrote {path}: {total:,} tokens in {languages} languages.")
+    text = f"Wrote {path}: {total:,} tokens in {languages} languages."
+    if groups:
+        groups.save(options.out / GROUPS_NAME)
+        found["groups"] = str(options.out / GROUPS_NAME)
+    if groups and until:
+        found["stability"], said = _stopped(until, groups, -(-options.tokens // options.block) * options.block)
+        text = f"{text}\n{said}"
+    emit(options, found, text)
 
 
-def _identify(options: argparse.Namespace) -> None:
-    from lape.bundled import MASK_NAME, STATISTICS_NAME
-    from lape.identify import identify
-    from lape.statistics import ActivationStatistics
+def _stopped(until: UntilStable, groups: BlockGroups, most: int) -> tuple[dict[str, Any], str]:
+    """Where a recording until stability ended, as values and in words; `most` is the tokens per language allowed."""
+    from lape.evaluation.stability import halves_agreement, mean_agreement
 
-    statistics = ActivationStatistics.load(options.statistics / STATISTICS_NAME)
-    rates = {name: getattr(options, name) for name in ("top_rate", "filter_rate", "activation_bar_ratio")}
-    settings = {name: rate for name, rate in rates.items() if rate is not None}
-    mask = identify(statistics, options.method, options.languages, **settings)
-    folder = options.out or options.statistics
-    mask.save(folder)
-    counts = {code: mask.count(code) for code in mask.languages}
-    listed = ", ".join(f"{code} {count}" for code, count in counts.items())
-    found = {"path": str(folder / MASK_NAME), "settings": mask.metadata["settings"], "counts": counts}
-    emit(options, found, f"Wrote {folder / MASK_NAME}: {listed}.")
+    read = max(groups.tokens.values())
+    saved = sum(most - read for tokens in groups.tokens.values() if tokens == read)  # a short text has no more
+    blocks = until.ended
+    reached = mean_agreement(halves_agreement(groups)) if blocks is None else until.reached[blocks]
+    agree = "say nothing, for no language has a neuron" if reached is None else f"agree at {reached:.3f}"
+    if blocks is None:
+        said = f"All text was read, {read:,} tokens a language: its halves {agree} ({until.asked:g} asked)."
+    else:
+        said = (
+            f"The halves of the first {blocks * groups.block:,} tokens a language {agree} ({until.asked:g} asked): "
+            f"stopped after {read:,} of {most:,}, {saved:,} tokens saved."
+        )
+    return {"asked": until.asked, "reached": reached, "tokens": read, "saved_tokens": saved}, said

@@ -1,32 +1,75 @@
 """Identify the neurons of each language from activation statistics.
 
-One module per method; each registers a function under the method's name. A method takes the statistics,
-the language codes and its own keyword settings, and returns the flat indices it selects for each language.
+A method is two functions of the statistics, the language codes and its own keyword settings: one selects the
+flat indices of each language by the method's own cut, the other ranks what it may select, so that masks of
+different methods can be compared at the same number of neurons.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from lape.errors import LapeError, unknown_label
-from lape.identify.lape import lape
+from lape.errors import LapeError, MaskMismatch, unknown_label
+from lape.identify.alignment import alignment, alignment_ranking
+from lape.identify.baselines import (
+    difference,
+    difference_ranking,
+    lap,
+    lave,
+    lave_ranking,
+    margin,
+    margin_ranking,
+    probability,
+    probability_ranking,
+)
+from lape.identify.lape import lape, lape_ranking
+from lape.identify.ranking import Ranking
 from lape.masks import NeuronMask
 from lape.pairs import pairs_of
 from lape.statistics import ActivationStatistics
 
-Method = Callable[..., Mapping[str, torch.Tensor]]
+PerLanguage = int | Mapping[str, int]
 
-METHODS: dict[str, Method] = {"lape": lape}
+
+@dataclass(frozen=True)
+class Method:
+    """A way to identify neurons.
+
+    Attributes:
+        select: `(statistics, codes, *, settings) -> {code: sorted flat indices}`, by the method's own cut.
+        rank: `(statistics, codes, *, settings) -> {code: Ranking}`, without it. It has the same settings except
+            those of the cut, such as `top_rate`, whose place `per_language` takes.
+    """
+
+    select: Callable[..., Mapping[str, torch.Tensor]]
+    rank: Callable[..., Mapping[str, Ranking]]
+
+
+METHODS: dict[str, Method] = {
+    "lape": Method(lape, lape_ranking),
+    "lap": Method(lap, probability_ranking),
+    "lave": Method(lave, lave_ranking),
+    "probability": Method(probability, probability_ranking),
+    "difference": Method(difference, difference_ranking),
+    "margin": Method(margin, margin_ranking),
+    "alignment": Method(alignment, alignment_ranking),
+}
 
 FROM_STATISTICS = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens", "library")
 
 
 def identify(
-    statistics: ActivationStatistics, method: str = "lape", languages: Sequence[str] | None = None, **settings: Any
+    statistics: ActivationStatistics,
+    method: str = "lape",
+    languages: Sequence[str] | None = None,
+    *,
+    per_language: PerLanguage | None = None,
+    **settings: Any,
 ) -> NeuronMask:
     """Selects the neurons of each language.
 
@@ -34,6 +77,8 @@ def identify(
         statistics: A recording of at least two languages.
         method: Name of a registered method.
         languages: The languages to tell apart, at least two; None takes all that were recorded.
+        per_language: As many neurons for every language, or for each its own number; the most specific ones in
+            the method's order. It takes the place of the method's own cut. None leaves that in place.
         **settings: Settings of the method; those left out keep its defaults.
 
     Returns:
@@ -42,17 +87,17 @@ def identify(
 
     Raises:
         UnknownLabel: The method, a language or a setting does not exist.
-        LapeError: Fewer than two languages, or a setting is out of range.
+        LapeError: Fewer than two languages, a setting is out of range, or a language has too few neurons.
 
     Example:
         >>> mask = identify(stats, languages=["en", "fr", "zh"], top_rate=0.03)  # doctest: +SKIP
+        >>> rival = identify(stats, "lave", per_language=100)  # doctest: +SKIP
     """
-    if method not in METHODS:
-        raise unknown_label("identification method", method, METHODS)
-    select = METHODS[method]
-    defaults = method_settings(method)
+    defaults = method_settings(method, ranked=per_language is not None)
     for name in settings:
         if name not in defaults:
+            if name in method_settings(method):
+                raise LapeError(f"per_language takes the place of {name}: give only one of the two.")
             raise unknown_label(f"setting of {method!r}", name, defaults)
     codes = list(languages) if languages is not None else list(statistics.languages)
     for code in codes:
@@ -62,7 +107,12 @@ def identify(
         raise LapeError(f"Telling languages apart needs at least two different ones, not {', '.join(codes) or 'none'}.")
 
     used = {**defaults, **settings}
-    selected = select(statistics, codes, **used)
+    if per_language is None:
+        selected = METHODS[method].select(statistics, codes, **used)
+    else:
+        counts = _counts(per_language, codes, statistics.shape)
+        selected = _first(METHODS[method].rank(statistics, codes, **used), counts, method)
+        used["per_language"] = counts if isinstance(per_language, Mapping) else per_language
     neurons = {code: pairs_of(flat, statistics.shape[1]) for code, flat in selected.items()}
     means = {code: statistics.mean(code).flatten()[flat].float() for code, flat in selected.items()}
     corpora = statistics.metadata.get("corpora", {})
@@ -76,7 +126,67 @@ def identify(
     return NeuronMask(neurons, means, statistics.shape, metadata)
 
 
-def method_settings(method: str) -> dict[str, Any]:
-    """The settings of a registered method with their defaults."""
-    parameters = inspect.signature(METHODS[method]).parameters.values()
+def equal_count(mask: NeuronMask, statistics: ActivationStatistics, count: int | None = None) -> NeuronMask:
+    """The mask's method and settings with the same number of neurons for every language, the most specific ones.
+
+    Args:
+        mask: Made by `identify` from these statistics.
+        statistics: What it was made from.
+        count: Neurons per language; None takes the count of the mask's smallest language.
+
+    Raises:
+        UnknownLabel: The mask's method is not registered.
+        MaskMismatch: The statistics and the mask's settings do not give the mask.
+        LapeError: The smallest language has no neuron, or some language has fewer than `count` to choose from.
+    """
+    method, settings = str(mask.metadata.get("method")), dict(mask.metadata.get("settings", {}))
+    again = identify(statistics, method, mask.languages, **settings)
+    if any(share < 1 for share in mask.jaccard(again).values()):
+        raise MaskMismatch("These statistics do not give this mask: pass those it was identified from.")
+    if count is None:
+        count = min(mask.count(code) for code in mask.languages)
+        if count == 0:
+            silent = ", ".join(code for code in mask.languages if mask.count(code) == 0)
+            raise LapeError(f"The mask has no neurons for {silent}. Say how many each language gets, such as count=50.")
+    kept = {name: settings[name] for name in method_settings(method, ranked=True) if name in settings}
+    return identify(statistics, method, mask.languages, per_language=count, **kept)
+
+
+def method_settings(method: str, *, ranked: bool = False) -> dict[str, Any]:
+    """The settings of a registered method with their defaults.
+
+    Args:
+        method: Its name.
+        ranked: Only those that also apply with `per_language`.
+
+    Raises:
+        UnknownLabel: There is no method of that name.
+    """
+    if method not in METHODS:
+        raise unknown_label("identification method", method, METHODS)
+    function = METHODS[method].rank if ranked else METHODS[method].select
+    parameters = inspect.signature(function).parameters.values()
     return {parameter.name: parameter.default for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY}
+
+
+def _counts(per_language: PerLanguage, codes: Sequence[str], shape: tuple[int, int]) -> dict[str, int]:
+    """How many neurons each language gets; checks that they are possible numbers."""
+    least = 0 if isinstance(per_language, Mapping) else 1  # a language of the mask to compare with may have none
+    counts = dict(per_language) if isinstance(per_language, Mapping) else dict.fromkeys(codes, per_language)
+    if set(counts) != set(codes):
+        raise LapeError(f"per_language must have a number for each of {', '.join(codes)}, and for no other language.")
+    for number in counts.values():
+        if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= shape[0] * shape[1]:
+            raise LapeError(f"per_language is a whole number from {least} to {shape[0] * shape[1]}, not {number!r}.")
+    return counts
+
+
+def _first(rankings: Mapping[str, Ranking], counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:
+    """The first neurons of each language's ranking."""
+    for code, number in counts.items():
+        if number > (there := len(rankings[code].neurons)):
+            raise LapeError(
+                f"{method!r} has only {there} neurons to choose from for {code!r}, fewer than the {number} asked. "
+                f"Every language has at least {min(len(ranking.neurons) for ranking in rankings.values())}."
+            )
+    return {code: ranking.first(counts[code]) for code, ranking in rankings.items()}

@@ -9,13 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
-from lape.errors import LapeError
+from lape.identify.ranking import (
+    SCORE_DECIMALS,
+    Ranking,
+    check_shares,
+    check_top_rate,
+    lowest,
+    order_statistic,
+    stacked,
+)
 from lape.statistics import ActivationStatistics
-
-ENTROPY_DECIMALS = 12  # entropies equal to here are a tie, whatever the rounding of this machine's logarithm
 
 
 def lape(
@@ -50,53 +55,73 @@ def lape(
     Raises:
         LapeError: A rate is out of range.
     """
-    for name, rate in (("filter_rate", filter_rate), ("activation_bar_ratio", activation_bar_ratio)):
-        if not 0 <= rate <= 1:
-            raise LapeError(f"{name} is a share from 0 to 1, not {rate}.")
-    if not 0 < top_rate <= 1:
-        raise LapeError(f"top_rate is a share above 0 and up to 1, not {top_rate}.")
-
-    probability = torch.stack([statistics.probability(code).flatten() for code in languages])  # [K, neurons]
-    threshold = order_statistic(probability, filter_rate)
-    bar = threshold if activation_bar_ratio == filter_rate else order_statistic(probability, activation_bar_ratio)
-
-    candidates = (probability.amax(0) > threshold).nonzero().squeeze(1)
-    entropy = activation_entropy(probability[:, candidates])
-    kept = candidates[_lowest(entropy, round(top_rate * probability.shape[1]))]
-    return {code: kept[probability[index, kept] > bar] for index, code in enumerate(languages)}
+    check_shares(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
+    check_top_rate(top_rate)
+    probability = stacked(statistics.probability, languages)
+    return select_by_entropy(probability, languages, top_rate, filter_rate, activation_bar_ratio)
 
 
-def activation_entropy(probability: torch.Tensor) -> torch.Tensor:
-    """Entropy over languages of each neuron's activation probability, in nats, to 12 decimals.
+def lape_ranking(
+    statistics: ActivationStatistics,
+    languages: Sequence[str],
+    *,
+    filter_rate: float = 0.95,
+    activation_bar_ratio: float = 0.95,
+) -> dict[str, Ranking]:
+    """Ranks each language's candidates by entropy, then by their probability in that language, highest first.
+
+    The same number of the first ones for each language is the equal-count LAPE of cisnlp/code-specific-neurons
+    (which breaks no ties).
+    """
+    check_shares(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
+    probability = stacked(statistics.probability, languages)
+    return rank_by_entropy(probability, languages, filter_rate, activation_bar_ratio)
+
+
+def select_by_entropy(
+    values: torch.Tensor, languages: Sequence[str], top_rate: float, filter_rate: float, activation_bar_ratio: float
+) -> dict[str, torch.Tensor]:
+    """LAPE's steps over any values `[languages, neurons]` that are not negative."""
+    candidates, entropy, bar = _candidates(values, filter_rate, activation_bar_ratio)
+    kept = candidates[lowest(entropy, round(top_rate * values.shape[1]))]
+    return {code: kept[values[index, kept] > bar] for index, code in enumerate(languages)}
+
+
+def rank_by_entropy(
+    values: torch.Tensor, languages: Sequence[str], filter_rate: float, activation_bar_ratio: float
+) -> dict[str, Ranking]:
+    """LAPE's candidates above the bar of each language: lowest entropy first, then highest value."""
+    candidates, entropy, bar = _candidates(values, filter_rate, activation_bar_ratio)
+    rankings = {}
+    for index, code in enumerate(languages):
+        value = values[index, candidates]
+        member = value > bar
+        rankings[code] = Ranking(candidates[member], (entropy[member], -value[member]))
+    return rankings
+
+
+def activation_entropy(values: torch.Tensor) -> torch.Tensor:
+    """Entropy of each neuron's values over languages, in nats, to 12 decimals.
 
     Args:
-        probability: float64 `[languages, neurons]`; a neuron active in no language gives 0.
+        values: float64 `[languages, neurons]`, such as probabilities; a neuron of zeros gives 0.
 
     Returns:
         float64 `[neurons]`, from 0 (one language only) to log(languages).
     """
-    total = probability.sum(0)
+    total = values.sum(0)
     entropy = torch.zeros_like(total)
-    for row in probability:
+    for row in values:
         share = torch.where(total > 0, row / total, 0.0)
         entropy -= torch.xlogy(share, share)
-    return entropy.round(decimals=ENTROPY_DECIMALS).abs()
+    return entropy.round(decimals=SCORE_DECIMALS).abs()
 
 
-def order_statistic(values: torch.Tensor, rate: float) -> float:
-    """The `round(rate * n)`-th smallest of all n values (the smallest at rate 0)."""
-    flat = values.flatten().numpy()
-    position = max(round(rate * flat.size), 1) - 1
-    return float(np.partition(flat, position)[position])  # several times faster than torch.kthvalue
-
-
-def _lowest(values: torch.Tensor, count: int) -> torch.Tensor:
-    """Positions of the `count` smallest values, ascending; ties at the boundary go to the first positions."""
-    if count >= len(values):
-        return torch.arange(len(values))
-    if count == 0:
-        return torch.empty(0, dtype=torch.long)
-    boundary = values.kthvalue(count).values
-    below = values < boundary
-    tied = (values == boundary).nonzero().squeeze(1)[: count - int(below.sum())]
-    return torch.cat([below.nonzero().squeeze(1), tied]).sort().values
+def _candidates(
+    values: torch.Tensor, filter_rate: float, activation_bar_ratio: float
+) -> tuple[torch.Tensor, torch.Tensor, float]:
+    """Neurons above the threshold in some language, their entropies, and the bar of membership."""
+    threshold = order_statistic(values, filter_rate)
+    bar = threshold if activation_bar_ratio == filter_rate else order_statistic(values, activation_bar_ratio)
+    candidates = (values.amax(0) > threshold).nonzero().squeeze(1)
+    return candidates, activation_entropy(values[:, candidates]), bar

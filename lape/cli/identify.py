@@ -1,0 +1,66 @@
+"""The command that makes a mask from statistics: identify."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from lape.cli.common import add, codes, emit
+from lape.errors import LapeError
+
+METHODS = "lape, lap, lave, probability, difference, margin, alignment"  # written out: importing them takes a second
+
+
+def register(commands: Any) -> None:
+    """Adds the command of this module."""
+    identify = add(commands, "identify", _identify, "select the neurons of each language from statistics")
+    identify.add_argument("statistics", type=Path, metavar="DIR", help="folder with statistics.safetensors")
+    identify.add_argument("--method", default="lape", help=f"{METHODS} (default: %(default)s)")
+    identify.add_argument("--top-rate", type=float, help="share of all neurons to keep")
+    identify.add_argument("--filter-rate", type=float, help="order statistic of activity a neuron must exceed")
+    identify.add_argument("--bar", type=float, dest="activation_bar_ratio", help="order statistic of membership")
+    identify.add_argument(
+        "--set",
+        type=_setting,
+        action="append",
+        default=[],
+        dest="others",
+        metavar="NAME=NUMBER",
+        help="any setting of the method, such as weight=0.1; may be repeated",
+    )
+    identify.add_argument(
+        "--per-language", type=int, metavar="N", help="as many neurons for every language, the most specific ones"
+    )
+    identify.add_argument("--languages", type=codes, help="codes to tell apart (default: all that were recorded)")
+    identify.add_argument("--out", type=Path, help="folder to write mask.safetensors to (default: DIR)")
+
+
+def _setting(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        return name.strip(), float(value)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=NUMBER, such as weight=0.1") from None
+
+
+def _identify(options: argparse.Namespace) -> None:
+    from lape.bundled import MASK_NAME, STATISTICS_NAME
+    from lape.identify import identify
+    from lape.masks import NeuronMask
+    from lape.statistics import ActivationStatistics
+
+    folder = options.out or options.statistics
+    statistics = ActivationStatistics.load(options.statistics / STATISTICS_NAME)
+    rates = {name: getattr(options, name) for name in ("top_rate", "filter_rate", "activation_bar_ratio")}
+    settings = {name: rate for name, rate in rates.items() if rate is not None} | dict(options.others)
+    mask = identify(statistics, options.method, options.languages, per_language=options.per_language, **settings)
+    if options.out is None and (folder / MASK_NAME).exists():
+        there = NeuronMask.load(folder).metadata.get("method")
+        if there != options.method:
+            raise LapeError(f"{str(folder)!r} holds a {there!r} mask. Say where the new one goes, with --out.")
+    mask.save(folder)
+    counts = {code: mask.count(code) for code in mask.languages}
+    listed = ", ".join(f"{code} {count}" for code, count in counts.items())
+    found = {"path": str(folder / MASK_NAME), "settings": mask.metadata["settings"], "counts": counts}
+    emit(options, found, f"Wrote {folder / MASK_NAME}: {listed}.")

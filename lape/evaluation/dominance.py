@@ -1,0 +1,139 @@
+"""Whether switching a language off costs that language, and not the others: masks compared by two figures.
+
+- Dominance: mean cost of a language's own neurons to its own text, over their mean cost to the other texts.
+- Over control: the same mean own cost, over that of masks of as many random neurons.
+
+Costs are changes of log-perplexity in nats per token. A divisor below 0.005 nats counts as 0.005, and the result
+says so: a ratio to next to nothing would mean nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.errors import LapeError, unknown_label
+from lape.evaluation.bootstrap import Figure, mean
+from lape.evaluation.evidence import Cell, fresh
+from lape.evaluation.perplexity import Matrix, matrix
+from lape.interventions import Intervention
+from lape.masks import NeuronMask
+
+FLOOR_NATS = 0.005
+DOMINANCE_WANTED = 5.0
+OVER_CONTROL_WANTED = 10.0
+
+
+def compare(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    texts: Mapping[str, Sequence[torch.Tensor]],
+    masks: Mapping[str, NeuronMask],
+    controls: Mapping[str, Sequence[str]],
+    *,
+    batch: int | None = None,
+    seed: int = 0,
+    cell: Cell = fresh,
+) -> dict[str, Any]:
+    """Switches every language off by every mask, and measures all texts each time.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        texts: Language code to held-out blocks; see `text_blocks`.
+        masks: By name, the random ones too. Languages without text are left out.
+        controls: Name of a mask to the names of its random controls, such as `mask.random_like(None, seed)` of it.
+        batch: Blocks per forward pass; None takes what fills the device.
+        seed: Of the bootstrap.
+        cell: Keeps results under `perplexity <mask> off=<code> text=<code>`.
+
+    Returns:
+        As JSON holds it: `texts` as of `Matrix.values`, and for each of `masks`: `neurons` by language; `off`,
+        language off to text to costs; `dominance`; and `over_control`, where there are controls.
+
+    Raises:
+        LapeError: A name is unknown, fewer than 2 languages have text, or as for `matrix`.
+    """
+    for name in (*controls, *(control for names in controls.values() for control in names)):
+        if name not in masks:
+            raise unknown_label("mask to compare", name, masks)
+    own = {name: own_conditions(name, mask, texts) for name, mask in masks.items()}
+    if short := [name for name, languages in own.items() if not languages or len(texts) < 2]:
+        raise LapeError(f"The mask {short[0]!r} needs text in one of its languages, and in another one beside.")
+    conditions = {
+        condition: Intervention(masks[name], off=code) for name in masks for condition, code in own[name].items()
+    }
+    measured = matrix(model, tokenizer, texts, conditions, batch=batch, seed=seed, cell=cell)
+    values = measured.values()
+    summaries = {}
+    for name, mask in masks.items():
+        summaries[name] = {
+            "neurons": {code: mask.count(code) for code in own[name].values()},
+            "off": {code: values["conditions"][condition] for condition, code in own[name].items()},
+            "dominance": dominance(measured, own[name]),
+        }
+        if controls.get(name):
+            by_control = {control: own[control] for control in controls[name]}
+            summaries[name]["over_control"] = over_control(measured, own[name], by_control)
+    return {"texts": values["texts"], "masks": summaries}
+
+
+def own_conditions(name: str, mask: NeuronMask, languages: Collection[str]) -> dict[str, str]:
+    """Names of the conditions that switch a mask's languages off, each to the language."""
+    return {f"{name} off={code}": code for code in mask.languages if code in languages}
+
+
+def dominance(measured: Matrix, own: Mapping[str, str]) -> dict[str, Any]:
+    """Mean cost to the own language over the mean cost to the others.
+
+    Args:
+        measured: With these conditions, and at least 2 texts.
+        own: Condition to the language that it switches off.
+    """
+    others = [(condition, text) for condition in own for text in measured.untouched if text != own[condition]]
+    mine, theirs = _mean(measured, own.items()), _mean(measured, others)
+    return {
+        **_floored_ratio(mine, theirs, DOMINANCE_WANTED),
+        "own_nats": mine.interval(),
+        "others_nats": theirs.interval(),
+    }
+
+
+def over_control(measured: Matrix, own: Mapping[str, str], controls: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """Mean cost to the own language over the same of random masks, averaged over them.
+
+    Args:
+        measured: With the conditions of all of them.
+        own: Condition to the language that it switches off.
+        controls: Name of each random mask to the same of it.
+    """
+    mine = _mean(measured, own.items())
+    random = {name: _mean(measured, conditions.items()) for name, conditions in controls.items()}
+    theirs = mean(random.values())
+    return {
+        **_floored_ratio(mine, theirs, OVER_CONTROL_WANTED),
+        "own_nats": mine.interval(),
+        "control_nats": theirs.interval(),
+        "control_nats_by_mask": {name: cost.value for name, cost in random.items()},
+    }
+
+
+def _floored_ratio(mine: Figure, theirs: Figure, wanted: float) -> dict[str, Any]:
+    divisor = Figure(max(theirs.value, FLOOR_NATS), theirs.resampled.clamp(min=FLOOR_NATS))
+    ratio = Figure(mine.value / divisor.value, mine.resampled / divisor.resampled)
+    return {
+        **ratio.interval(),
+        "floor_nats": FLOOR_NATS,
+        "floored": theirs.value < FLOOR_NATS,
+        "wanted": wanted,
+        "passed": ratio.value >= wanted,
+    }
+
+
+def _mean(measured: Matrix, cells: Iterable[tuple[str, str]]) -> Figure:
+    """Mean cost over (condition, text)."""
+    return mean(measured.delta_nats(condition, text) for condition, text in cells)

@@ -1,0 +1,240 @@
+"""How likely a model finds text: negative log-likelihoods in nats, and the bytes that the tokens stand for.
+
+Every scored token is predicted once, from all that comes before it in its row; what a row begins with is only read.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from tokenizers.pre_tokenizers import ByteLevel
+from torch import nn
+from torch.nn import functional
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+
+from lape.architectures import activation_sites, input_device
+from lape.corpora import document_end
+from lape.errors import LapeError
+from lape.interventions import Intervention, Plan, intervene
+
+PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; fewer leave the machine waiting
+SLICE_LOGITS = 2**24  # that exist at once: 64 MB in float32, whatever the batch
+
+BYTE_ALPHABET = frozenset(ByteLevel.alphabet())  # how tokenizers of bytes write the 256 bytes
+SPACE_MARK = "\u2581"  # how the others write a space
+BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")  # how they write a byte of a character that is no token
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One row to score: token ids.
+
+    Attributes:
+        context: Read before, not scored; at least one.
+        scored: At least one.
+    """
+
+    context: Sequence[int]
+    scored: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model finds of blocks of text, an entry per block.
+
+    Attributes:
+        nll_nats: Negative log-likelihood, summed over the block's tokens in float64.
+        tokens: Scored tokens; all of them, document ends included.
+        bytes: Of the text that the block decodes to, in UTF-8; document ends have none.
+    """
+
+    nll_nats: tuple[float, ...]
+    tokens: tuple[int, ...]
+    bytes: tuple[int, ...]
+
+
+def score(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    blocks: Sequence[torch.Tensor],
+    plan: Plan | None = None,
+    *,
+    batch: int | None = None,
+) -> Scores:
+    """Scores every token of every block once.
+
+    Each block is a row of its own, preceded by the document end, which is not scored: the first token of a block
+    is predicted from it alone.
+
+    Args:
+        model: A causal language model; quantised and dispatched ones too.
+        tokenizer: Its tokenizer.
+        blocks: int64 token ids, each `[tokens]`; the same block may come several times, under several interventions.
+        plan: One intervention for all blocks, or one (or None) per block; None leaves all untouched.
+        batch: Blocks per forward pass; None takes what fills the device.
+
+    Raises:
+        LapeError: As for `negative_log_likelihoods`, or the tokenizer has no document end.
+    """
+    ids = [block.tolist() for block in blocks]
+    sums = negative_log_likelihoods(model, passages(tokenizer, ids), plan, batch=batch)
+    return Scores(tuple(sums), tuple(map(len, ids)), tuple(byte_counts(tokenizer, ids)))
+
+
+def passages(tokenizer: Tokenizer, blocks: Sequence[Sequence[int]]) -> list[Passage]:
+    """Blocks as rows to score, each after a document end.
+
+    Raises:
+        LapeError: The tokenizer has no document end.
+    """
+    end = document_end(tokenizer)
+    if end is None:
+        raise LapeError("The tokenizer has no token that ends a document, so a block's first token cannot be scored.")
+    return [Passage((end,), ids) for ids in blocks]
+
+
+def negative_log_likelihoods(
+    model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None = None, *, batch: int | None = None
+) -> list[float]:
+    """Sums the negative log-likelihood of each row's scored tokens.
+
+    The log-softmax is float32 and the sums are float64. Rows are padded on the right, where a causal model does not
+    look. The language-model head runs on slices of the scored positions, so its output over the whole batch never
+    exists, and one small tensor per batch is copied to the CPU.
+
+    Args:
+        model: A causal language model; quantised and dispatched ones too.
+        rows: What to read and what to score.
+        plan: One intervention for all rows, or one (or None) per row; None leaves all untouched.
+        batch: Rows per forward pass; None takes what fills the device.
+
+    Returns:
+        Nats, one number per row.
+
+    Raises:
+        LapeError: A row is empty or too long, the plan does not fit, memory is short, or a number is not finite.
+    """
+    _check(model, rows, plan, batch)
+    longest = max(len(row.context) + len(row.scored) - 1 for row in rows)
+    batch = batch or rows_per_pass(model, longest)
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row].context) + len(rows[row].scored))  # less padding
+    sums = [0.0] * len(rows)
+    for start in range(0, len(rows), batch):
+        part = order[start : start + batch]
+        edits = plan if isinstance(plan, Intervention) else [plan[row] if plan is not None else None for row in part]
+        try:
+            found = _sums(model, [rows[row] for row in part], edits)
+        except torch.OutOfMemoryError as error:
+            raise LapeError(
+                f"Out of memory with {len(part)} rows of up to {longest} tokens at once; give a smaller batch."
+            ) from error
+        for row, total in zip(part, found, strict=True):
+            sums[row] = total
+    if not all(map(math.isfinite, sums)):
+        raise LapeError("The model's logits are not finite; load it in another dtype (float32 or bfloat16).")
+    return sums
+
+
+def rows_per_pass(model: PreTrainedModel, tokens: int) -> int:
+    """How many rows of so many tokens fill the device."""
+    on_cpu = input_device(model).type == "cpu"
+    return max(1, (PASS_TOKENS_CPU if on_cpu else PASS_TOKENS_GPU) // tokens)
+
+
+def byte_counts(tokenizer: Tokenizer, blocks: Sequence[Sequence[int]]) -> list[int]:
+    """UTF-8 bytes of the text that each block decodes to, exact where a character is cut between blocks.
+
+    Counted token by token from how the tokenizer spells it, so that blocks add up to the whole. Special tokens
+    are no text. A space that the tokenizer puts before a document is one byte, as it is in the decoded text.
+    """
+    ids = sorted({token for block in blocks for token in block})
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    spells_bytes = backend is not None and b'"ByteLevel"' in backend.decoder.__getstate__()
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    special.update(tokenizer.all_special_ids)
+    if (end := document_end(tokenizer)) is not None:
+        special.add(end)
+    spelled = tokenizer.convert_ids_to_tokens(ids)
+    sizes = {
+        token: 0 if token in special else _bytes(text, spells_bytes) for token, text in zip(ids, spelled, strict=True)
+    }
+    return [sum(sizes[token] for token in block) for block in blocks]
+
+
+def _bytes(token: str, spells_bytes: bool) -> int:
+    if spells_bytes:  # a token with other characters is one that was added, and stands for itself
+        return len(token) if BYTE_ALPHABET.issuperset(token) else len(token.encode())
+    return 1 if BYTE_TOKEN.fullmatch(token) else len(token.replace(SPACE_MARK, " ").encode())
+
+
+def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, batch: int | None) -> None:
+    if not rows or not all(row.context and row.scored for row in rows):
+        raise LapeError("There is nothing to score, or a row has no token to read or none to score.")
+    if batch is not None and batch < 1:
+        raise LapeError(f"batch must be at least 1, not {batch}.")
+    if plan is not None and not isinstance(plan, Intervention) and len(plan) != len(rows):
+        raise LapeError(f"The plan has {len(plan)} rows but there are {len(rows)} to score; give one entry for each.")
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = max(len(row.context) + len(row.scored) - 1 for row in rows)
+    if context is not None and longest > context:
+        raise LapeError(f"A row of {longest} tokens is longer than the model's context of {context}.")
+
+
+def _sums(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan) -> list[float]:
+    """The sums of one forward pass."""
+    width = max(len(row.context) + len(row.scored) - 1 for row in rows)
+    inputs = torch.zeros((len(rows), width), dtype=torch.long)
+    positions = []  # that predict a scored token, in the flattened batch
+    for index, row in enumerate(rows):
+        read = [*row.context, *row.scored[:-1]]
+        inputs[index, : len(read)] = torch.tensor(read)
+        positions.append(torch.arange(len(row.context) - 1, len(read)) + index * width)
+    targets = torch.tensor([token for row in rows for token in row.scored])
+    sites = activation_sites(model)
+    with torch.no_grad():
+        with intervene(model, plan):
+            hidden = sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)[0]
+        hidden = hidden.flatten(0, 1)[torch.cat(positions).to(hidden.device)]
+        targets = targets.to(hidden.device)
+        size = max(1, SLICE_LOGITS // model.config.get_text_config().vocab_size)
+        with _head(model, sites.decoder) as logits_of:
+            losses = [
+                functional.cross_entropy(logits_of(some).float(), wanted, reduction="none")
+                for some, wanted in zip(hidden.split(size), targets.split(size), strict=True)
+            ]
+    by_row = torch.cat(losses).cpu().double().split([len(row.scored) for row in rows])
+    return [float(losses.sum()) for losses in by_row]
+
+
+@contextmanager
+def _head(model: PreTrainedModel, decoder: nn.Module) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    """Gives the model's own way from hidden states `[n, hidden]` to logits `[n, vocabulary]`.
+
+    The head alone is not enough: families scale or cap what it gives. So the whole model is called, with a decoder
+    that hands over the hidden states instead of computing them.
+    """
+    states: list[torch.Tensor] = []
+
+    def handed_over(*_args: object, **_kwargs: object) -> BaseModelOutputWithPastAndCrossAttentions:
+        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=states[-1])
+
+    def logits_of(hidden: torch.Tensor) -> torch.Tensor:
+        states[:] = [hidden[None]]
+        placeholder = torch.zeros((1, len(hidden)), dtype=torch.long, device=input_device(model))
+        return model(input_ids=placeholder, use_cache=False).logits[0]
+
+    own = vars(decoder).get("forward")  # accelerate puts one there
+    vars(decoder)["forward"] = handed_over
+    try:
+        yield logits_of
+    finally:
+        del vars(decoder)["forward"]
+        if own is not None:
+            vars(decoder)["forward"] = own

@@ -1,0 +1,100 @@
+"""Sentence openings to continue, in two halves: settings are chosen on one and reported on the other.
+
+The 1st, 3rd, 5th ... opening of a language is for tuning, the 2nd, 4th, 6th ... for reporting.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lape.errors import BadFile, unknown_label
+from lape.languages import language
+
+HALVES = ("tuning", "reporting")
+FEWEST = 2 * len(HALVES)  # openings per language: an interval needs two in each half
+
+
+def openings(code: str) -> list[str]:
+    """The 20 sentence openings in a language that were written for this project.
+
+    Raises:
+        UnknownLabel: There are none in that language.
+    """
+    everything: Mapping[str, list[str]] = _data("openings.json")
+    if code not in everything:
+        raise unknown_label("language with sentence openings", code, everything)
+    return everything[code]
+
+
+def half(prompts: Sequence[str], name: str) -> tuple[str, ...]:
+    """Those of a language's openings that are for `tuning`, or for `reporting`."""
+    if name not in HALVES:
+        raise unknown_label("half of the openings", name, HALVES)
+    return tuple(prompts[HALVES.index(name) :: len(HALVES)])
+
+
+def read_openings(path: str, languages: Iterable[str]) -> dict[str, list[str]]:
+    """Reads openings from a file or a folder of your own.
+
+    Args:
+        path: A JSON file, `{"fr": ["Il était", ...], ...}`, or a folder of `<code>.txt` with one opening a line.
+        languages: Codes to read; other ones in the file are left out.
+
+    Returns:
+        Openings by language code.
+
+    Raises:
+        BadFile: There is no such file, or it does not hold at least 4 different openings for each language.
+        UnknownLabel: A language is missing.
+    """
+    place = Path(path)
+    if place.is_dir():
+        found: Any = {file.stem: _lines(file) for file in sorted(place.glob("*.txt"))}
+        if not found:
+            raise BadFile(f"{path!r} holds no openings; name its files <code>.txt, such as fr.txt.")
+    elif place.is_file():
+        found = _json(place)
+    else:
+        raise BadFile(f"There are no openings at {path!r}. Give a JSON file or a folder of <code>.txt files.")
+    chosen = {}
+    for code in languages:
+        if code not in found:
+            raise unknown_label(f"language in {place.name!r}", code, found)
+        chosen[code] = [text.strip() if isinstance(text, str) else "" for text in found[code]]
+        if not all(chosen[code]):
+            raise BadFile(f"{place.name!r} has an opening for {code!r} that is empty or no text.")
+        if len(set(chosen[code])) < max(FEWEST, len(chosen[code])):
+            raise BadFile(f"{place.name!r} needs at least {FEWEST} openings for {code!r}, all of them different.")
+    return chosen
+
+
+def instructions(target: str) -> dict[str, str]:
+    """What a plain prompt says to get a language: in English, and in the language itself where that was written."""
+    native: Mapping[str, str] = _data("instructions.json")
+    said = {"english": f"Continue this text in {language(target).name}."}
+    return {**said, "native": native[target]} if target in native and target != "en" else said
+
+
+def _data(name: str) -> Any:
+    return json.loads((files("lape.data") / name).read_text("utf-8"))
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{file.name!r} is not UTF-8 text.") from error
+
+
+def _json(file: Path) -> dict[str, list[Any]]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise BadFile(f"{file.name!r} is not JSON ({type(error).__name__}).") from error
+    if not isinstance(found, dict) or not all(isinstance(texts, list) for texts in found.values()):
+        raise BadFile(f'{file.name!r} must be like {{"fr": ["Il était", ...], ...}}: language code to a list of texts.')
+    return found

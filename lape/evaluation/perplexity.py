@@ -1,0 +1,199 @@
+"""What switching a language's neurons off does to the perplexity of text in every language.
+
+The untouched model reads each text once, and every condition is compared with it block by block. Costs are
+differences of log-perplexity, in nats per token, which compare conditions on one text; and bits per UTF-8 byte, which
+compare across tokenizers and languages too.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.corpora import Source, token_blocks
+from lape.errors import LapeError, NotEnoughText
+from lape.evaluation.bootstrap import Figure, draws, ratio
+from lape.evaluation.evidence import Cell, fresh
+from lape.evaluation.likelihood import (
+    Passage,
+    Scores,
+    byte_counts,
+    negative_log_likelihoods,
+    passages,
+    rows_per_pass,
+)
+from lape.interventions import Intervention
+
+UNTOUCHED = "on"
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Scores of several texts under several conditions, over the same blocks.
+
+    Attributes:
+        untouched: Text to its scores under the untouched model.
+        conditions: Condition to text to scores.
+        seed: Of the bootstrap.
+    """
+
+    untouched: Mapping[str, Scores]
+    conditions: Mapping[str, Mapping[str, Scores]]
+    seed: int = 0
+
+    def values(self) -> dict[str, Any]:
+        """Every figure with its interval, as JSON holds it.
+
+        Returns:
+            `texts`: text to `blocks`, `tokens`, `bytes`, `log_perplexity_nats` and `bits_per_byte` of the untouched
+            model. `conditions`: condition to text to `delta_nats` per token, `bits_per_byte` and
+            `delta_bits_per_byte`. Figures are `{value, low, high}`.
+        """
+        return {
+            "texts": {text: self._text(text) for text in self.untouched},
+            "conditions": {name: {text: self._cost(name, text) for text in self.untouched} for name in self.conditions},
+        }
+
+    def delta_nats(self, condition: str, text: str) -> Figure:
+        """Change of the log-perplexity of a text: nats per token more than the untouched model, block by block."""
+        return ratio(self._delta(condition, text), self.untouched[text].tokens, self._draws(text))
+
+    def _text(self, text: str) -> dict[str, Any]:
+        scores, drawn = self.untouched[text], self._draws(text)
+        return {
+            "blocks": len(scores.tokens),
+            "tokens": sum(scores.tokens),
+            "bytes": sum(scores.bytes),
+            "log_perplexity_nats": ratio(scores.nll_nats, scores.tokens, drawn).interval(),
+            "bits_per_byte": _bits(scores.nll_nats, scores.bytes, drawn),
+        }
+
+    def _cost(self, condition: str, text: str) -> dict[str, Any]:
+        scores, drawn = self.conditions[condition][text], self._draws(text)
+        return {
+            "delta_nats": self.delta_nats(condition, text).interval(),
+            "bits_per_byte": _bits(scores.nll_nats, scores.bytes, drawn),
+            "delta_bits_per_byte": _bits(self._delta(condition, text), scores.bytes, drawn),
+        }
+
+    def _delta(self, condition: str, text: str) -> list[float]:
+        before, after = self.untouched[text].nll_nats, self.conditions[condition][text].nll_nats
+        return [late - early for early, late in zip(before, after, strict=True)]
+
+    def _draws(self, text: str) -> torch.Tensor:
+        return draws(len(self.untouched[text].tokens), text, self.seed)
+
+
+def text_blocks(
+    tokenizer: Tokenizer, corpora: Mapping[str, Source], *, tokens: int = 2048, block: int = 128
+) -> dict[str, list[torch.Tensor]]:
+    """The first blocks of each text.
+
+    Args:
+        tokenizer: The model's own.
+        corpora: Language code to held-out documents.
+        tokens: Per language, rounded up to whole blocks.
+        block: Tokens per block. Short blocks give more of them, and so truer intervals.
+
+    Raises:
+        LapeError: There would be fewer than 2 blocks.
+        NotEnoughText: A language has fewer tokens than asked; says how many.
+    """
+    count = -(-tokens // block) if block > 0 else 0
+    if count < 2:
+        raise LapeError(f"{tokens} tokens in blocks of {block} are fewer than the 2 blocks an interval needs.")
+    blocks = {code: list(itertools.islice(token_blocks(tokenizer, corpora[code], block), count)) for code in corpora}
+    for code, found in blocks.items():
+        if len(found) < count:
+            raise NotEnoughText(
+                f"The held-out text of {code!r} has {len(found) * block} tokens in blocks of {block}, but "
+                f"{count * block} were asked for. Add text, or ask for fewer."
+            )
+    return blocks
+
+
+def matrix(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    texts: Mapping[str, Sequence[torch.Tensor]],
+    conditions: Mapping[str, Intervention | None],
+    *,
+    batch: int | None = None,
+    seed: int = 0,
+    cell: Cell = fresh,
+) -> Matrix:
+    """Scores every text under every condition, each token once.
+
+    The untouched model reads each text once for all conditions, and none is computed for a condition that changes
+    no neuron. Where a batch holds more than one text's blocks, several conditions share it, a row for each.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer.
+        texts: Language code to blocks; at least 2 each.
+        conditions: Name to intervention; None is the untouched model.
+        batch: Blocks per forward pass; None takes what fills the device.
+        seed: Of the bootstrap.
+        cell: Keeps results under `perplexity <condition> text=<code>`, the untouched model's as condition `on`.
+
+    Raises:
+        LapeError: A text has fewer than 2 blocks, a condition is called `on`, or as for `score`.
+    """
+    if UNTOUCHED in conditions:
+        raise LapeError(f"{UNTOUCHED!r} is the untouched model; give the condition another name.")
+    for text, blocks in texts.items():
+        draws(len(blocks), text)  # refuses too few before anything is computed
+    changing = {name: plan for name, plan in conditions.items() if plan is not None and plan.count}
+    untouched: dict[str, Scores] = {}
+    found: dict[str, dict[str, Scores]] = {name: {} for name in conditions}
+    for text, blocks in texts.items():
+        ids = [block.tolist() for block in blocks]
+        sizes = tuple(map(len, ids)), tuple(byte_counts(tokenizer, ids))
+        reader = _Reader(model, passages(tokenizer, ids), {UNTOUCHED: None, **changing}, batch)
+        scores = {}
+        for name in reader.conditions:
+            kept = cell(f"perplexity {name} text={text}", partial(reader.read, name))
+            scores[name] = Scores(tuple(kept["nll_nats"]), *sizes)
+        untouched[text] = scores[UNTOUCHED]
+        for name in conditions:
+            found[name][text] = scores.get(name, scores[UNTOUCHED])
+    return Matrix(untouched, found, seed)
+
+
+class _Reader:
+    """Scores one text under its conditions; those that fit one batch are computed when the first is asked for."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        rows: list[Passage],
+        conditions: Mapping[str, Intervention | None],
+        batch: int | None,
+    ) -> None:
+        self.conditions = conditions
+        self._model = model
+        self._rows = rows
+        self._batch = rows_per_pass(model, max(len(row.scored) for row in rows)) if batch is None else batch
+        self._ahead: dict[str, list[float]] = {}
+
+    def read(self, name: str) -> dict[str, list[float]]:
+        if name not in self._ahead:
+            names, size = list(self.conditions), len(self._rows)
+            together = names[names.index(name) :][: max(1, self._batch // size)]
+            plan = [self.conditions[each] for each in together for _ in self._rows]
+            sums = negative_log_likelihoods(self._model, self._rows * len(together), plan, batch=self._batch)
+            for place, each in enumerate(together):
+                self._ahead[each] = sums[place * size : (place + 1) * size]
+        return {"nll_nats": self._ahead.pop(name)}
+
+
+def _bits(nats: Sequence[float], sizes: Sequence[int], drawn: torch.Tensor) -> dict[str, float]:
+    return ratio([value / math.log(2) for value in nats], sizes, drawn).interval()

@@ -1,0 +1,173 @@
+"""Choose how to steer on one half of the openings, and report on the other.
+
+Nothing of the reporting half is read before the settings are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lape.errors import LapeError
+from lape.evaluation.conditions import Masks, Off, Openings, Setting, steered_cases, untouched_cases
+from lape.evaluation.continuations import Bench, continue_cases
+from lape.evaluation.evidence import Cell, fresh
+from lape.evaluation.steering import Measured, Pair, Steering, average, steering
+from lape.interventions import Mode
+from lape.statistics import ActivationStatistics
+
+RULE = "highest share in the target language; among equals the lowest fluency cost, then the first of the grid"
+STRENGTHS: Mapping[Mode, Sequence[float]] = {
+    "replace": (1, 1.5, 2, 2.5, 3),
+    "add": (1, 1.5, 2, 2.5, 3),
+    "scale": (2, 4, 8),
+}
+OFFS: tuple[Off, ...] = ("source", "others")
+
+Sweep = Mapping[Pair, Mapping[Setting, Measured]]
+
+
+def grid(
+    masks: Masks, strengths: Mapping[Mode, Sequence[float]] = STRENGTHS, offs: Sequence[Off] = OFFS
+) -> list[Setting]:
+    """Every combination of a top rate, what goes off, and a mode with its strengths."""
+    return [
+        Setting(mode, value, rate, off)
+        for rate in masks
+        for off in offs
+        for mode, values in strengths.items()
+        for value in values
+    ]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was tried on the tuning half, and what it came to on the reporting half.
+
+    Attributes:
+        sweep: Pair to setting to the outputs on the tuning half.
+        common: The setting that is best over all pairs.
+        tuned: The reporting half, each pair with its own best setting.
+        fixed: The reporting half, all pairs with the common one.
+    """
+
+    sweep: Sweep
+    common: Setting
+    tuned: Steering
+    fixed: Steering
+
+    def values(self) -> dict[str, Any]:
+        """Every figure, as JSON holds it.
+
+        Returns:
+            `rule`; `sweep`: a list of `setting`, the `average` over the pairs, and the target share of every pair as
+            source to target to share; `common`, a setting; `tuned` and `fixed`: see `Steering.values`.
+        """
+        settings = list(next(iter(self.sweep.values())))
+        return {
+            "rule": RULE,
+            "sweep": [
+                {
+                    "setting": asdict(setting),
+                    "average": average([tried[setting] for tried in self.sweep.values()]),
+                    "target_shares": _nested(
+                        {pair: tried[setting].share("target").value for pair, tried in self.sweep.items()}
+                    ),
+                }
+                for setting in settings
+            ],
+            "common": asdict(self.common),
+            "tuned": self.tuned.values(),
+            "fixed": self.fixed.values(),
+        }
+
+
+def tune(
+    bench: Bench,
+    masks: Masks,
+    openings: Openings,
+    pairs: Sequence[Pair],
+    settings: Sequence[Setting],
+    *,
+    statistics: ActivationStatistics | None = None,
+    seeds: Sequence[int] = (0,),
+    cell: Cell = fresh,
+) -> Tuning:
+    """Sweeps settings over pairs on the tuning half, chooses, and measures on the reporting half.
+
+    Args:
+        bench: The model and how to measure.
+        masks: By top rate.
+        openings: Source language to its openings.
+        pairs: Sources and targets.
+        settings: To try, see `grid`.
+        statistics: Where the random control's means come from; None leaves the control out.
+        seeds: Of the random control.
+        cell: Keeps outputs under the keys that `steering` gives them.
+
+    Raises:
+        LapeError: There is no pair or no setting, or as for `steering`.
+    """
+    swept = sweep(bench, masks, openings, pairs, settings, cell=cell)
+    common = best_of_all(swept)
+    chosen = {pair: best(tried) for pair, tried in swept.items()}
+    report = ("reporting",)
+    tuned = steering(
+        bench, masks, openings, chosen, statistics=statistics, seeds=seeds, instructed=True, halves=report, cell=cell
+    )
+    everywhere = dict.fromkeys(chosen, common)
+    fixed = steering(bench, masks, openings, everywhere, instructed=False, halves=report, cell=cell)
+    return Tuning(swept, common, tuned, fixed)
+
+
+def sweep(
+    bench: Bench,
+    masks: Masks,
+    openings: Openings,
+    pairs: Sequence[Pair],
+    settings: Sequence[Setting],
+    *,
+    cell: Cell = fresh,
+) -> Sweep:
+    """Continues the tuning half of the openings under every setting, for every pair."""
+    if not pairs or not settings:
+        raise LapeError("There is nothing to tune: name at least one pair of languages and one setting.")
+    tuning = ("tuning",)
+    cases = {
+        (pair, setting): steered_cases(openings, masks, *pair, setting, tuning)
+        for pair in pairs
+        for setting in settings
+    }
+    before = {source: untouched_cases(openings, source, tuning) for source, _ in pairs}
+    listed = {case.key: case for some in (*before.values(), *cases.values()) for case in some}
+    outputs = continue_cases(bench, list(listed.values()), cell)
+    found: dict[Pair, dict[Setting, Measured]] = {}
+    for (pair, setting), (case,) in cases.items():
+        (untouched,) = before[pair[0]]
+        found.setdefault(pair, {})[setting] = Measured(*pair, outputs[case.key], outputs[untouched.key])
+    return found
+
+
+def best(tried: Mapping[Setting, Measured]) -> Setting:
+    """The setting of the highest target share; among equals that of the lowest fluency cost, then the first."""
+    return best_of_all({("", ""): tried})
+
+
+def best_of_all(swept: Sweep) -> Setting:
+    """The same by the means over pairs."""
+
+    def rank(setting: Setting) -> tuple[float, float]:
+        averages = average([tried[setting] for tried in swept.values()])
+        cost = averages["fluency_cost_nats"]
+        # Shares are counts over counts: rounding keeps equal ones equal whatever the order of adding.
+        return -round(averages["target_share"]["value"], 9), float("inf") if cost is None else cost["value"]
+
+    return min(next(iter(swept.values())), key=rank)
+
+
+def _nested(by_pair: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
+    nested: dict[str, dict[str, float]] = {}
+    for (source, target), value in by_pair.items():
+        nested.setdefault(source, {})[target] = value
+    return nested

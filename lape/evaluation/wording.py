@@ -1,0 +1,52 @@
+"""How conditions and settings are called in text for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_CONDITIONS = {
+    "instruction-english": "an instruction in English",
+    "instruction-native": "an instruction in the language",
+}
+_ORDER = ("steered", "random", "instruction", "untouched")
+
+
+def setting_text(setting: Mapping[str, Any]) -> str:
+    """How it is steered.
+
+    Example:
+        >>> setting_text({"mode": "replace", "strength": 2.0, "top_rate": 0.02})
+        'replace × 2, top rate 2 %'
+    """
+    rate = setting.get("top_rate")
+    parts = [f"{setting['mode']} × {setting['strength']:g}"]
+    parts += [] if rate is None else [f"top rate {100 * rate:g} %"]
+    parts += ["all others off"] if setting.get("off") == "others" else []
+    return ", ".join(parts)
+
+
+def condition_text(name: str) -> str:
+    """What outputs were made under.
+
+    Example:
+        >>> condition_text("random0"), condition_text("steered")
+        ('random neurons (seed 0)', 'steered')
+    """
+    if name.startswith("random"):
+        return f"random neurons (seed {name.removeprefix('random')})"
+    return _CONDITIONS.get(name, name)
+
+
+def in_order(conditions: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions with the one that matters first and the untouched model last."""
+
+    def place(name: str) -> tuple[int, str]:
+        return next((i for i, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER)), name
+
+    return {name: conditions[name] for name in sorted(conditions, key=place)}
+
+
+def rivals(conditions: Mapping[str, Any]) -> list[str]:
+    """Conditions that steering is compared with, in order."""
+    return [name for name in in_order(conditions) if name not in ("steered", "untouched")]

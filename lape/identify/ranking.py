@@ -1,0 +1,80 @@
+"""What identification methods share: order statistics, the lowest of many values, rankings of neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from numbers import Real
+
+import numpy as np
+import torch
+
+from lape.errors import LapeError
+
+SCORE_DECIMALS = 12  # scores equal to here are a tie, whatever the rounding of this machine's arithmetic
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The neurons a method may give to one language, and how specific to it each is.
+
+    Attributes:
+        neurons: int64 `[n]` flat indices, ascending.
+        keys: float64 `[n]` each, lower being more specific. The first decides, the next break its ties, and
+            what is still tied goes by (layer, neuron).
+
+    Example:
+        >>> ranking = Ranking(torch.tensor([2, 5, 9]), (torch.tensor([0.5, 0.1, 0.1]), torch.tensor([0.0, 2.0, 1.0])))
+        >>> ranking.first(1).tolist(), ranking.first(2).tolist()
+        ([9], [5, 9])
+    """
+
+    neurons: torch.Tensor
+    keys: tuple[torch.Tensor, ...]
+
+    def first(self, count: int) -> torch.Tensor:
+        """The `count` most specific neurons as sorted flat indices; all of them when there are fewer."""
+        if count >= len(self.neurons):
+            return self.neurons
+        keys = [key.numpy() for key in self.keys]
+        boundary = np.partition(keys[0], count - 1)[count - 1]
+        near = np.flatnonzero(keys[0] <= boundary)  # sorting only these is much less work
+        order = np.lexsort([key[near] for key in reversed(keys)])  # stable, so ties stay ascending
+        return self.neurons[torch.from_numpy(np.sort(near[order[:count]]))]
+
+
+def stacked(of: Callable[[str], torch.Tensor], languages: Sequence[str]) -> torch.Tensor:
+    """One value per language and neuron: float64 `[languages, neurons]`, neurons by flat index."""
+    return torch.stack([of(code).flatten() for code in languages])
+
+
+def order_statistic(values: torch.Tensor, rate: float) -> float:
+    """The `round(rate * n)`-th smallest of all n values (the smallest at rate 0)."""
+    flat = values.flatten().numpy()
+    position = max(round(rate * flat.size), 1) - 1
+    return float(np.partition(flat, position)[position])  # several times faster than torch.kthvalue
+
+
+def lowest(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Positions of the `count` smallest values, ascending; ties at the boundary go to the first positions."""
+    if count >= len(values):
+        return torch.arange(len(values))
+    if count == 0:
+        return torch.empty(0, dtype=torch.long)
+    boundary = float(np.partition(values.numpy(), count - 1)[count - 1])
+    below = values < boundary
+    tied = (values == boundary).nonzero().squeeze(1)[: count - int(below.sum())]
+    return torch.cat([below.nonzero().squeeze(1), tied]).sort().values
+
+
+def check_shares(**shares: float) -> None:
+    """Refuses a setting that is not a number from 0 to 1."""
+    for name, share in shares.items():
+        if not isinstance(share, Real) or not 0 <= share <= 1:
+            raise LapeError(f"{name} is a share from 0 to 1, not {share}.")
+
+
+def check_top_rate(top_rate: float) -> None:
+    """Refuses a top rate that keeps nothing, or more than there is."""
+    if not isinstance(top_rate, Real) or not 0 < top_rate <= 1:
+        raise LapeError(f"top_rate is a share above 0 and up to 1, not {top_rate}.")

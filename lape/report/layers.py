@@ -1,0 +1,116 @@
+"""Where the neurons lie, and what languages, methods and other masks share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lape.report.figures import Measured, heat_map, number
+from lape.report.page import Table, details, figure, notices, paragraph
+from lape.report.words import mean, named, percent
+
+HEADING = "Where the neurons lie"
+Evidence = Mapping[str, Any]
+
+
+def parts(evidence: Evidence) -> list[str]:
+    """The section of the page."""
+    results = evidence["results"]
+    depth = results["depth"]
+    eighths = {
+        code: {str(place + 1): Measured(count) for place, count in enumerate(found["per_eighth"])}
+        for code, found in depth["languages"].items()
+    }
+    shared = {
+        one: {other: None if index is None else Measured(index) for other, index in row.items()}
+        for one, row in results["language_overlap"].items()
+    }
+    shown = [
+        paragraph(
+            f"The model has {depth['layers']} layers of {depth['neurons_per_layer']:,} neurons. Its depth is cut into "
+            f"eighths, of {', '.join(map(str, depth['layers_per_eighth']))} layers."
+        ),
+        figure(
+            heat_map(
+                eighths,
+                label=f"Neurons per eighth of the depth and language. {evidence['summary']}",
+                rows="",
+                columns="eighth of the depth, from the first layers to the last",
+                digits=0,
+                framed=False,
+            ),
+            "Neurons of each language in each eighth of the depth; the shade grows with the square root.",
+        ),
+        languages(evidence).html(),
+        figure(
+            heat_map(
+                shared,
+                label="Jaccard index of the neurons of every two languages",
+                rows="",
+                columns="language",
+                digits=2,
+                most=1.0,
+            ),
+            "Neurons that two languages share, over those of either (Jaccard index).",
+        ),
+    ]
+    if results["others"]:
+        shown.append(masks(evidence).html())
+        by_language = details("The same for every language", [_by_language(evidence).html()])
+        shown.append(by_language)
+    left_out = results.get("left_out", {})
+    return shown + notices([f"{name} was left out: {reason}" for name, reason in left_out.items()])
+
+
+def readme(evidence: Evidence) -> list[Table]:
+    """The tables for a README."""
+    return [languages(evidence), *([masks(evidence)] if evidence["results"]["others"] else [])]
+
+
+def languages(evidence: Evidence) -> Table:
+    """A row for each language."""
+    depth = evidence["results"]["depth"]
+    overlap = evidence["results"]["language_overlap"]
+    rows = []
+    for code, found in depth["languages"].items():
+        others = {other: index for other, index in overlap[code].items() if other != code and index}
+        nearest = max(others, key=lambda other: others[other], default=None)
+        share = found["neurons"] / (depth["layers"] * depth["neurons_per_layer"])
+        rows.append(
+            [
+                named(code),
+                number(found["neurons"], 0),
+                f"{100 * share:.2f} %",
+                percent(found["first_eighth_share"]),
+                percent(found["last_eighth_share"]),
+                f"{nearest} {number(others[nearest], 2)}" if nearest else "none",
+            ]
+        )
+    even = percent(depth["even_first_eighth_share"]), percent(depth["even_last_eighth_share"])
+    rows.append(["spread evenly", "", "", *even, ""])
+    head = ["language", "neurons", "of all neurons", "in the first eighth", "in the last eighth", "shares most with"]
+    return Table("Neurons of each language, and where they lie", head, rows, strong=frozenset({len(rows) - 1}))
+
+
+def masks(evidence: Evidence) -> Table:
+    """How much other masks agree with this one, and where their neurons lie."""
+    rows = []
+    for name, other in evidence["results"]["others"].items():
+        index = other["overlap"]["mean_jaccard"]
+        found = [one for one in other["depth"]["languages"].values() if one["neurons"]]
+        ends = [
+            percent(mean(one[f"{end}_eighth_share"] for one in found)) if found else "" for end in ("first", "last")
+        ]
+        rows.append([name, "" if index is None else number(index, 2), *ends])
+    head = ["mask", "Jaccard with this one, mean", "in the first eighth", "in the last eighth"]
+    return Table("Other masks beside this one, means over languages", head, rows)
+
+
+def _by_language(evidence: Evidence) -> Table:
+    others = evidence["results"]["others"]
+    codes = list(evidence["results"]["depth"]["languages"])
+    rows = []
+    for name, other in others.items():
+        indices = [other["overlap"]["languages"].get(code, {}).get("jaccard") for code in codes]
+        rows.append([name, *("" if index is None else number(index, 2) for index in indices)])
+    return Table("Jaccard index with this mask, by language", ["mask", *codes], rows)

@@ -1,0 +1,175 @@
+"""Which language the model answers in when another's neurons are on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lape.evaluation.repetition import LOOP_SHARE
+from lape.evaluation.wording import condition_text, in_order, rivals, setting_text
+from lape.report.figures import Measured, heat_map, number
+from lape.report.page import Table, details, figure, notice, notices, paragraph
+from lape.report.words import interval, named, percent
+
+HEADING = "Switched on: the language of the output"
+Evidence = Mapping[str, Any]
+OUTCOMES = ("target", "source", "other", "gibberish", "short")
+HEAD = [*(f"{outcome}, %" for outcome in OUTCOMES), "4-grams repeated, %", "compression", "fluency cost, nats/token"]
+
+
+def parts(evidence: Evidence) -> list[str]:
+    """The section of the page."""
+    results, settings = evidence["results"], evidence["settings"]
+    counts = sorted({found["count"] for found in settings["openings"].values()})
+    codes = [*dict.fromkeys([*results["pairs"], *(target for row in results["pairs"].values() for target in row)])]
+    shares: dict[str, dict[str, Measured | None]] = {
+        source: {
+            target: _percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
+            for target in sorted(codes)
+        }
+        for source, row in results["pairs"].items()
+    }
+    shown = [
+        paragraph(
+            f"{' or '.join(map(str, counts))} sentence openings a language are continued greedily by "
+            f"{settings['decoding']['max_new_tokens']} tokens with the neurons of the openings' language (or of all "
+            f"others) off and those of the target on: {setting_text(results['setting'])}. The language of a "
+            f"continuation is told by {settings['identifier']} among the mask's languages. Beside it: as many random "
+            "neurons of the same layers, and a plain instruction to the untouched model. The fluency cost is how much "
+            "less likely the continuations are to the untouched model than its own, in nats per token; it counts the "
+            "change of language too, and a text that repeats itself is cheap."
+        ),
+        figure(
+            heat_map(
+                shares,
+                label=f"Share of continuations in the target language. {evidence['summary']}",
+                rows="off",
+                columns="target, on",
+                digits=0,
+                most=100.0,
+                framed=False,
+            ),
+            "Continuations in the target language, percent, from each language to each.",
+        ),
+        conditions(evidence).html(),
+    ]
+    shown += [pairs_from(evidence, source).html() for source in _main_source(results)]
+    if results.get("lss"):
+        shown.append(shift(evidence).html())
+    elif results.get("lss_left_out"):
+        shown.append(notice(f"The language-shift score was left out: {results['lss_left_out']}"))
+    shown += notices(failures(evidence))
+    others = [source for source in results["pairs"] if source not in _main_source(results)]
+    shown.append(details("From every other language", (pairs_from(evidence, source).html() for source in others)))
+    shown.append(details("One continuation of each pair, chosen by its place", [_samples(evidence).html()]))
+    return shown
+
+
+def readme(evidence: Evidence) -> list[Table]:
+    """The tables for a README."""
+    results = evidence["results"]
+    tables = [conditions(evidence), *(pairs_from(evidence, source) for source in _main_source(results))]
+    return [*tables, by_target(evidence)]
+
+
+def conditions(evidence: Evidence) -> Table:
+    """Averages over all pairs, a row for each condition."""
+    average = evidence["results"]["averages"]["all"]
+    rows = [_row(condition_text(name), found) for name, found in in_order(average["conditions"]).items()]
+    caption = f"Means over {average['pairs']} ordered pairs of languages"
+    return Table(caption, ["condition", *HEAD], rows, strong=frozenset({0}))
+
+
+def pairs_from(evidence: Evidence, source: str) -> Table:
+    """A row for each target from one language, with the rivals' target shares."""
+    row = evidence["results"]["pairs"][source]
+    beside = rivals(next(iter(row.values()))["conditions"])
+    everywhere = evidence["results"]["averages"]["source"][source]["conditions"]
+    rows = [
+        [*_row(named(target), found["conditions"]["steered"]), *_shares(found["conditions"], beside)]
+        for target, found in row.items()
+    ]
+    rows.append([*_row("mean", everywhere["steered"]), *_shares(everywhere, beside)])
+    head = ["target", *HEAD, *(f"{condition_text(name)}: target" for name in beside)]
+    return Table(f"From {named(source)}", head, rows, strong=frozenset({len(rows) - 1}))
+
+
+def by_target(evidence: Evidence) -> Table:
+    """Means over the sources, a row for each target."""
+    average = evidence["results"]["averages"]["target"]
+    rows = [_row(named(target), found["conditions"]["steered"]) for target, found in average.items()]
+    return Table("To each language, mean over the others as sources", ["target", *HEAD], rows)
+
+
+def shift(evidence: Evidence) -> Table:
+    """The language-shift score."""
+    results = evidence["results"]["lss"]
+    rows = []
+    for source, row in results["pairs"].items():
+        for target, found in row.items():
+            scores = {name: _percent(each["lss"]).text(0) for name, each in in_order(found["conditions"]).items()}
+            steered = found["conditions"]["steered"]["shift_nats"]
+            rows.append([f"{source} → {target}", *scores.values(), interval(steered).text(1)])
+    names = list(in_order(results["averages"]))
+    means = [_percent(results["averages"][name]["lss"]).text(0) for name in names]
+    rows.append(["mean", *means, interval(results["averages"]["steered"]["shift_nats"]).text(1)])
+    head = ["pair", *(f"{condition_text(name)}, %" for name in names), "steered: mean shift, nats"]
+    caption = "Language-shift score: how often a paragraph's translation becomes likelier against the paragraph"
+    return Table(caption, head, rows, strong=frozenset({len(rows) - 1}))
+
+
+def failures(evidence: Evidence) -> list[str]:
+    """What does not work, in words."""
+    results = evidence["results"]
+    said = []
+    targets = results["averages"]["target"]
+    shares = {code: found["conditions"]["steered"]["target_share"]["value"] for code, found in targets.items()}
+    if weak := [f"{named(code)} ({percent(share)})" for code, share in shares.items() if share < 0.5]:
+        said.append(f"Less than half of the outputs reach the target for {', '.join(weak)}, as a mean over sources.")
+    looping = {code: found["conditions"]["steered"]["repeated_4gram_share"] for code, found in targets.items()}
+    if loops := [named(code) for code, share in looping.items() if share > LOOP_SHARE]:
+        said.append(f"Over-steered: more than {percent(LOOP_SHARE)} of the 4-grams are repeated in {', '.join(loops)}.")
+    mine = results["averages"]["all"]["conditions"]
+    for name in rivals(mine):
+        if mine[name]["target_share"]["value"] >= mine["steered"]["target_share"]["value"]:
+            called = condition_text(name)
+            said.append(f"{called[0].upper()}{called[1:]}: the target is reached as often as by steering, or more.")
+    if results["without_openings"]:
+        said.append(f"There were no openings in {', '.join(map(named, results['without_openings']))}.")
+    return said
+
+
+def _row(name: str, found: Mapping[str, Any]) -> list[str]:
+    cost = found["fluency_cost_nats"]
+    return [
+        name,
+        _percent(found["target_share"]).text(0),
+        *(number(100 * found[f"{outcome}_share"], 0) for outcome in OUTCOMES[1:]),
+        number(100 * found["repeated_4gram_share"], 0),
+        number(found["compression_ratio"], 2),
+        interval(cost).text(2) if cost else "",
+    ]
+
+
+def _shares(conditions: Mapping[str, Any], beside: list[str]) -> list[str]:
+    return [percent(conditions[name]["target_share"]["value"]) if name in conditions else "" for name in beside]
+
+
+def _samples(evidence: Evidence) -> Table:
+    rows = [
+        [f"{source} → {target}", " ".join(found["conditions"]["steered"]["sample"].split())]
+        for source, row in evidence["results"]["pairs"].items()
+        for target, found in row.items()
+    ]
+    return Table("The continuation of the middle opening of each pair", ["pair", "steered"], rows, words=2)
+
+
+def _main_source(results: Mapping[str, Any]) -> list[str]:
+    """English where it is a source, else the first language."""
+    return ["en"] if "en" in results["pairs"] else list(results["pairs"])[:1]
+
+
+def _percent(found: Mapping[str, Any]) -> Measured:
+    share = interval(found)
+    low, high = (None if end is None else 100 * end for end in (share.low, share.high))
+    return Measured(100 * share.value, low, high)

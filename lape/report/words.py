@@ -1,0 +1,58 @@
+"""What the sections share: how figures, languages and verdicts are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from lape.languages import LANGUAGES
+from lape.report.figures import Measured
+
+
+def interval(found: Mapping[str, Any]) -> Measured:
+    """A figure as evidence keeps it: value, and low and high where it has an interval."""
+    return Measured(found["value"], found.get("low"), found.get("high"))
+
+
+def mean(values: Iterable[float]) -> float:
+    """The arithmetic mean."""
+    listed = list(values)
+    return sum(listed) / len(listed)
+
+
+def named(code: str) -> str:
+    """A language's English name and its code; a label that is not known as it is."""
+    return f"{LANGUAGES[code].name} ({code})" if code in LANGUAGES else code
+
+
+def verdict(found: Mapping[str, Any]) -> str:
+    """Whether a figure is as wanted."""
+    return "reached" if found["passed"] else "missed"
+
+
+def floored(found: Mapping[str, Any]) -> str:
+    """Says that a divisor was too small to divide by."""
+    return f" (divisor taken as {found['floor_nats']:g})" if found["floored"] else ""
+
+
+def percent(share: float | None) -> str:
+    """A share in percent; nothing where there is none.
+
+    Example:
+        >>> percent(0.905), percent(None)
+        ('90 %', '')
+    """
+    return "" if share is None else f"{100 * share:.0f} %"
+
+
+def seconds_text(seconds: float) -> str:
+    """A duration for people.
+
+    Example:
+        >>> seconds_text(42), seconds_text(3725)
+        ('42 s', '1 h 2 min')
+    """
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"

@@ -1,0 +1,164 @@
+"""The state of a recording under way, the checkpoint it is kept in, and what comes out of it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from lape.corpora import Source, describe
+from lape.errors import CheckpointMismatch
+from lape.files import load_tensors, save_tensors
+from lape.groups import BlockGroups, halves_of
+from lape.statistics import ActivationStatistics
+from lape.version import __version__
+
+FROM_SETTINGS = ("model", "revision", "architecture", "dtype", "quantization", "special_tokens", "block")
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What has been counted of one language; replaced as a whole after each batch.
+
+    Attributes:
+        active: int64 `[layers, neurons]`, tokens at which the activation was above 0.
+        sum: float64 `[layers, neurons]`, of the activation.
+        positive_sum: float64 `[layers, neurons]`, of the positive part.
+        blocks: Blocks counted.
+        sha256: Of the token ids of these blocks.
+        groups: The active count of every group of blocks, int32 `[layers, neurons]` each; block i is in group
+            i modulo their number. Empty when the recording keeps none.
+        halves: int32 `[2, layers, neurons]` for each snapshot that was passed: the counts of the even and of the
+            odd blocks up to there.
+    """
+
+    active: torch.Tensor
+    sum: torch.Tensor
+    positive_sum: torch.Tensor
+    blocks: int = 0
+    sha256: str = hashlib.sha256().hexdigest()
+    groups: tuple[torch.Tensor, ...] = ()
+    halves: tuple[torch.Tensor, ...] = ()
+
+    @classmethod
+    def empty(cls, shape: tuple[int, int], groups: int) -> Tally:
+        zeros = torch.zeros(shape, dtype=torch.float64)
+        return cls(zeros.long(), zeros, zeros.clone(), groups=(zeros.int(),) * groups)  # a file holds no tensor twice
+
+    def add(self, counted: torch.Tensor, blocks: int, sha256: str, snapshots: Sequence[int]) -> Tally:
+        """Adds one pass.
+
+        Args:
+            counted: What `counting` took from it, block by block when there are groups.
+            blocks: Of the pass.
+            sha256: Of the token ids of all blocks, those of the pass included.
+            snapshots: Numbers of blocks at which to keep the counts of the two halves.
+        """
+        active, (sums, positive_sums) = counted[:, :-2], counted[:, -2:].double().unbind(1)
+        groups, halves = list(self.groups), list(self.halves)
+        if groups:
+            for number, of_block in enumerate(active.int().unbind(1), start=self.blocks):
+                groups[number % len(groups)] = groups[number % len(groups)] + of_block
+                if number + 1 in snapshots:
+                    halves.append(halves_of(torch.stack(groups)))
+        return Tally(
+            self.active + active.long().sum(1),
+            self.sum + sums,
+            self.positive_sum + positive_sums,
+            self.blocks + blocks,
+            sha256,
+            tuple(groups),
+            tuple(halves),
+        )
+
+
+@dataclass
+class Progress:
+    """The tallies of a recording under way; a checkpoint is this, written to a file."""
+
+    settings: Mapping[str, Any]
+    date: str
+    tallies: dict[str, Tally] = field(default_factory=dict)
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint, whole."""
+        tensors = {}
+        for code, tally in self.tallies.items():
+            for name in ("active", "sum", "positive_sum"):
+                tensors[f"{name}.{code}"] = getattr(tally, name)
+            for name, kept in (("groups", tally.groups), ("halves", tally.halves)):
+                if kept:
+                    tensors[f"{name}.{code}"] = torch.stack(kept)
+        done = {code: {"blocks": tally.blocks, "sha256": tally.sha256} for code, tally in self.tallies.items()}
+        save_tensors(path, tensors, {"kind": "checkpoint", "settings": self.settings, "date": self.date, "done": done})
+
+    @classmethod
+    def load(cls, path: Path, settings: Mapping[str, Any]) -> Progress:
+        """Reads a checkpoint of these settings.
+
+        Raises:
+            BadFile: It is damaged, or no checkpoint.
+            CheckpointMismatch: It was written with other settings; names the first.
+        """
+        tensors, metadata = load_tensors(path, "checkpoint")
+        for key in settings:
+            if metadata["settings"].get(key) != settings[key]:
+                raise CheckpointMismatch(
+                    f"The checkpoint {str(path)!r} was recorded with {key} {metadata['settings'].get(key)!r}, "
+                    f"not {settings[key]!r}. Use the same settings, or delete it to begin again."
+                )
+        tallies = {
+            code: Tally(
+                tensors[f"active.{code}"],
+                tensors[f"sum.{code}"],
+                tensors[f"positive_sum.{code}"],
+                done["blocks"],
+                done["sha256"],
+                tuple(tensors.get(f"groups.{code}", ())),
+                tuple(tensors.get(f"halves.{code}", ())),
+            )
+            for code, done in metadata["done"].items()
+        }
+        return cls(settings, metadata["date"], tallies)
+
+    def statistics(self, corpora: Mapping[str, Source]) -> ActivationStatistics:
+        """What was counted of every language."""
+        tallies = {code: self.tallies[code] for code in corpora}
+        return ActivationStatistics(
+            {code: tally.active for code, tally in tallies.items()},
+            {code: tally.sum for code, tally in tallies.items()},
+            {code: tally.positive_sum for code, tally in tallies.items()},
+            {code: tally.blocks * self.settings["block"] for code, tally in tallies.items()},
+            self._metadata(corpora),
+        )
+
+    def groups(self, corpora: Mapping[str, Source]) -> BlockGroups:
+        """The counts of groups of blocks, where they are kept."""
+        tallies = {code: self.tallies[code] for code in corpora}
+        none = torch.zeros((0, 2, *next(iter(tallies.values())).active.shape), dtype=torch.int32)
+        return BlockGroups(
+            {code: torch.stack(tally.groups) for code, tally in tallies.items()},
+            {code: torch.stack(tally.halves) if tally.halves else none for code, tally in tallies.items()},
+            {code: tally.blocks for code, tally in tallies.items()},
+            tuple(self.settings["groups"]["snapshots"]),
+            self._metadata(corpora),
+        )
+
+    def _metadata(self, corpora: Mapping[str, Source]) -> dict[str, Any]:
+        tokens = {code: self.tallies[code].blocks * self.settings["block"] for code in corpora}
+        described = {
+            code: [{"source": describe(source), "sha256": self.tallies[code].sha256, "tokens": tokens[code]}]
+            for code, source in corpora.items()
+        }
+        return {
+            **{key: self.settings[key] for key in FROM_SETTINGS},
+            "tokens": tokens,
+            "corpora": described,
+            "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+            "date": self.date,
+        }

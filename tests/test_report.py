@@ -1,0 +1,804 @@
+"""The page and the README tables, from evidence with figures that can be found again by hand."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from markdown_it import MarkdownIt
+
+from lape.errors import BadFile
+from lape.report import BEGIN, END, SECTIONS, html_of, markdown_of, readme_with, write_page, write_readme
+from lape.report.figures import Measured, curves, heat_map, nice_ticks, number, short, whiskers
+from lape.report.page import Table
+from lape.report.words import percent, seconds_text
+
+MASK = {"sha256": "ab" * 32, "method": "lape", "model": "org/tiny", "settings": {"top_rate": 0.02}, "revision": None}
+ENVIRONMENT = {
+    "lape": "0.1.0",
+    "python": "3.11.9",
+    "platform": "Linux x86_64",
+    "device": "cpu",
+    "threads": 2,
+    "packages": {"torch": "2.13.0", "transformers": "5.23.0"},
+}
+
+
+def figure(value: float, spread: float = 0.01) -> dict[str, float]:
+    return {"value": value, "low": value - spread, "high": value + spread}
+
+
+def file(kind: str, results: dict[str, Any], **settings: Any) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "title": f"Title of {kind}",
+        "summary": f"Summary of {kind}.",
+        "settings": {"mask": MASK, "languages": ["de", "fr"], **settings},
+        "environment": ENVIRONMENT,
+        "command": f"lape evaluate {kind} --mask precomputed/org--tiny/lape",
+        "seconds": 60.0,
+        "results": results,
+    }
+
+
+def costs(own: dict[str, float], others: float) -> dict[str, Any]:
+    """A mask's part of the matrix of de and fr."""
+    off = {
+        code: {
+            text: {
+                "delta_nats": figure(own[code] if text == code else others, 0.001),
+                "bits_per_byte": figure(1.25 if text == code else 1.0),
+                "delta_bits_per_byte": figure(0.25 if text == code else 0.0),
+            }
+            for text in own
+        }
+        for code in own
+    }
+    mine = sum(own.values()) / len(own)
+    dominance = {
+        **figure(mine / max(others, 0.005), 0.5),
+        "floor_nats": 0.005,
+        "floored": others < 0.005,
+        "wanted": 5.0,
+        "passed": mine / max(others, 0.005) >= 5,
+        "own_nats": figure(mine),
+        "others_nats": figure(others, 0.001),
+    }
+    return {"neurons": dict.fromkeys(own, 10), "off": off, "dominance": dominance}
+
+
+def perplexity(de: float = 0.6, fr: float = 0.4, others: float = 0.05) -> dict[str, Any]:
+    masks = {
+        "lape": costs({"de": de, "fr": fr}, others),
+        "lave": costs({"de": 0.3, "fr": 0.2}, 0.2),
+        "random 0": costs({"de": 0.002, "fr": 0.001}, 0.001),
+        "random 1": costs({"de": 0.004, "fr": -0.003}, 0.001),
+    }
+    mine = (de + fr) / 2
+    masks["lape"]["over_control"] = {
+        **figure(mine / 0.005, 2),
+        "floor_nats": 0.005,
+        "floored": True,
+        "wanted": 10.0,
+        "passed": mine / 0.005 >= 10,
+        "own_nats": figure(mine),
+        "control_nats": figure(0.001, 0.0005),
+        "control_nats_by_mask": {"random 0": 0.0015, "random 1": 0.0005},
+    }
+    texts = {
+        code: {
+            "blocks": 16,
+            "tokens": 2048,
+            "bytes": 6000,
+            "log_perplexity_nats": figure(3.0),
+            "bits_per_byte": figure(1.0),
+        }
+        for code in ("de", "fr")
+    }
+    corpora = {code: {"source": f"{code}.valid.txt", "sha256": code * 32, "tokens": 2048} for code in ("de", "fr")}
+    return file(
+        "perplexity",
+        {"texts": texts, "masks": masks, "controls": ["random 0", "random 1"], "left_out": {"lap": "too few neurons."}},
+        mask_name="lape",
+        masks=["lape", "lave", "random 0", "random 1"],
+        block=128,
+        corpora=corpora,
+    )
+
+
+def layers() -> dict[str, Any]:
+    def depth(first: int, last: int) -> dict[str, Any]:
+        count = first + last
+        one = {
+            "neurons": count,
+            "per_layer": [first, *([0] * 14), last],
+            "per_eighth": [first, 0, 0, 0, 0, 0, 0, last],
+            "first_eighth_share": first / count if count else None,
+            "last_eighth_share": last / count if count else None,
+        }
+        none = {**one, "neurons": 0, "per_eighth": [0] * 8, "first_eighth_share": None, "last_eighth_share": None}
+        return {
+            "layers": 16,
+            "neurons_per_layer": 100,
+            "layers_per_eighth": [2] * 8,
+            "languages": {"de": one, "fr": none},
+            "even_first_eighth_share": 0.125,
+            "even_last_eighth_share": 0.125,
+        }
+
+    pair = {"jaccard": 0.25, "shared": 2, "first": 4, "second": 6}
+    overlap = {"languages": {"de": pair}, "mean_jaccard": 0.25, "first_only": ["fr"], "second_only": []}
+    return file(
+        "layers",
+        {
+            "depth": depth(2, 6),
+            "language_overlap": {"de": {"de": 1.0, "fr": 0.5}, "fr": {"de": 0.5, "fr": None}},
+            "others": {"lave": {"depth": depth(1, 3), "overlap": overlap}},
+            "between_others": {},
+            "left_out": {},
+        },
+    )
+
+
+def outcome(target: float, **other: Any) -> dict[str, Any]:
+    return {
+        "prompts": 20,
+        "target_share": figure(target, 0.05),
+        "source_share": (1 - target) / 2,
+        "other_share": (1 - target) / 2,
+        "gibberish_share": 0.0,
+        "short_share": 0.0,
+        "languages": {"fr": 20},
+        "repeated_4gram_share": 0.04,
+        "compression_ratio": 1.5,
+        "log_perplexity_nats": figure(4.0),
+        "perplexity": 54.6,
+        "bits_per_byte": 2.0,
+        "fluency_cost_nats": figure(1.25, 0.2),
+        "sample": "eine <b>kleine</b> | Sache",
+        **other,
+    }
+
+
+def outcomes(target: float, **other: Any) -> dict[str, Any]:
+    return {
+        "untouched": outcome(0.0, fluency_cost_nats=figure(0.0, 0.0)),
+        "steered": outcome(target, **other),
+        "random0": outcome(0.05),
+        "instruction-english": outcome(0.6),
+        "instruction-native": outcome(0.7),
+    }
+
+
+SETTING = {"mode": "replace", "strength": 2.0, "top_rate": 0.02}
+
+
+def steered(de: float, fr: float, **other: Any) -> dict[str, Any]:
+    both = (de + fr) / 2
+    return {
+        "pairs": {
+            "en": {
+                "de": {"setting": SETTING, "conditions": outcomes(de, **other)},
+                "fr": {"setting": {**SETTING, "strength": 1.5}, "conditions": outcomes(fr)},
+            }
+        },
+        "averages": {
+            "all": {"pairs": 2, "conditions": outcomes(both)},
+            "source": {"en": {"pairs": 2, "conditions": outcomes(both)}},
+            "target": {
+                "de": {"pairs": 1, "conditions": outcomes(de, **other)},
+                "fr": {"pairs": 1, "conditions": outcomes(fr)},
+            },
+        },
+    }
+
+
+def steering(de: float = 0.95, fr: float = 0.85, **other: Any) -> dict[str, Any]:
+    scores = {
+        name: {"lss": figure(share, 0.05), "shift_nats": figure(nats)}
+        for name, share, nats in (("steered", 0.9, 3.5), ("random0", 0.5, 0.1))
+    }
+    lss = {
+        "pairs": {"en": {"de": {"items": 20, "setting": SETTING, "conditions": scores}}},
+        "averages": scores,
+    }
+    return file(
+        "steering",
+        {**steered(de, fr, **other), "setting": SETTING, "without_openings": [], "lss": lss, "lss_left_out": None},
+        openings={"en": {"count": 20, "sha256": "cd" * 32}},
+        decoding={"max_new_tokens": 32, "repetition_penalty": 1.1, "rows": 80, "temperature": 0},
+        identifier="py3langid",
+    )
+
+
+def tuning(share: float = 0.92) -> dict[str, Any]:
+    def tried(setting: dict[str, Any], target: float) -> dict[str, Any]:
+        return {"setting": setting, "average": outcome(target), "target_shares": {"en": {"de": target, "fr": target}}}
+
+    return file(
+        "tuning",
+        {
+            "rule": "highest share",
+            "sweep": [tried({**SETTING, "strength": strength}, share) for strength, share in ((1, 0.3), (2, 0.8))],
+            "common": SETTING,
+            "tuned": steered(share, share),
+            "fixed": steered(0.8, 0.8),
+            "source": "en",
+            "wanted": 0.9,
+            "passed": share >= 0.9,
+        },
+    )
+
+
+def stability(share: float | None = 0.2) -> dict[str, Any]:
+    points = [
+        {
+            "tokens": tokens,
+            "half_tokens": tokens // 2,
+            "halves": {"de": halves, "fr": None},
+            "halves_mean": halves,
+            "to_full": None if full is None else {"de": full, "fr": None},
+            "to_full_mean": full,
+        }
+        for tokens, halves, full in ((1024, 0.3, 0.5), (2048, 0.5, 0.85), (10240, 0.7, None))
+    ]
+    one = {"neurons": 8, "mean": 0.66, "median": 0.7, "certain": 0.4}
+    return file(
+        "stability",
+        {
+            "method": "lape",
+            "settings": {},
+            "full_tokens": {"de": 10240, "fr": 10240},
+            "points": points,
+            "enough": {"jaccard": 0.8, "tokens": share and 2048, "share": share},
+            "selection": {"de": one, "fr": {"neurons": 0, "mean": None, "median": None, "certain": None}},
+            "wanted_share": 0.25,
+            "passed": share is not None and share <= 0.25,
+        },
+    )
+
+
+def harm() -> dict[str, Any]:
+    def changed(own: float, other: float) -> dict[str, Any]:
+        texts = {"own": own, "other": other}
+        return {
+            name: {"accuracy": figure(0.6 + change), "change": figure(change, 0.02)} for name, change in texts.items()
+        }
+
+    de, fr = changed(-0.2, 0.01), changed(-0.1, 0.03)
+    return file(
+        "harm",
+        {
+            "items": {"de": 20, "fr": 20},
+            "guessing": 0.25,
+            "before": {"de": {"accuracy": figure(0.6)}, "fr": {"accuracy": figure(0.3, 0.1)}},
+            "after": {"de": {"de": de["own"], "fr": de["other"]}, "fr": {"fr": fr["own"], "de": fr["other"]}},
+            "elsewhere": {"de": {"change": figure(0.01, 0.02)}, "fr": {"change": figure(0.03, 0.02)}},
+        },
+        corpora={"de": {"source": "de.valid.txt", "questions_sha256": "ef" * 32}},
+    )
+
+
+EVERYTHING = {
+    "layers": layers(),
+    "perplexity": perplexity(),
+    "tuning": tuning(),
+    "steering": steering(),
+    "stability": stability(),
+    "harm": harm(),
+}
+
+
+class Page(HTMLParser):
+    """What a page is made of: tags with their attributes, and the tables by caption."""
+
+    VOID = frozenset({"meta", "link", "img", "br", "hr", "input"})
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.open: list[str] = []
+        self.text = ""
+        self._rows: list[list[str]] = []
+        self._caption = ""
+        self.feed(html)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "table":
+            self._rows, self._caption = [], ""
+        elif tag == "tr":
+            self._rows.append([])
+        elif tag in ("td", "th"):
+            self._rows[-1].append("")
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+        if tag == "table":
+            self.tables[self._caption] = self._rows
+
+    def handle_data(self, data: str) -> None:
+        data = data.replace("\u00a0", " ")
+        if self.open and self.open[-1] in ("td", "th"):
+            self._rows[-1][-1] += data
+        elif self.open and self.open[-1] == "caption":
+            self._caption += data
+        if "style" not in self.open:
+            self.text += data
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def table(caption: str, found: dict[str, Any] | None = None) -> list[list[str]]:
+    """The rows of one table of the page; the first is its head."""
+    return Page(html_of(found or EVERYTHING)).tables[caption]
+
+
+def test_the_goals_are_read_from_the_files() -> None:
+    # 0.5 nats over 0.05 is 10; 0.5 over a control of 0.001, taken as 0.005, is 100.
+    assert table("What was wanted and what came out")[1:] == [
+        [
+            "dominance: mean cost of switching off to the own text, over that to the others",
+            "reached",
+            "10.0 [9.5, 10.5] = 0.500 [0.490, 0.510] / 0.0500 [0.0490, 0.0510] nats per token",
+            "at least 5",
+        ],
+        [
+            "mean cost to the own text, over that of as many random neurons",
+            "reached",
+            "100.0 [98.0, 102.0] = 0.500 [0.490, 0.510] / 0.0010 [0.0005, 0.0015] nats per token "
+            "(divisor taken as 0.005)",
+            "at least 10",
+        ],
+        [
+            "steering with tuned settings: outputs in the target language",
+            "reached",
+            "92 %, at 1.25 nats per token in fluency",
+            "at least 90 %",
+        ],
+        [
+            "tokens for a mask that agrees with the whole one's",
+            "reached",
+            "2,048, 20 % of the recording (Jaccard index 0.8)",
+            "at most 25 %",
+        ],
+    ]
+
+
+def test_goals_that_were_missed_say_so() -> None:
+    found = {
+        "perplexity": perplexity(de=0.02, fr=0.01, others=0.05),
+        "tuning": tuning(0.85),
+        "stability": stability(None),
+    }
+    rows = table("What was wanted and what came out", found)[1:]
+    assert [row[1] for row in rows] == ["missed"] * 4
+    assert [row[2].split(" [")[0] for row in rows[:2]] == ["0.3", "3.0"]
+    assert rows[3][2] == "all of them (Jaccard index 0.8)"
+
+
+def test_what_was_not_measured_says_so_everywhere() -> None:
+    found = {"harm": harm()}
+    assert [row[1] for row in table("What was wanted and what came out", found)[1:]] == ["not measured"] * 4
+    html = html_of(found)
+    markdown = markdown_of(found)
+    for kind, section in SECTIONS.items():
+        assert (f"Not measured: {section.command} does that." in html) == (kind != "harm")
+        assert (f"Not measured: {section.command} does that." in markdown) == (kind != "harm")
+
+
+def test_each_language_has_its_costs_and_its_control() -> None:
+    head, de, fr = table("Each language switched off")
+    assert head[:3] == ["switched off", "neurons", "cost to its own text, nats/token"]
+    # Random neurons: mean of 0.002 and 0.004, of 0.001 and -0.003, each with its range.
+    assert de == [
+        "German (de)", "10", "0.600 [0.599, 0.601]", "0.050", "fr 0.050", "0.003 [0.002, 0.004]", "1.00 → 1.25",
+    ]  # fmt: skip
+    assert fr[5] == "−0.001 [−0.003, 0.001]"
+
+
+def test_masks_are_listed_with_the_main_one_first_and_random_ones_together() -> None:
+    rows = table("The same measurement with other masks (random ones: mean and range over the seeds)")[1:]
+    assert [row[0] for row in rows] == ["lape", "lave", "random, 2 seeds"]
+    assert rows[0][1:] == ["20", "0.500 [0.490, 0.510]", "0.0500 [0.0490, 0.0510]", "10.0 [9.5, 10.5]"]
+    # Means over the seeds with their range: own 0.003 and 0.0005, dominance over the floor of 0.005.
+    own = [(0.002 + 0.001) / 2, (0.004 - 0.003) / 2]
+    assert rows[2][2] == f"{sum(own) / 2:.3f} [{min(own):.3f}, {max(own):.3f}]".replace("-", "−")
+    assert rows[2][4].startswith("0.2 [0.1, 0.3]")
+
+
+def test_failures_are_said_in_words() -> None:
+    html = Page(html_of({"perplexity": perplexity(de=0.002, fr=0.04, others=0.05)})).text
+    assert "German (de): its neurons cost its own text no more than random ones" in html
+    assert "French (fr): switching it off costs German (de) as much as itself or more." in html
+    assert "lap was left out: too few neurons." in html
+    weak = Page(html_of({"steering": steering(de=0.2, repeated_4gram_share=0.5)})).text
+    assert "Less than half of the outputs reach the target for German (de) (20 %)" in weak
+    assert "Over-steered: more than 30 % of the 4-grams are repeated in German (de)." in weak
+    assert "An instruction in the language: the target is reached as often as by steering, or more." in weak
+    assert "no better than a guess, within the interval, in French (fr)" in Page(html_of({"harm": harm()})).text
+    assert "Less than half of the neurons are certain for German (de)" in Page(html_of({"stability": stability()})).text
+
+
+def test_what_works_is_not_called_a_failure() -> None:
+    html = Page(html_of({"perplexity": perplexity(), "steering": steering()})).text
+    for said in (
+        "no more than random",
+        "as much as itself",
+        "Less than half",
+        "Over-steered",
+        "as often as by steering",
+    ):
+        assert said not in html
+
+
+def test_layers_by_hand() -> None:
+    rows = table("Neurons of each language, and where they lie")[1:]
+    # 8 of 1600 neurons, 2 in the first eighth and 6 in the last; French has none.
+    assert rows == [
+        ["German (de)", "8", "0.50 %", "25 %", "75 %", "fr 0.50"],
+        ["French (fr)", "0", "0.00 %", "", "", "de 0.50"],
+        ["spread evenly", "", "", "12 %", "12 %", ""],
+    ]
+    assert table("Other masks beside this one, means over languages")[1] == ["lave", "0.25", "25 %", "75 %"]
+
+
+def test_steering_by_hand() -> None:
+    rows = table("From English (en)")[1:]
+    assert rows[0] == [
+        "German (de)", "95 [90, 100]", "3", "3", "0", "0", "4", "1.50", "1.25 [1.05, 1.45]", "5 %", "60 %", "70 %",
+    ]  # fmt: skip
+    assert rows[-1][:2] == ["mean", "90 [85, 95]"]
+    assert [row[0] for row in table("Means over 2 ordered pairs of languages")[1:]] == [
+        "steered",
+        "random neurons (seed 0)",
+        "an instruction in English",
+        "an instruction in the language",
+        "untouched",
+    ]
+
+
+def test_tuning_lists_the_best_settings_first_and_each_targets_own() -> None:
+    rows = table("Share in the target language on the reporting half")[1:]
+    assert [row[:3] for row in rows] == [
+        ["German (de)", "replace × 2, top rate 2 %", "92 % [87, 97]"],
+        ["French (fr)", "replace × 1.5, top rate 2 %", "92 % [87, 97]"],
+        ["mean", "", "92 % [87, 97]"],
+    ]
+    tried = table("All 2 settings tried, on the tuning half, means over targets")[1:]
+    assert [row[:2] for row in tried] == [["replace × 2, top rate 2 %", "80 %"], ["replace × 1, top rate 2 %", "30 %"]]
+
+
+def test_stability_and_harm_by_hand() -> None:
+    rows = table("Agreement of masks (Jaccard index) by the tokens they are made from")[1:]
+    assert rows == [
+        ["1,024", "10 %", "0.50", "0.50", "0.30"],
+        ["2,048", "20 %", "0.85", "0.85", "0.50"],
+        ["10,240", "100 %", "", "", "0.70"],
+    ]
+    rows = table("Telling the next line of a text")[1:]
+    assert rows == [
+        ["German (de)", "60 [59, 61]", "−20 [−22, −18]", "1.0 [−1.0, 3.0]"],
+        ["French (fr)", "30 [20, 40]", "−10 [−12, −8]", "3.0 [1.0, 5.0]"],
+        ["mean", "45.0", "−15.0", "2.0"],
+    ]
+
+
+def test_how_it_was_measured_is_there() -> None:
+    made = table("Commands and times")
+    assert made[1] == ["layers", "lape evaluate layers --mask precomputed/org--tiny/lape", "60 s"]
+    assert made[-1] == ["all", "", "6 min"]
+    assert table("Versions and machine")[1:] == [
+        ["all", "lape 0.1.0, Python 3.11.9, torch 2.13.0, transformers 5.23.0", "Linux x86_64, cpu, 2 threads"]
+    ]
+    hashes = table("Mask and held-out text, by SHA-256")
+    assert ["perplexity", "fr: fr.valid.txt", "fr" * 32, "2,048 tokens"] in hashes
+    assert hashes[1] == ["all", "mask", "ab" * 32, ""]
+
+
+def test_different_environments_are_told_apart() -> None:
+    found = copy.deepcopy(EVERYTHING)
+    found["harm"]["environment"] = {**ENVIRONMENT, "device": "NVIDIA H100"}
+    rows = table("Versions and machine", found)[1:]
+    assert [row[0] for row in rows] == ["layers, perplexity, tuning, steering, stability", "harm"]
+    assert rows[1][2] == "Linux x86_64, NVIDIA H100, 2 threads"
+
+
+def test_the_page_needs_nothing_else() -> None:
+    html = html_of(EVERYTHING)
+    page = Page(html)
+    names = {tag for tag, _ in page.tags}
+    assert not names & {"script", "link", "img", "iframe", "object", "embed", "base", "form", "image", "use"}
+    assert not re.search(r"url\(|@import|https?:|src=|srcset|javascript:|\son\w+=", html)
+    policy = [meta["content"] for meta in page.named("meta") if meta.get("http-equiv") == "Content-Security-Policy"]
+    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    assert all(str(link["href"]).startswith("#") for link in page.named("a"))
+
+
+def test_the_page_can_be_read_without_seeing_it() -> None:
+    page = Page(html_of(EVERYTHING))
+    assert page.named("html")[0]["lang"] == "en"
+    assert all(svg["role"] == "img" and svg["aria-label"] for svg in page.named("svg"))
+    assert len(page.named("svg")) >= 6
+    assert len(page.tables) == len(page.named("table"))  # every caption is there, and no two are the same
+    assert "" not in page.tables
+    wide = [attributes for attributes in page.named("div") if attributes.get("class") == "wide"]
+    assert all(each["tabindex"] == "0" and each["role"] == "region" and each["aria-label"] for each in wide)
+    anchors = {str(link["href"])[1:] for link in page.named("a")}
+    assert anchors == {section["id"] for section in page.named("section")}
+    identifiers = [str(attributes["id"]) for _, attributes in page.tags if "id" in attributes]
+    assert len(identifiers) == len(set(identifiers))
+    for rows in page.tables.values():
+        assert {len(row) for row in rows} == {len(rows[0])}
+
+
+ATTACKS = ('"><script>alert(1)</script>', "' onmouseover='x", "a|b\n<!-- lape:evidence:end -->\n# c", "$title ${body}")
+
+
+def struck(value: Any, attack: str) -> Any:
+    """The same with an attack in every text and in every key that names something."""
+    if isinstance(value, str):
+        return value + attack
+    if isinstance(value, dict):
+        return {key: struck(item, attack) for key, item in value.items()}
+    return [struck(item, attack) for item in value] if isinstance(value, list) else value
+
+
+def hostile(attack: str) -> dict[str, Any]:
+    """Every text of the evidence is hostile, and so are the names of masks, packages and languages."""
+    found = {}
+    for kind, content in EVERYTHING.items():
+        text = json.dumps(content)
+        for name in ('"random 0"', '"lave"', '"fr"', '"torch"', '"random0"', '"lap"'):
+            text = text.replace(name, json.dumps(json.loads(name) + attack))
+        loaded = json.loads(text)
+        for key in ("title", "summary", "command", "environment"):
+            loaded[key] = struck(loaded[key], attack)
+        loaded["settings"]["mask"] = struck(loaded["settings"]["mask"], attack)
+        found[kind] = loaded
+    sample = found["steering"]["results"]["pairs"]["en"]["de"]["conditions"]["steered"]
+    sample["sample"] = attack
+    return found
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_text_of_a_file_is_text_on_the_page(attack: str) -> None:
+    tame = [tag for tag, _ in Page(html_of(hostile("tame"))).tags]
+    page = Page(html_of(hostile(attack)))
+    assert [tag for tag, _ in page.tags] == tame
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert " ".join(attack.split()) in " ".join(page.text.split())
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_text_of_a_file_is_text_in_the_readme(attack: str) -> None:
+    def shape(markdown: str) -> list[str]:
+        return [token.type for token in MarkdownIt("commonmark").enable("table").parse(markdown)]
+
+    def inside(markdown: str) -> set[str]:
+        tokens = MarkdownIt("commonmark").enable("table").parse(markdown)
+        return {child.type for token in tokens for child in token.children or ()}
+
+    markdown = markdown_of(hostile(attack))
+    assert shape(markdown) == shape(markdown_of(hostile("tame")))
+    assert inside(markdown) <= {"text", "text_special", "softbreak", "strong_open", "strong_close"}
+    assert END not in markdown
+
+
+def test_tables_of_the_readme_are_tables_of_the_page() -> None:
+    rendered = MarkdownIt("commonmark").enable("table").render(markdown_of(EVERYTHING))
+    cells = [re.sub("<[^>]*>", "", cell) for cell in re.findall(r"<t[dh][^>]*>(.*?)</t[dh]>", rendered)]
+    for caption in ("Each language switched off", "From English (en)", "Telling the next line of a text"):
+        for row in table(caption):
+            place = cells.index(row[0]) if row[0] in cells else -1
+            assert place >= 0
+            assert all(cell in cells for cell in row if cell)
+
+
+def test_the_part_between_the_marks_is_renewed_and_the_rest_stays(tmp_path: Path) -> None:
+    evidence = tmp_path / "evidence"
+    evidence.mkdir()
+    for kind, content in EVERYTHING.items():
+        (evidence / f"{kind}.json").write_text(json.dumps(content), encoding="utf-8")
+    readme = tmp_path / "README.md"
+    readme.write_bytes(f"# Mine\r\n{BEGIN}\r\nold\r\n{END}\r\nafter  \r\n".encode())
+    write_readme(evidence, readme)
+    text = readme.read_bytes().decode()
+    assert text.startswith(f"# Mine\r\n{BEGIN}\r\n| figure | outcome |")
+    assert text.endswith(f"|\r\n{END}\r\nafter  \r\n")
+    assert "old" not in text
+    assert "\n" not in text.replace("\r\n", "")
+    write_readme(evidence, readme)
+    assert readme.read_bytes().decode() == text
+    page = write_page(evidence, tmp_path / "deep" / "report.html")
+    assert page.read_text(encoding="utf-8") == html_of(EVERYTHING)
+
+
+@pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}", f"a {BEGIN}\n{END}"])
+def test_a_readme_without_the_marks_says_how_to_add_them(text: str) -> None:
+    with pytest.raises(BadFile, match="lape:evidence:begin --> and <!-- lape:evidence:end -->, once each"):
+        readme_with(text, "part")
+
+
+def test_a_readme_that_is_not_there_is_named(tmp_path: Path) -> None:
+    (tmp_path / "harm.json").write_text(json.dumps(harm()), encoding="utf-8")
+    with pytest.raises(BadFile, match="There is no file"):
+        write_readme(tmp_path, tmp_path / "README.md")
+
+
+def test_a_folder_without_evidence_says_how_to_make_it(tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    with pytest.raises(BadFile, match=r"no evidence in .*lape evaluate"):
+        write_page(tmp_path, tmp_path / "report.html")
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_evidence_of_two_masks_is_refused(tmp_path: Path) -> None:
+    other = harm()
+    other["settings"] = {**other["settings"], "mask": {**MASK, "sha256": "00"}}
+    for kind, content in (("harm", other), ("layers", layers())):
+        (tmp_path / f"{kind}.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadFile, match="of 2 different masks"):
+        write_page(tmp_path, tmp_path / "report.html")
+
+
+@pytest.mark.parametrize("kind", SECTIONS)
+def test_results_of_another_version_are_refused_by_name(kind: str) -> None:
+    for results in ({}, {"texts": 1}, dict.fromkeys(EVERYTHING[kind]["results"])):
+        with pytest.raises(BadFile, match=f"evidence of {kind} cannot be read .*Measure it again"):
+            html_of({kind: {**EVERYTHING[kind], "results": results}})
+
+
+def test_the_same_evidence_gives_the_same_page() -> None:
+    again = json.loads(json.dumps(EVERYTHING, sort_keys=True))
+    order = dict(reversed(again.items()))
+    assert html_of(order) == html_of(again)
+    assert markdown_of(order) == markdown_of(again)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 390), ("dark", 390)])
+def test_the_page_fits_its_window_and_asks_for_nothing(tmp_path: Path, scheme: str, width: int) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium: install your system's chromium package")
+    file = tmp_path / "report.html"
+    file.write_text(html_of(EVERYTHING), encoding="utf-8")
+    asked, said = [], []
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.goto(file.as_uri())
+        assert asked == [file.as_uri()]
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width  # wide tables scroll by themselves
+        back, text = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
+        assert (light_of(back) > light_of(text)) == (scheme == "light")
+        assert contrast(back, text) >= 7
+        for cell in page.query_selector_all("svg .value"):
+            shown = cell.evaluate("cell => getComputedStyle(cell).fill")
+            under = cell.evaluate(BLENDED)
+            assert contrast(f"rgb({', '.join(map(str, under))})", shown) >= 4.5
+        summary = page.locator("summary").first
+        summary.focus()
+        page.keyboard.press("Enter")
+        assert page.locator("details").first.get_attribute("open") is not None
+        browser.close()
+
+
+# The colour a cell's number stands on: the panel with the cell's colour over it.
+BLENDED = """cell => {
+    const [back, over] = cell.parentNode.querySelectorAll("rect");
+    const parts = colour => colour.match(/[0-9.]+/g).slice(0, 3).map(Number);
+    const share = Number(over.getAttribute("fill-opacity"));
+    const [under, above] = [back, over].map(rect => parts(getComputedStyle(rect).fill));
+    return under.map((part, place) => part * (1 - share) + above[place] * share);
+}"""
+
+
+def light_of(colour: str) -> float:
+    """Relative luminance of `rgb(r, g, b)`, as WCAG defines it."""
+    parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((light_of(one), light_of(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_a_heat_map_shades_by_the_square_root_and_colours_harm() -> None:
+    matrix = {"de": {"de": Measured(4.0), "fr": Measured(-1.0)}, "fr": {"de": None, "fr": Measured(0.0)}}
+    drawn = heat_map(matrix, label="a & b", rows="off", columns="text", digits=1, harm=1)
+    assert 'aria-label="a &amp; b"' in drawn
+    cells = re.findall(r'class="(more|less)" .*?fill-opacity="([^"]*)"', drawn)
+    assert cells == [("less", "0.6"), ("more", "0.3"), ("more", "0")]  # 0.6 sqrt(1), 0.6 sqrt(1/4)
+    assert re.findall(r"<title>(.*?)</title>", drawn) == ["de, de: 4.00", "de, fr: −1.00", "fr, fr: 0.00"]
+    assert drawn.count(" own") == 2
+    assert drawn.count('class="none"') == 1
+    other = heat_map(matrix, label="", rows="", columns="", digits=1, harm=-1)
+    assert re.findall(r'class="(more|less)"', other) == ["more", "less", "more"]
+
+
+def test_whiskers_end_where_the_interval_ends() -> None:
+    rows = {"de": {"own": Measured(0.5, 0.25, 0.75), "random": None}, "fr": {"own": Measured(-0.5), "random": None}}
+    drawn = whiskers(rows, label="", unit="nats")
+    # Ticks run from -0.5 to 1 (zero inside), 460 pixels wide; the first starts at 20 + 2 x 7.
+    scale = 460 / 1.5
+    (ends,) = re.findall(r'<g class="series0"><title>de, own.*?</title>\n<line x1="([\d.]+)" x2="([\d.]+)"', drawn)
+    assert [float(end) for end in ends] == pytest.approx([34 + 0.75 * scale, 34 + 1.25 * scale], abs=0.01)
+    assert "random:" not in drawn.replace("random</text>", "")
+
+
+def test_curves_are_logarithmic_and_the_last_is_thick() -> None:
+    drawn = curves({"de": [(100, 0.0), (1000, 0.5), (10000, 1.0)], "mean": [(100, 1.0)]}, label="", across="", up="")
+    assert 'class="curve" points="52,260 287,145 522,30"' in drawn
+    assert drawn.index('class="curve main"') > drawn.index('class="curve"')
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "ticks"),
+    [
+        (0, 1, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (-0.003, 0.76, [-0.2, 0, 0.2, 0.4, 0.6, 0.8]),
+        (0, 0, [0, 0.2, 0.4, 0.6, 0.8, 1.0]),
+        (-7, 0, [-8, -6, -4, -2, 0]),
+        (0, 0.00012, [0, 0.00002, 0.00004, 0.00006, 0.00008, 0.0001, 0.00012]),
+    ],
+)
+def test_ticks_are_round_and_enclose_the_range(low: float, high: float, ticks: list[float]) -> None:
+    found = nice_ticks(low, high)
+    assert found == pytest.approx(ticks)
+    assert found[0] <= low
+    assert found[-1] >= high
+
+
+def test_figures_as_text() -> None:
+    assert [number(value, 1) for value in (0.04, -0.04, -0.05001, 1234.5, 0)] == [
+        "0.0",
+        "0.0",
+        "−0.1",
+        "1,234.5",
+        "0.0",
+    ]
+    assert Measured(0.5).text(1) == "0.5"
+    assert [short(count) for count in (512, 1024, 100_352, 2_000_000)] == ["512", "1.02k", "100k", "2M"]
+    assert [percent(share) for share in (0.005, 0.995, 1.0, None)] == ["0 %", "100 %", "100 %", ""]
+    assert [seconds_text(value) for value in (0, 89.4, 90, 3599, 7260)] == [
+        "0 s",
+        "89 s",
+        "2 min",
+        "1 h 0 min",
+        "2 h 1 min",
+    ]
+
+
+def test_a_table_marks_its_figures_and_strong_rows() -> None:
+    found = Table("c", ["name", "words", "n"], [["a", "b", "1"], ["mean", "", "2"]], words=2, strong=frozenset({1}))
+    assert found.markdown().split("\n") == [
+        "| name | words | n |",
+        "|---|---|---:|",
+        "| a | b | 1 |",
+        "| **mean** | | **2** |",
+    ]
+    assert '<td class="figure">1</td>' in found.html()
+    assert '<tr class="strong"><th scope=row>mean</th>' in found.html()
