@@ -26,8 +26,9 @@ def bundled_folder(model: str | None = None, method: str = "lape") -> Path:
     """
     name = resolve_name(model)
     for root in bundled_roots():
-        if (folder := root / name.replace("/", "--") / method / MASK_NAME).is_file():
-            return folder.parent
+        folder = root / name.replace("/", "--") / method
+        if os.path.isfile(folder / MASK_NAME):  # unlike Path.is_file, also for a name no file can have
+            return folder
     there = sorted({f"{path.parts[-3].replace('--', '/')} {path.parts[-2]}" for path in bundled_masks()})
     raise BadFile(
         f"No {method!r} mask for {name} is bundled. There are: {'; '.join(there) or 'none'}. "

@@ -167,7 +167,7 @@ def pull(
     """
     name = resolve_name(model)
     target = Path(into) / mask_path(name, method)
-    if (target / MASK_NAME).exists() and not _origin(target):
+    if os.path.exists(target / MASK_NAME) and not _origin(target):  # and not Path's, which stumbles over long names
         raise LapeError(
             f"{str(target)!r} holds a mask that was not pulled, or was changed. Move it away, or pull into another "
             "folder."
@@ -200,7 +200,7 @@ def _fetch(collection: str, model: str, method: str, revision: str | None, stati
     patterns = [f"{path}/{name}" for name in PULLED if statistics or name != STATISTICS_NAME]
     snapshot = snapshots.snapshot(collection, revision, patterns, largest=LARGEST_BYTES)
     folder = snapshot / path
-    if not (folder / MASK_NAME).is_file():
+    if not os.path.isfile(folder / MASK_NAME):
         held = _held(collection, snapshot.name)
         raise BadFile(f"{collection} has no {method!r} mask for {model}. It has: {'; '.join(held) or 'none'}.")
     try:

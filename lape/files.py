@@ -75,7 +75,7 @@ def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, tor
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {})["lape"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, KeyError, OSError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
         raise BadFile(f"{str(path)!r} is damaged or was not written by lape ({type(error).__name__}).") from error
     if not isinstance(metadata, dict) or metadata.get("kind") != kind:
         raise BadFile(f"{str(path)!r} does not hold a {kind}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from lape.errors import unknown_label
@@ -122,6 +121,6 @@ def resolve_name(model: str | os.PathLike[str] | None) -> str:
         if name == preset.name:
             return preset.model
     might_be_an_id = isinstance(model, str) and "/" in name
-    if not might_be_an_id and not Path(name).is_dir():
+    if not might_be_an_id and not os.path.isdir(name):
         raise unknown_label("preset or model folder", name, [preset.name for preset in PRESETS])
     return name

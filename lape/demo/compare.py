@@ -104,8 +104,11 @@ def build_compare(backend: Backend) -> Part:
             version: backend.version,
         }
 
-    def example(index: int) -> Outputs:
-        chosen = examples_for(backend.languages)[index]
+    def example(index: Any) -> Outputs:
+        openings = examples_for(backend.languages)
+        if type(index) is not int or not 0 <= index < len(openings):  # those of another mask
+            return {inputs["prompt"]: gr.skip()}
+        chosen = openings[index]
         return {
             inputs["prompt"]: gr.Textbox(chosen.prompt, rtl=language(chosen.source).rtl),
             inputs["source"]: chosen.source,

@@ -52,7 +52,11 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
                     min_width=180,
                 )
                 inputs["target"] = gr.Dropdown(
-                    titles(backend), value=start.target, label="Steer to", info="Its neurons go on.", min_width=180
+                    known,
+                    value=start.target if known else None,
+                    label="Steer to",
+                    info="Its neurons go on.",
+                    min_width=180,
                 )
             inputs["show_random"] = gr.Checkbox(
                 start.show_random,
