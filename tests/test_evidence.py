@@ -94,6 +94,26 @@ def test_a_torn_last_line_is_dropped_and_computed_again(tmp_path: Path, torn: in
     assert [json.loads(line).get("key") for line in path.read_text().splitlines()] == [None, "a", "b"]
 
 
+def test_nothing_is_left_of_a_long_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "cells.jsonl"
+    with Ledger(path, {}) as ledger:
+        ledger.cell("a", Counter(1))
+    path.write_bytes(path.read_bytes() + b'{"key": "b", "value": "' + b"x" * 1000)
+    for _ in range(2):
+        with Ledger(path, {}) as ledger:
+            assert ledger.cell("b", Counter(2)) == 2
+    assert b"x" not in path.read_bytes()
+
+
+def test_a_value_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[bytes] = []
+    path = tmp_path / "cells.jsonl"
+    with Ledger(path, {}) as ledger:
+        monkeypatch.setattr("lape.evaluation.evidence.os.fsync", lambda _: synced.append(path.read_bytes()))
+        ledger.cell("a", Counter(1))
+        assert json.loads(synced[-1].splitlines()[-1])["key"] == "a"
+
+
 def test_a_file_that_ends_in_its_first_line_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "cells.jsonl"
     path.write_bytes(b'{"settings": {"see')

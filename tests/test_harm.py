@@ -209,6 +209,7 @@ def test_a_mask_of_one_language_and_text_has_no_elsewhere() -> None:
     assert next_line_figures({"fr": [1, 0]}, {"fr": {"fr": [0, 0]}})["elsewhere"] == {}
 
 
+@pytest.mark.slow
 def test_lm_evaluation_harness_runs_unchanged_under_an_intervention(
     tmp_path: Path, tokenizer: Tokenizer, mask: NeuronMask, monkeypatch: pytest.MonkeyPatch
 ) -> None:

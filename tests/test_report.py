@@ -435,6 +435,13 @@ def test_failures_are_said_in_words() -> None:
     assert "Less than half of the neurons are certain for German (de)" in Page(html_of({"stability": stability()})).text
 
 
+def test_a_cost_within_the_range_of_random_ones_is_no_cost() -> None:
+    # Random neurons cost German 0.002 and 0.004; its own 0.0045 begin at 0.0035. Of French ones, -0.003 and 0.001.
+    html = Page(html_of({"perplexity": perplexity(de=0.0045, fr=0.0045, others=0.0)})).text
+    assert "German (de): its neurons cost its own text no more than random ones, within the interval." in html
+    assert "French (fr): its neurons" not in html
+
+
 def test_what_works_is_not_called_a_failure() -> None:
     html = Page(html_of({"perplexity": perplexity(), "steering": steering()})).text
     for said in (
