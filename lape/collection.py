@@ -76,19 +76,29 @@ def mask_path(model: str, method: str) -> str:
     return f"{model.replace('/', '--')}/{method}"
 
 
-def bundled_entries() -> list[MaskEntry]:
-    """The masks that are on this machine: bundled, or pulled into `precomputed/`; warns of one that is damaged."""
-    return _entries(file for path in bundled_masks() if (file := path.with_name(SUMMARY_NAME)).is_file())
+def bundled_entries(left_out: list[str] | None = None) -> list[MaskEntry]:
+    """The masks that are on this machine: bundled, or pulled into `precomputed/`.
+
+    Args:
+        left_out: Gets a sentence for each mask that is damaged; None warns of it instead.
+    """
+    paths = [file for path in bundled_masks() if (file := path.with_name(SUMMARY_NAME)).is_file()]
+    return _entries(paths, left_out)
 
 
-def list_masks(collection: str, revision: str | None = None) -> list[MaskEntry]:
-    """The masks that a collection on the Hub holds, by model and method; warns of one that is damaged.
+def list_masks(collection: str, revision: str | None = None, *, left_out: list[str] | None = None) -> list[MaskEntry]:
+    """The masks that a collection on the Hub holds, by model and method.
+
+    Args:
+        collection: Repo on the Hub.
+        revision: Branch, tag or commit of it.
+        left_out: Gets a sentence for each mask that is damaged; None warns of it instead.
 
     Raises:
         HubError: The Hub refuses, or cannot be reached and the collection is not cached.
     """
     folder = snapshots.snapshot(collection, revision, [f"*/*/{SUMMARY_NAME}"], largest=LARGEST_BYTES)
-    return _entries(sorted(folder.glob(f"*/*/{SUMMARY_NAME}")), collection, folder.name)
+    return _entries(sorted(folder.glob(f"*/*/{SUMMARY_NAME}")), left_out, collection, folder.name)
 
 
 def find_mask(
@@ -229,7 +239,9 @@ def _check(folder: Path, collection: str, path: str) -> None:
         raise BadFile(f"The mask {path} of {collection} is damaged: its {SUMMARY_NAME} names another SHA-256.")
 
 
-def _entries(paths: Iterable[Path], collection: str | None = None, commit: str | None = None) -> list[MaskEntry]:
+def _entries(
+    paths: Iterable[Path], left_out: list[str] | None, collection: str | None = None, commit: str | None = None
+) -> list[MaskEntry]:
     """The masks whose summaries are at these paths; one that is damaged does not hide the others."""
     entries = []
     for path in paths:
@@ -238,7 +250,10 @@ def _entries(paths: Iterable[Path], collection: str | None = None, commit: str |
             if commit and mask_path(summary["model"], path.parent.name) != "/".join(path.parts[-3:-1]):
                 raise BadFile(f"{'/'.join(path.parts[-3:])} is of {summary['model']}, which is not its folder's model.")
         except BadFile as error:
-            warnings.warn(f"One mask is left out. {error}", LapeWarning, stacklevel=3)
+            if left_out is None:
+                warnings.warn(f"One mask is left out. {error}", LapeWarning, stacklevel=3)
+            else:
+                left_out.append(str(error))
             continue
         entries.append(MaskEntry(summary["model"], path.parent.name, summary["counts"], collection, commit))
     return entries

@@ -16,6 +16,7 @@ one metadata key `lape`. `mask.json` repeats the metadata with counts, to be rea
     calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library
     released      dict?  of an imported mask: {file, sha256, url}
     collection, commit   str?   repo on the Hub it was got from, and its commit
+    uploaded      str?   name of the file that a visitor of the page brought it as
 
 Keys of a newer format that are not listed here are kept, and named in a warning.
 """
@@ -37,15 +38,11 @@ from lape.bundled import MASK_NAME, SUMMARY_NAME
 from lape.collection import find_mask
 from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
 from lape.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
+from lape.metadata import KEYS, check_metadata
 from lape.models import identity
 from lape.pairs import flat_of, jaccard, pairs_of, size_text
 from lape.presets import EMBEDDED
 from lape.statistics import ActivationStatistics
-
-KNOWN_KEYS = frozenset(
-    "kind format shape languages model revision architecture dtype quantization method settings tokens corpora block "  # noqa: SIM905
-    "special_tokens library date calibration released collection commit".split()
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +76,7 @@ class NeuronMask:
             if code in self.means:
                 if self.means[code].shape != flat.shape:
                     raise BadFile(f"There are {len(flat)} neurons for {code!r} but {self.means[code].numel()} means.")
-                if not self.means[code].isfinite().all():
+                if self.means[code].is_complex() or not self.means[code].float().isfinite().all():
                     raise BadFile(f"The mask has means for {code!r} that are not finite numbers.")
                 means[code] = self.means[code].float()[order]
         if extra := set(self.means) - set(self.neurons):
@@ -240,14 +237,15 @@ class NeuronMask:
         """
         file = Path(path) / MASK_NAME if Path(path).is_dir() else Path(path)
         tensors, metadata = load_tensors(file, "mask")
-        unknown = sorted(set(metadata) - KNOWN_KEYS)
+        check_metadata(metadata, str(file))
+        unknown = [key[:40] for key in sorted(metadata.keys() - KEYS.keys())[:10]]
         if unknown or metadata.get("format") != FORMAT_VERSION:
             listed = f"; not understood: {', '.join(unknown)}" if unknown else ""
             warnings.warn(f"{str(file)!r} is of a newer format{listed}. Update lape.", LapeWarning, stacklevel=2)
         try:
-            layers, width = (int(size) for size in metadata["shape"])
+            layers, width = metadata["shape"]
             neurons = {code: tensors[f"neurons.{code}"] for code in metadata["languages"]}
-        except (KeyError, TypeError, ValueError) as error:
+        except KeyError as error:
             raise BadFile(f"{str(file)!r} does not say its shape and languages, or lacks their neurons.") from error
         means = {code: tensors[f"mean.{code}"] for code in neurons if f"mean.{code}" in tensors}
         return cls(neurons, means, (layers, width), metadata)

@@ -9,6 +9,8 @@ import torch
 
 from lape.errors import BadFile
 
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
+
 
 def pairs_of(flat: torch.Tensor, width: int) -> torch.Tensor:
     """Flat indices `[n]` as int32 (layer, neuron) pairs `[n, 2]`."""
@@ -33,7 +35,7 @@ def flat_of(pairs: torch.Tensor, shape: tuple[int, int], what: str) -> torch.Ten
     layers, width = shape
     if pairs.numel() == 0:
         return torch.empty(0, dtype=torch.long)
-    if pairs.dim() != 2 or pairs.shape[1] != 2 or pairs.is_floating_point():
+    if pairs.dim() != 2 or pairs.shape[1] != 2 or pairs.dtype not in INTEGERS:
         raise BadFile(f"The neurons of {what} must be whole numbers [n, 2], not {list(pairs.shape)}.")
     pairs = pairs.long()
     if pairs.min() < 0 or pairs[:, 0].max() >= layers or pairs[:, 1].max() >= width:

@@ -18,7 +18,7 @@ from lape.cards import Evidence
 from lape.collection import LARGEST_BYTES, ORIGIN_NAME, PICTURE_NAME, README_NAME, mask_path
 from lape.errors import BadFile, LapeError, MaskMismatch
 from lape.files import sha256_of
-from lape.markdown import LABEL, SLUG
+from lape.markdown import SLUG
 from lape.masks import NeuronMask
 from lape.pairs import size_text
 from lape.readme import own_text
@@ -76,8 +76,6 @@ def packed(folder: Path) -> Parcel:
         )
     if not mask.languages:
         raise BadFile("The mask has no languages.")
-    if odd := [label for label in mask.languages if not LABEL.fullmatch(label)]:
-        raise BadFile(f"Labels of the mask are not 1 to 32 of A-Z, a-z, 0-9, _ and -: {odd!r}.")
     statistics = None
     if STATISTICS_NAME in files:
         statistics = ActivationStatistics.load(files[STATISTICS_NAME])

@@ -35,7 +35,7 @@ from lape.embedded import cache_folder
 from lape.errors import BadFile, LapeError, LapeWarning, unknown_label
 from lape.files import whole
 from lape.masks import NeuronMask
-from lape.pairs import size_text
+from lape.pairs import INTEGERS, size_text
 from lape.presets import resolve_name
 
 BASE_URL = "https://raw.githubusercontent.com/RUCAIBox/Language-Specific-Neurons"
@@ -45,7 +45,6 @@ SETTINGS = {"top_rate": 0.01, "filter_rate": 0.95, "activation_bar_ratio": 0.95}
 DROPPED = "The authors' script drops languages at the end of its list that have no neuron."
 MAX_BYTES = 16_000_000  # the largest released file has 393,198
 TIMEOUT_SECONDS = 20
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
 # All that the pickle of a list of tensors names.
 PLAIN = re.compile(r"torch\._utils _rebuild_tensor_v2|torch [A-Za-z0-9]+Storage|collections OrderedDict")
 

@@ -31,6 +31,8 @@ import torch
 
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.files import FORMAT_VERSION, load_tensors, save_tensors
+from lape.metadata import check_metadata
+from lape.pairs import INTEGERS
 
 MUST_AGREE = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
 
@@ -126,13 +128,12 @@ class ActivationStatistics:
             BadFile: It is missing or damaged, or its tensors do not fit each other.
         """
         tensors, metadata = load_tensors(path, "statistics")
+        check_metadata(metadata, str(path))
         tokens = metadata.get("tokens")
-        if (
-            not isinstance(tokens, dict)
-            or not tokens
-            or not all(type(count) is int and count > 0 for count in tokens.values())
-        ):
+        if not tokens or not all(tokens.values()):
             raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
+        if any(tensor.dtype not in INTEGERS and not tensor.is_floating_point() for tensor in tensors.values()):
+            raise BadFile(f"{str(path)!r} holds tensors that are not numbers.")
         try:
             active = {code: tensors[f"active.{code}"].long() for code in tokens}
             sums = {code: tensors[f"sum.{code}"].double() for code in tokens}
@@ -140,8 +141,9 @@ class ActivationStatistics:
         except KeyError as error:
             raise BadFile(f"{str(path)!r} lacks the tensor {error.args[0]!r}.") from error
         shapes = {tuple(tensor.shape) for group in (active, sums, positive_sums) for tensor in group.values()}
-        if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-            raise BadFile(f"{str(path)!r} holds tensors of different shapes: {sorted(shapes)}.")
+        if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or 0 in shape:
+            listed = ", ".join(map(str, sorted(shapes)[:5]))
+            raise BadFile(f"{str(path)!r} holds tensors of different shapes, or not [layers, neurons]: {listed}.")
         if any(counts.min() < 0 or counts.max() > tokens[code] for code, counts in active.items()):
             raise BadFile(f"{str(path)!r} counts a neuron active more often than there were tokens.")
         if not all(tensor.isfinite().all() for group in (sums, positive_sums) for tensor in group.values()):

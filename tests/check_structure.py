@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = """
     data errors version files languages
     architectures hub machine presets readme markdown
-    embedded placement
+    embedded metadata placement
     memory snapshots
     models
     bundled corpora pairs

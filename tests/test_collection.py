@@ -175,6 +175,9 @@ def test_a_hostile_summary_hides_only_its_own_mask(
         get()
     for text in (said, str(refused.value)):
         assert text.isprintable()
+    left_out: list[str] = []
+    assert [entry.model for entry in list_masks(REPO, left_out=left_out)] == ["org/other"]
+    assert left_out == [said.removeprefix("One mask is left out. ")]
     assert get(model="org/other").count("fr") == 2
 
 

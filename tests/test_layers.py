@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ from typing import Any
 import pytest
 from samples import mask_of
 
-from lape import LapeError, MaskMismatch
+from lape import LapeError, MaskMismatch, NeuronMask
+from lape.cli import main
 from lape.evaluation.layers import depth, language_overlap, layers, mask_overlap
 from lape.released import RELEASED, read_released
+from lape.report.layers import pair, pair_figure
 
 OFFICIAL = Path(__file__).resolve().parents[2] / "shared" / "official"  # beside the checkout, in CI too
 
@@ -153,3 +156,69 @@ def test_everything_at_once_in_cells_named_after_masks() -> None:
     ]
     alone = layers(FIRST)
     assert (alone["others"], alone["between_others"]) == ({}, {})
+
+
+# Two masks side by side
+
+ONE = mask_of({"fr": [(0, 1), (0, 2), (1, 0)], "es": [], "ko": [(1, 1)]}, shape=(3, 4))
+OTHER = mask_of({"fr": [(0, 1), (2, 0), (2, 1), (2, 3)], "es": [], "it": [(0, 0)]}, shape=(3, 4))
+
+
+def test_a_pair_by_hand() -> None:
+    table = pair(mask_overlap(ONE, OTHER))
+    assert table.head == ["language", "in both", "only in A", "only in B", "Jaccard"]
+    assert table.rows == [
+        ["French (fr)", "1", "2", "3", "0.17"],
+        ["Spanish (es)", "0", "0", "0", ""],
+        ["mean", "", "", "", "0.17"],
+    ]
+
+
+def test_the_figure_of_a_pair_has_the_counts_of_every_layer() -> None:
+    drawn = pair_figure(ONE, OTHER)
+    assert re.findall(r"<title>(.*?)</title>", drawn) == [
+        "French (fr), layer 0: in both 1, only in A 1, only in B 0",
+        "French (fr), layer 1: in both 0, only in A 1, only in B 0",
+        "French (fr), layer 2: in both 0, only in A 0, only in B 3",
+    ]
+    heights = [float(height) for height in re.findall(r'<rect class="series\d"[^>]* height="([\d.]+)"', drawn)]
+    assert heights == pytest.approx([40 / 3, 40 / 3, 0, 0, 40 / 3, 0, 0, 0, 40], abs=0.01)  # the highest bar counts 3
+    assert "ko" not in drawn
+    assert "it)" not in drawn
+
+
+def test_diff_prints_the_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ONE.save(tmp_path / "a")
+    OTHER.save(tmp_path / "b")
+    words = ["diff", str(tmp_path / "a"), str(tmp_path / "b" / "mask.safetensors")]
+    assert main(words) == 0
+    printed = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
+    assert printed[1:] == [
+        ["French (fr)", "1", "2", "3", "0.17"],
+        ["Spanish (es)", "0", "0", "0"],
+        ["mean", "0.17"],
+        ["only in A: ko"],
+        ["only in B: it"],
+    ]
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"overlap": mask_overlap(ONE, OTHER), "first": depth(ONE), "second": depth(OTHER)}
+
+
+@pytest.mark.parametrize(
+    ("other", "said"),
+    [
+        (
+            mask_of({"fr": []}, shape=(2, 4)),
+            "One mask is for 3 layers x 4 neurons, the other for 2 layers x 4 neurons.",
+        ),
+        (mask_of({"it": []}, shape=(3, 4)), "The masks have no language in common: fr, es, ko against it."),
+    ],
+)
+def test_masks_that_cannot_be_compared_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: NeuronMask, said: str
+) -> None:
+    ONE.save(tmp_path / "a")
+    other.save(tmp_path / "b")
+    assert main(["diff", str(tmp_path / "a"), str(tmp_path / "b")]) == 2
+    assert capsys.readouterr().err == f"lape: {said}\n"

@@ -451,7 +451,7 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (write("statistics.safetensors", b"no"), "damaged or was not written by lape"),
     (other_shape, r"2 layers x 4 neurons, statistics.safetensors of 2 layers x 5 neurons"),
     (other_model, "The mask is of org/tiny, statistics.safetensors of org/else"),
-    (relabel, r"Labels of the mask are not .*\['<b>'\]"),
+    (relabel, r"does not say its languages as a list of different labels, each 1 to 32 of A-Z"),
     (remake(model="tiny"), "'tiny', which is not a model on the Hub but on this machine. Publish the model"),
     (remake(model="./out/tiny"), "is not a model on the Hub but on this machine"),
     (remake(model=""), "an unnamed model"),

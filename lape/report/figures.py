@@ -176,6 +176,43 @@ def curves(
     return "\n".join([*parts, "</svg>"])
 
 
+def histograms(rows: Mapping[str, Mapping[str, Sequence[int]]], *, label: str, across: str) -> str:
+    """A histogram of stacked bars for each row, as high as its own highest bar, whose count is written beside it.
+
+    Args:
+        rows: Name to series to counts from the left; every row has the same series, at most three, of one length.
+        label: What it shows, for those who do not see it.
+        across: What the places from left to right are, numbered from 0.
+    """
+    series = list(next(iter(rows.values())))
+    places = len(next(iter(rows.values()))[series[0]])
+    step, tall, left, top = max(3.0, min(22.0, 660 / places)), 40, _label_width(rows), 34
+    bottom = top + (tall + 10) * len(rows)
+    parts = [_open(left + max(step * places, 300) + 60, bottom + 40, label), *_series_key(series, left)]
+    for line, (name, counts) in enumerate(rows.items()):
+        floor_y = top + (tall + 10) * (line + 1) - 6
+        most = max(sums := [sum(bars) for bars in zip(*counts.values(), strict=True)])
+        parts.append(_text(left - 10, floor_y - 2, name, "end"))
+        parts.append(_text(left + step * places + 8, floor_y - tall + 12, f"{most:,}", "dim"))
+        ends = f'x1="{left}" x2="{_n(left + step * places)}" y1="{floor_y}" y2="{floor_y}"'
+        parts.append(f'<line class="grid" {ends}/>')
+        for place in (place for place, count in enumerate(sums) if count):
+            bars = ", ".join(f"{which} {values[place]:,}" for which, values in counts.items())
+            parts.append(f"<g><title>{escape(f'{name}, {across} {place}: {bars}')}</title>")
+            x, y = left + step * place, float(floor_y)
+            for which, values in enumerate(counts.values()):
+                high = tall * values[place] / most
+                y -= high
+                box = f'x="{_n(x)}" y="{_n(y)}" width="{_n(step - 1)}" height="{_n(high)}"'
+                parts.append(f'<rect class="series{which}" {box}/>')
+            parts.append("</g>")
+    every = next(size for size in (1, 2, 5, 10, 20, 50, 100, 1000, 10_000) if size * step >= 30)
+    parts += [
+        _text(left + (place + 0.5) * step, bottom + 12, str(place), "dim mid") for place in range(0, places, every)
+    ]
+    return "\n".join([*parts, _text(left + step * places / 2, bottom + 32, across, "dim mid"), "</svg>"])
+
+
 def nice_ticks(low: float, high: float) -> list[float]:
     """About five round numbers that enclose a range, zero among them when it is inside.
 

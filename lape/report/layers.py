@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.report.figures import Measured, heat_map, number
+from lape.masks import NeuronMask
+from lape.report.figures import Measured, heat_map, histograms, number
 from lape.report.page import Table, details, figure, notices, paragraph
 from lape.report.words import mean, named, percent
 
@@ -104,6 +105,33 @@ def masks(evidence: Evidence) -> Table:
         rows.append([name, "" if index is None else number(index, 2), *ends])
     head = ["mask", "Jaccard with this one, mean", "in the first eighth", "in the last eighth"]
     return Table("Other masks beside this one, means over languages", head, rows)
+
+
+def pair(overlap: Mapping[str, Any]) -> Table:
+    """What two masks share: a row for each language of both, and their mean (`evaluation.layers.mask_overlap`)."""
+    rows = []
+    for code, found in overlap["languages"].items():
+        index, shared = found["jaccard"], found["shared"]
+        counts = [shared, found["first"] - shared, found["second"] - shared]
+        rows.append([named(code), *(number(count, 0) for count in counts), "" if index is None else number(index, 2)])
+    average = overlap["mean_jaccard"]
+    rows.append(["mean", "", "", "", "" if average is None else number(average, 2)])
+    head = ["language", "in both", "only in A", "only in B", "Jaccard"]
+    return Table("Neurons of mask A and mask B", head, rows, strong=frozenset({len(rows) - 1}))
+
+
+def pair_figure(one: NeuronMask, other: NeuronMask) -> str:
+    """Where the neurons of two masks lie, for the languages of both: a histogram over layers for each."""
+    parts = {"in both": one & other, "only in A": one - other, "only in B": other - one}
+    rows = {
+        named(code): {name: part.per_layer(code) for name, part in parts.items()}
+        for code in one.languages
+        if code in other.neurons
+    }
+    caption = "Neurons in each layer; the number at the right is the highest bar's."
+    return figure(
+        histograms(rows, label=f"Neurons per layer of two masks, {len(rows)} languages", across="layer"), caption
+    )
 
 
 def _by_language(evidence: Evidence) -> Table:

@@ -1,0 +1,130 @@
+"""What the metadata of a mask or of statistics may say, checked when a file is read: it may be anybody's.
+
+The keys are described in `lape/masks.py` and `lape/statistics.py`. What is checked here is that a value has the form
+the rest of the project, and whoever reads about a mask, can rely on; a key that is not known may hold anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lape.errors import BadFile
+from lape.markdown import LABEL
+
+LONGEST = 300  # characters of a text
+MOST_LANGUAGES = 1_000
+MOST_LAYERS, MOST_NEURONS = 10_000, 10_000_000  # of a model; a wrong one would ask for that much memory
+LARGEST = 10**15  # of a number
+
+
+def check_metadata(metadata: Mapping[str, Any], file: str) -> None:
+    """Refuses a known key with a value of another form.
+
+    Args:
+        metadata: As it was read.
+        file: Its name, for the error.
+
+    Raises:
+        BadFile: Names the key, or says that a key is not one line of text.
+
+    Example:
+        >>> check_metadata({"model": ["org/a"]}, "mask.safetensors")
+        Traceback (most recent call last):
+        ...
+        lape.errors.BadFile: 'mask.safetensors' does not say its model as one line of text.
+    """
+    if not all(map(_text, metadata)):
+        raise BadFile(f"{file!r} holds metadata under a key that is not one line of text.")
+    for key, form in KEYS.items():
+        if key in metadata and not form.fits(metadata[key]):
+            raise BadFile(f"{file!r} does not say its {key} as {form.text}.")
+
+
+@dataclass(frozen=True)
+class Form:
+    """A form of values.
+
+    Attributes:
+        text: What it is, in words.
+        fits: Whether a value has it.
+    """
+
+    text: str
+    fits: Callable[[Any], bool]
+
+
+def _text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= LONGEST and value.isprintable()
+
+
+def _text_or_none(value: Any) -> bool:
+    return value is None or _text(value)
+
+
+def _number(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= LARGEST
+
+
+def _mapping(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _labels(value: Any) -> bool:
+    known = isinstance(value, list) and len(value) <= MOST_LANGUAGES and all(map(_label, value))
+    return known and len(set(value)) == len(value)
+
+
+def _label(value: Any) -> bool:
+    return isinstance(value, str) and LABEL.fullmatch(value) is not None
+
+
+def _counts(value: Any) -> bool:
+    return isinstance(value, dict) and all(_label(code) and _number(count) for code, count in value.items())
+
+
+def _shape(value: Any) -> bool:
+    whole = isinstance(value, list) and len(value) == 2 and all(map(_number, value))
+    return whole and 1 <= value[0] <= MOST_LAYERS and 1 <= value[1] <= MOST_NEURONS
+
+
+def _calibration(value: Any) -> bool:
+    return value is None or (
+        _mapping(value) and _counts(value.get("tokens", {})) and _mapping(value.get("corpora", {}))
+    )
+
+
+def _released(value: Any) -> bool:
+    return value is None or (_mapping(value) and all(map(_text_or_none, value.values())))
+
+
+TEXT = Form("one line of text", _text)
+TEXT_OR_NONE = Form("one line of text, or null", _text_or_none)
+NUMBER = Form("a whole number", _number)
+COUNTS = Form("a whole number for each language", _counts)
+MAPPING = Form("a mapping", _mapping)
+KEYS: Mapping[str, Form] = {
+    "kind": TEXT,
+    "format": NUMBER,
+    "shape": Form("[layers, neurons] of a model", _shape),
+    "languages": Form("a list of different labels, each 1 to 32 of A-Z, a-z, 0-9, _ and -", _labels),
+    "model": TEXT,
+    "revision": TEXT_OR_NONE,
+    "architecture": TEXT_OR_NONE,
+    "dtype": TEXT_OR_NONE,
+    "quantization": TEXT_OR_NONE,
+    "method": TEXT_OR_NONE,
+    "settings": MAPPING,
+    "tokens": COUNTS,
+    "corpora": MAPPING,
+    "block": NUMBER,
+    "special_tokens": MAPPING,
+    "library": MAPPING,
+    "date": TEXT,
+    "calibration": Form("a mapping with tokens and corpora", _calibration),
+    "released": Form("a mapping of texts", _released),
+    "collection": TEXT,
+    "commit": TEXT,
+    "uploaded": TEXT,
+}
