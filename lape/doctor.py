@@ -15,6 +15,7 @@ from lape.machine import Machine, this_machine
 from lape.placement import AUTO_BILLIONS, Request, place
 from lape.version import __version__
 
+MISSING = "not installed"
 PACKAGES = (
     "torch",
     "transformers",
@@ -51,6 +52,12 @@ def report() -> dict[str, Any]:
     return found
 
 
+def versions() -> dict[str, str]:
+    """Versions of lape, Python and the packages that are installed."""
+    packages = {name: found for name in PACKAGES if (found := _version(name)) != MISSING}
+    return {"lape": __version__, "Python": platform.python_version(), **packages}
+
+
 def _memory(machine: Machine) -> dict[str, float]:
     """Gigabytes of main memory and of GPU memory."""
     sizes = {"total": psutil.virtual_memory().total, "free": machine.ram_free}
@@ -69,4 +76,4 @@ def _version(package: str) -> str:
     try:
         return version(package)
     except PackageNotFoundError:
-        return "not installed"
+        return MISSING

@@ -71,6 +71,12 @@ def _mapping(value: Any) -> bool:
     return isinstance(value, dict)
 
 
+def _settings(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        value is None or isinstance(value, bool | int | float) or _text(value) for value in value.values()
+    )
+
+
 def _labels(value: Any) -> bool:
     known = isinstance(value, list) and len(value) <= MOST_LANGUAGES and all(map(_label, value))
     return known and len(set(value)) == len(value)
@@ -115,7 +121,7 @@ KEYS: Mapping[str, Form] = {
     "dtype": TEXT_OR_NONE,
     "quantization": TEXT_OR_NONE,
     "method": TEXT_OR_NONE,
-    "settings": MAPPING,
+    "settings": Form("a mapping of numbers and texts", _settings),
     "tokens": COUNTS,
     "corpora": MAPPING,
     "block": NUMBER,

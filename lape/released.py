@@ -44,6 +44,7 @@ SETTINGS = {"top_rate": 0.01, "filter_rate": 0.95, "activation_bar_ratio": 0.95}
 # What is unsaid in a file: its languages, and that there may have been more.
 DROPPED = "The authors' script drops languages at the end of its list that have no neuron."
 MAX_BYTES = 16_000_000  # the largest released file has 393,198
+MAX_PICKLE_BYTES = 2_000_000  # of what is around the tensors: 300 a tensor; each byte can ask for an object
 TIMEOUT_SECONDS = 20
 # All that the pickle of a list of tensors names.
 PLAIN = re.compile(r"torch\._utils _rebuild_tensor_v2|torch [A-Za-z0-9]+Storage|collections OrderedDict")
@@ -233,10 +234,12 @@ def _unpickled(data: bytes, file: str) -> list[Any]:
             fits = stored and sum(entry.file_size for entry in entries) <= len(data)
             if len(pickles) != 1 or not fits or archive.testzip() is not None:
                 raise zipfile.BadZipFile
-            operations = list(pickletools.genops(archive.read(pickles[0])))
+            if pickles[0].file_size > MAX_PICKLE_BYTES:
+                raise zipfile.LargeZipFile
+            operations = pickletools.genops(archive.read(pickles[0]))
+            named = [str(argument) for operation, argument, _ in operations if operation.name == "GLOBAL"]
     except Exception as error:  # a damaged file makes the readers raise almost anything
         raise BadFile(f"{file!r} is damaged or was not written by torch.save.") from error
-    named = [str(argument) for operation, argument, _ in operations if operation.name == "GLOBAL"]
     if foreign := [name for name in named if not PLAIN.fullmatch(name)]:
         raise BadFile(f"{file!r} is refused: beside tensors it holds {foreign[0][:60]!r}. Nothing of it was run.")
     try:

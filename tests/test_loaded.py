@@ -15,7 +15,7 @@ import torch
 
 from lape import LapeError, NeuronMask
 from lape.demo.backend import Backend
-from lape.demo.loaded import Loaded
+from lape.demo.loaded import Loaded, read_mask
 from lape.demo.request import DEFAULTS
 
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=5)
@@ -85,14 +85,14 @@ def test_a_public_page_loads_the_models_of_the_menu_only(own: Backend, monkeypat
 def test_a_mask_of_another_model_is_refused_by_name(own: Backend, tmp_path: Path) -> None:
     two_languages("org/other").save(tmp_path)
     with pytest.raises(LapeError, match=r"made for org/other, but .* is loaded. Load org/other first"):
-        own.change("", lambda loaded: loaded.with_mask(tmp_path))
+        own.change("", lambda loaded: loaded.with_mask(*read_mask(tmp_path)))
     assert own.ready().mask is None
 
 
 def test_a_mask_of_this_model_is_used(own: Backend, tmp_path: Path) -> None:
     two_languages(own.ready().name).save(tmp_path)
     version = own.version()
-    own.change("", lambda loaded: loaded.with_mask(tmp_path))
+    own.change("", lambda loaded: loaded.with_mask(*read_mask(tmp_path)))
     assert own.languages() == ("fr", "es")
     assert own.version() != version
     assert list(next(iter(own.compare(SHORT)))) == ["on", "off"]  # no means, no steering
@@ -100,7 +100,7 @@ def test_a_mask_of_this_model_is_used(own: Backend, tmp_path: Path) -> None:
 
 def test_others_wait_while_a_model_runs(own: Backend, tmp_path: Path) -> None:
     two_languages(own.ready().name).save(tmp_path)
-    own.change("", lambda loaded: loaded.with_mask(tmp_path))
+    own.change("", lambda loaded: loaded.with_mask(*read_mask(tmp_path)))
     handle = own.ready().model.register_forward_pre_hook(lambda *_: time.sleep(0.02))
     with closing(own.compare(replace(SHORT, max_new_tokens=40))) as states:
         next(states)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Loaded:
             except (BadFile, HubError) as error:
                 notes.append(str(error))
         found, statistics = (
-            _read(folder) if folder is not None else (None, None)
+            read_mask(folder) if folder is not None else (None, None)
         )  # before the model, which takes longer
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LapeWarning)
@@ -138,20 +139,32 @@ class Loaded:
         pairs = {code: pairs_of(flat, mask.shape[1]) for code, flat in changed.items()}
         return NeuronMask(pairs, {}, mask.shape, mask.metadata).random_like(self.statistics, request.seed)
 
-    def with_mask(self, folder: Path) -> Loaded:
-        """The same model with the mask in a folder.
+    def with_mask(
+        self, mask: NeuronMask, statistics: ActivationStatistics | None = None, notes: Sequence[str] = ()
+    ) -> Loaded:
+        """The same model with another mask, and with the statistics that belong to it.
+
+        Args:
+            mask: Made for this model.
+            statistics: Of this model, for the mask's languages.
+            notes: What a visitor should know about them.
 
         Raises:
-            MaskMismatch: The mask was made for another model.
-            BadFile: The folder holds no mask.
+            MaskMismatch: One of them was made for another model.
         """
-        mask, statistics = _read(folder)
-        if (made_for := mask.metadata.get("model")) != self.name:
-            raise MaskMismatch(f"This mask was made for {made_for}, but {self.name} is loaded. Load {made_for} first.")
-        return replace(self, mask=mask, statistics=statistics, notes=())
+        for value, kind in ((mask, "mask"), (statistics, "file of statistics")):
+            if value is not None and (made_for := value.metadata.get("model", "an unnamed model")) != self.name:
+                raise MaskMismatch(
+                    f"This {kind} was made for {made_for}, but {self.name} is loaded. Load {made_for} first."
+                )
+        return replace(self, mask=mask, statistics=statistics, notes=tuple(notes))
 
 
-def _read(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:
-    """The mask of a folder or file, and the statistics beside it."""
+def read_mask(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:
+    """The mask of a folder or file, and the statistics beside it.
+
+    Raises:
+        BadFile: There is no mask, or one of the files is damaged.
+    """
     beside = (folder if folder.is_dir() else folder.parent) / STATISTICS_NAME
     return NeuronMask.load(folder), ActivationStatistics.load(beside) if beside.is_file() else None

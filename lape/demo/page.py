@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio_client.utils import is_file_obj_with_meta, traverse
+from gradio.data_classes import ListFiles
+from gradio_client.utils import traverse
+from pydantic import ValidationError
 
+from lape.demo.about import build_about
 from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
 from lape.demo.loaded import Loaded
@@ -25,17 +28,36 @@ from lape.demo.words import translations, word
 from lape.errors import LapeError
 
 QUEUE_SIZE = 20
+UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
+UPLOADS_KEPT_SECONDS = 3600
 
 
 class Page(gr.Blocks):
     """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came."""
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Refuses too few values, and files."""
+        """Refuses too few values, and files but those uploaded for a `gr.File` that the event reads."""
         if len(inputs) < (needed := len(block_fn.inputs)):
             text = f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came."
             raise gr.Error(text, print_exception=False)
-        traverse(inputs, _refuse_file, is_file_obj_with_meta)
+        for block, value in zip(block_fn.inputs, inputs, strict=False):
+            if not isinstance(block, gr.File):
+                traverse(value, _refuse_file, _looks_like_file)
+            elif value is not None and not self._uploaded(value):
+                text = f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first."
+                raise gr.Error(text, print_exception=False)
+
+    def _uploaded(self, value: Any) -> bool:
+        """Whether a value is a list of files that were uploaded here; gradio would fetch one named by an address."""
+        try:
+            files = ListFiles.model_validate(value, context={"validate_meta": True}).root
+        except (ValidationError, AttributeError, RecursionError):
+            return False
+        return len(files) <= UPLOADS and all(file.path in self.upload_file_set for file in files)
+
+
+def _looks_like_file(value: Any) -> bool:
+    return isinstance(value, dict) and "path" in value and "meta" in value
 
 
 def _refuse_file(_: Any) -> None:
@@ -44,7 +66,8 @@ def _refuse_file(_: Any) -> None:
 
 def build_page(backend: Backend) -> Page:
     """The page of a backend, with its queue, not yet served."""
-    with Page(title="lape: language neurons, switched", analytics_enabled=False) as page:
+    tidy = (UPLOADS_KEPT_SECONDS // 6, UPLOADS_KEPT_SECONDS)
+    with Page(title="lape: language neurons, switched", analytics_enabled=False, delete_cache=tidy) as page:
         gr.Markdown(word("page.introduction"), elem_classes="lape-introduction")
         parts = [build_models(backend)]
         with gr.Tabs():
@@ -52,6 +75,8 @@ def build_page(backend: Backend) -> Page:
                 parts.append(build_compare(backend))
             with gr.Tab(word("page.masks")):
                 parts.append(build_masks(backend))
+            with gr.Tab(word("page.about")):
+                parts.append(build_about(backend))
         built = gr.State(backend.version())
 
         def refresh(request: gr.Request, version: int | None = None) -> Outputs:
@@ -129,7 +154,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             show_error=True,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
-            max_file_size="1kb",  # nothing is uploaded here
+            max_file_size=UPLOAD_BYTES,
             theme=THEME,
             css=CSS,
             head=KEYS,

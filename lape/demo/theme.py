@@ -39,7 +39,7 @@ CSS = """
   --lape-warn: #ffb0c2; --lape-warn-soft: #5c1226;
   --lape-plain: #c3cedb; --lape-plain-soft: #2b3648;
 }
-.gradio-container main { max-width: 1280px !important; margin: 0 auto !important; }
+.gradio-container main { width: 100%; min-width: 0; max-width: 1280px !important; margin: 0 auto !important; }
 .gradio-container .html-container { padding: 0 !important; }
 .lape-introduction h1 { font-size: 1.7rem; letter-spacing: -0.02em; margin: 0 0 .35rem; }
 .lape-introduction p { font-size: 1rem; max-width: 62rem; }
@@ -71,6 +71,24 @@ CSS = """
 .lape-tone-target { color: var(--lape-target); background: var(--lape-target-soft); }
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
+.lape-figures .wide { overflow-x: auto; margin-bottom: .8rem; }
+.lape-figures table { border: 0 !important; border-collapse: collapse; margin: 0; }
+.lape-figures caption { text-align: left; font-weight: 600; margin: 0 0 .3rem; white-space: nowrap; }
+.lape-figures :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: .3rem .9rem; }
+.lape-figures th:first-child { padding-left: 0; font-weight: 400; text-align: left; }
+.lape-figures .figure { text-align: right; font-variant-numeric: tabular-nums; }
+.lape-figures .strong > * { font-weight: 600 !important; }
+.lape-figures figure { margin: 0; }
+.lape-figures figcaption { color: var(--body-text-color-subdued); font-size: .85rem; }
+.lape-figures svg { max-width: none; display: block; }
+.lape-figures text { fill: var(--body-text-color); font-size: 12px; }
+.lape-figures .dim { fill: var(--body-text-color-subdued); }
+.lape-figures .end { text-anchor: end; }
+.lape-figures .mid { text-anchor: middle; }
+.lape-figures .grid { stroke: var(--border-color-primary); }
+.lape-figures .series0 { fill: var(--lape-plain); }
+.lape-figures .series1 { fill: var(--lape-source); }
+.lape-figures .series2 { fill: var(--lape-target); }
 @media (min-width: 900px) { .lape-head p { min-height: 3em; } }
 @media (max-width: 640px) {
   #lape-generate { flex-grow: 2; }

@@ -1,0 +1,75 @@
+"""The About tab: the method, what the columns mean, limits, citations, and what runs here."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import gradio as gr
+
+from lape.demo.backend import Backend
+from lape.demo.columns import facts
+from lape.demo.loaded import Loaded
+from lape.demo.part import Outputs, Part
+from lape.demo.words import word
+from lape.doctor import versions
+from lape.machine import this_machine
+from lape.models import identity
+
+FORMULAS: list[dict[str, str | bool]] = [
+    {"left": "$$", "right": "$$", "display": True},
+    {"left": "$", "right": "$", "display": False},
+]
+SHELL = """\
+lape record --model Qwen/Qwen3-0.6B --corpus hf:wikimedia/wikipedia:20231101.{language} --languages en,fr,zh --out out
+lape identify out --top-rate 0.01
+lape generate "Il était une fois" --model Qwen/Qwen3-0.6B --mask out --off fr --on zh --strength 2"""
+PYTHON = """\
+import lape
+model, tokenizer = lape.load_model(); mask = lape.NeuronMask.from_pretrained()
+variants = {"on": None, "steered": lape.Intervention(mask, off="fr", on="es", strength=2.0)}
+*_, last = lape.side_by_side(model, tokenizer, "Il était une fois", variants); print(last.texts)"""
+
+
+def build_about(backend: Backend) -> Part:
+    """Adds the tab to the gradio page that is being built."""
+    gr.Markdown(word("about.what"))
+    gr.Markdown(word("about.links"))
+    with gr.Row():
+        with gr.Column(min_width=320):
+            gr.Markdown(word("about.method"), latex_delimiters=FORMULAS)
+            gr.Markdown(word("about.switching"), latex_delimiters=FORMULAS)
+        with gr.Column(min_width=320):
+            gr.Markdown(word("about.columns"))
+            gr.Markdown(word("about.limits"))
+    gr.Markdown(word("about.use"))
+    gr.Markdown(f"```bash\n{SHELL}\n```")  # gr.Code measures its lines while the tab is hidden, wrongly
+    gr.Markdown(word("about.python"))
+    gr.Markdown(f"```python\n{PYTHON}\n```")
+    gr.Markdown(word("about.citations"))
+    gr.Markdown((files("lape.data") / "citation.md").read_text(encoding="utf-8"))
+    gr.Markdown(word("about.here"))
+    running = gr.HTML(_running(backend.loaded), elem_id="lape-running")
+    gr.HTML(facts(*(f"{name} {version}" for name, version in versions().items())), elem_id="lape-versions")
+
+    def refresh(visitor: str) -> Outputs:
+        return {running: _running(backend.visitors.shown(visitor).loaded)}
+
+    return Part(refresh, [running])
+
+
+def _running(loaded: Loaded | None) -> str:
+    """The model and the machine in small facts: no path, no setting, nothing of who runs it."""
+    machine = this_machine()
+    texts = ["no model"]
+    if loaded is not None:
+        made = identity(loaded.model)
+        parameters = loaded.model.num_parameters()
+        texts = [
+            loaded.name.replace("\\", "/").rpartition("/")[2],
+            f"{parameters / 1e6:,.0f} M parameters",
+            made.quantization or made.dtype,
+            f"on {loaded.model.device.type}",
+        ]
+    texts.append(machine.name)
+    texts += [f"{bytes_ / 1e9:.0f} GB of GPU memory" for bytes_ in machine.gpu_total]
+    return facts(*texts)

@@ -1,0 +1,102 @@
+"""Two masks side by side: what they share in each language, and in which layers it lies."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from lape.collection import bundled_entries
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.mask_list import QUIETLY, MaskList, chosen_of, found_mask, names_of
+from lape.demo.mask_upload import Upload, uploaded
+from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.words import word
+from lape.evaluation.layers import mask_overlap
+from lape.masks import NeuronMask
+from lape.report.layers import pair, pair_figure
+
+IN_USE, START, UPLOADED = "@in-use", "@start", "@uploaded"
+Menus = list[tuple[gr.Dropdown, list[Any]]]
+
+
+def comparison_menus() -> Menus:
+    """The two menus, not yet on the page, each with what it offers before the names of the list."""
+    before = [(word("masks.in_use"), IN_USE), (word("masks.start"), START), (word("masks.uploaded"), UPLOADED)]
+    names = names_of(bundled_entries([]))
+    return [
+        (
+            gr.Dropdown(
+                [*before, *names], value=value, label=label, min_width=240, render=False, elem_id=f"lape-diff-{side}"
+            ),
+            before,
+        )
+        for side, value, label in (("a", IN_USE, word("masks.first")), ("b", START, word("masks.second")))
+    ]
+
+
+def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: Upload) -> None:
+    """Adds the section to the tab that is being built."""
+    with gr.Accordion(word("masks.compare"), open=False, elem_id="lape-diff"):
+        gr.Markdown(word("masks.compare_about"))
+        with gr.Row():
+            for menu, _ in menus:
+                menu.render()
+        with gr.Row(elem_classes="lape-actions"):
+            compare = gr.Button(
+                word("masks.compare_now"), variant="primary", min_width=190, scale=0, elem_id="lape-diff-run"
+            )
+            line = gr.HTML(status(""), elem_id="lape-diff-status", min_width=240)
+        result = gr.HTML("", visible=False, elem_id="lape-diff-result", elem_classes="lape-figures")
+
+    def comparing(
+        request: gr.Request, first: Any, second: Any, where: Any, at: Any, brought: Any, named: Any
+    ) -> Outputs:
+        def mask_of(name: Any) -> NeuronMask:
+            visitor = visitor_of(request)
+            if name == IN_USE:
+                return backend.ready(visitor).known_mask
+            if name == START:
+                return backend.ready().known_mask
+            if name == UPLOADED:
+                return uploaded(backend.ready(visitor), brought, named).known_mask
+            return NeuronMask.load(found_mask(where, at, *chosen_of(name), statistics=False).folder)
+
+        try:
+            one, other = mask_of(first), mask_of(second)
+            shown = compared(one, other)
+        except Exception as error:
+            return {line: failure(error), result: gr.HTML(visible=False)}
+        return {line: status(_said(one, other)), result: gr.HTML(shown, visible=True)}
+
+    asked = [*(menu for menu, _ in menus), masks.collection, masks.revision, upload.files, upload.codes]
+    compare.click(comparing, asked, [line, result], **QUIETLY)
+
+
+def compared(one: NeuronMask, other: NeuronMask) -> str:
+    """A table and a figure as HTML; every text in it is escaped.
+
+    Raises:
+        LapeError: The masks are of models of different shapes, or have no language in common.
+    """
+    overlap = mask_overlap(one, other)
+    alone = [
+        f"<p>Only mask {side} has {escape(', '.join(overlap[key]))}.</p>"
+        for side, key in (("A", "first_only"), ("B", "second_only"))
+        if overlap[key]
+    ]
+    return "\n".join([pair(overlap).html(), *alone, pair_figure(one, other)])
+
+
+def _said(one: NeuronMask, other: NeuronMask) -> str:
+    """What should be known about a comparison."""
+    models = [str(mask.metadata.get("model", "an unnamed model")) for mask in (one, other)]
+    if models[0] != models[1]:
+        return f"A is of {models[0]}, B of {models[1]}: this means something only if one was trained from the other."
+    return "Both have the same neurons." if one.neurons.keys() == other.neurons.keys() and _same(one, other) else ""
+
+
+def _same(one: NeuronMask, other: NeuronMask) -> bool:
+    return all(one.flat(code).equal(other.flat(code)) for code in one.languages)

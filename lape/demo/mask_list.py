@@ -1,0 +1,211 @@
+"""The list of masks: what is on this machine and in collections on the Hub; use one, read its card."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lape.bundled import bundled_folder
+from lape.collection import README_NAME, FoundMask, MaskEntry, bundled_entries, collections, find_mask, list_masks
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.loaded import read_mask
+from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.space import on_space
+from lape.demo.words import word
+from lape.errors import LapeError
+from lape.languages import language
+
+HERE = "on this machine"
+CARD_CHARACTERS = 50_000
+TEXT_CHARACTERS = 300  # of a name or a path
+LISTED = 500  # masks a page shows of one collection
+QUIETLY: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "preprocess": False}
+
+
+@dataclass(frozen=True)
+class MaskList:
+    """The components other sections of the tab read from.
+
+    Attributes:
+        collection: Where it was looked.
+        revision: At which revision.
+        chosen: The name of the chosen mask, see `chosen_of`.
+        used: The event after which another mask may be in use.
+    """
+
+    collection: gr.Dropdown
+    revision: gr.Textbox
+    chosen: gr.Dropdown
+    used: Any
+
+
+def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]]) -> MaskList:
+    """Adds the list to the tab that is being built.
+
+    Args:
+        backend: The one of the page.
+        menus: Other menus that offer the names of the list, and what they offer before these.
+    """
+    left_out: list[str] = []
+    entries = bundled_entries(left_out)
+    with gr.Row(equal_height=True):
+        collection = gr.Dropdown(
+            [(word("masks.here"), HERE), *collections()],
+            value=HERE,
+            label=word("masks.collection"),
+            info=word("masks.where_offered") if on_space() else word("masks.where"),
+            allow_custom_value=not on_space(),
+            min_width=240,
+        )
+        revision = gr.Textbox(label=word("masks.revision"), info=word("masks.revision_info"), min_width=200)
+    with gr.Row(elem_classes="lape-actions"):
+        show = gr.Button(word("masks.show"), min_width=190, scale=0, elem_id="lape-masks-show")
+        line = gr.HTML(status(_left_out(left_out)), elem_id="lape-masks-status", min_width=240)
+    listed = gr.HTML(_listed(entries), elem_id="lape-masks-listed")
+    with gr.Row(elem_classes="lape-actions"):
+        names = names_of(entries)
+        first = names[0] if names else None
+        chosen = gr.Dropdown(names, value=first, label=word("masks.mask"), scale=2, min_width=260)
+        use = gr.Button(word("masks.use"), variant="primary", min_width=190, scale=0, elem_id="lape-masks-use")
+        read = gr.Button(word("masks.card_show"), min_width=190, scale=0, elem_id="lape-masks-card")
+    card = gr.Code(language="markdown", label=word("masks.card"), visible=False, interactive=False, wrap_lines=True)
+
+    def showing(where: Any, at: Any) -> Outputs:
+        try:
+            left_out: list[str] = []
+            entries = _entries(where, at, left_out)
+        except Exception as error:
+            return {line: failure(error)}
+        names = names_of(entries)
+        found = f"{len(entries)} mask{'' if len(entries) == 1 else 's'}."
+        if entries and entries[0].commit:
+            found = f"{found.removesuffix('.')} at commit {entries[0].commit[:12]}."
+        offered = {menu: gr.Dropdown([*before, *names]) for menu, before in menus}
+        return offered | {
+            line: status(f"{found} {_left_out(left_out)}".rstrip()),
+            listed: _listed(entries),
+            chosen: gr.Dropdown(names, value=names[0] if names else None),
+            card: gr.Code(visible=False),
+        }
+
+    def using(request: gr.Request, where: Any, at: Any, name: Any) -> Outputs:
+        try:
+            visitor = visitor_of(request)
+            model, method = chosen_of(name)
+            if model != (loaded := backend.ready(visitor)).name:
+                raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
+            found = found_mask(where, at, model, method, statistics=True)
+            mask, statistics = read_mask(found.folder)
+            mask = replace(mask, metadata={**mask.metadata, **found.origin})
+            backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
+        except Exception as error:
+            return {line: failure(error)}
+        return {line: status(f"In use: {name}.")}
+
+    def reading(where: Any, at: Any, name: Any) -> Outputs:
+        try:
+            text = _card(found_mask(where, at, *chosen_of(name), statistics=False).folder)
+        except Exception as error:
+            return {line: failure(error)}
+        return {line: status(""), card: gr.Code(text, visible=True)}
+
+    everything = [line, listed, chosen, card, *(menu for menu, _ in menus)]
+    asked = [collection, revision, chosen]
+    gr.on([show.click, collection.input], showing, [collection, revision], everything, **QUIETLY)
+    read.click(reading, asked, [line, card], **QUIETLY)
+    used = use.click(using, asked, line, **QUIETLY)
+    return MaskList(collection, revision, chosen, used)
+
+
+def one_line(value: Any, what: str) -> str:
+    """A short line of text; nothing is the empty one.
+
+    Raises:
+        LapeError: It is none.
+    """
+    text = "" if value is None else value
+    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS or not text.strip().isprintable():
+        raise LapeError(f"The {what} must be one line of text, of at most {TEXT_CHARACTERS} characters.")
+    return text.strip()
+
+
+def found_mask(where: Any, at: Any, model: str, method: str, *, statistics: bool) -> FoundMask:
+    """A mask of a place that may be looked at, downloaded when it must be.
+
+    Raises:
+        LapeError: It is not there, or the place is not open to visitors.
+    """
+    if (collection := _place(where)) is None:
+        return FoundMask(bundled_folder(model, method))
+    revision = one_line(at, "revision") or None
+    return find_mask(model, method, collection=collection, revision=revision, statistics=statistics)
+
+
+def names_of(entries: Sequence[MaskEntry]) -> list[str]:
+    """Masks as the menus name them."""
+    return [f"{entry.model} {entry.method}" for entry in entries[:LISTED]]
+
+
+def chosen_of(name: Any) -> tuple[str, str]:
+    """Model and method of a name from the menu.
+
+    Raises:
+        LapeError: It is no such name.
+    """
+    model, _, method = one_line(name, "mask").rpartition(" ")
+    if not model or not re.fullmatch(r"[\w.-]+", method) or method.startswith("."):
+        raise LapeError("Choose a mask of the list first.")
+    return model, method
+
+
+def _place(where: Any) -> str | None:
+    """The collection that was chosen; None for this machine."""
+    name = one_line(where, "collection")
+    if on_space() and name not in (HERE, *collections()):
+        raise LapeError(f"On this public page only these collections are open: {', '.join((HERE, *collections()))}.")
+    return None if name in ("", HERE) else name
+
+
+def _entries(where: Any, at: Any, left_out: list[str]) -> list[MaskEntry]:
+    if (collection := _place(where)) is None:
+        return bundled_entries(left_out)
+    return list_masks(collection, one_line(at, "revision") or None, left_out=left_out)
+
+
+def _left_out(reasons: Sequence[str]) -> str:
+    """What is said of masks that are damaged; nothing when none is."""
+    if not reasons:
+        return ""
+    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+    return f"Left out{more}: {reasons[0]}"
+
+
+def _card(folder: Path) -> str:
+    """The beginning of a mask's README, which is long enough for a page."""
+    if not (folder / README_NAME).is_file():
+        return "It has no card."
+    with (folder / README_NAME).open(encoding="utf-8", errors="replace") as file:
+        return file.read(CARD_CHARACTERS)
+
+
+def _listed(entries: Sequence[MaskEntry]) -> str:
+    """The masks as HTML; what a collection says of itself is escaped."""
+    if not entries:
+        return "<p>There are none.</p>"
+    items = []
+    for entry in entries[:LISTED]:
+        counts = counts_text(entry.counts)
+        items.append(f"<li><strong>{escape(entry.model)}</strong> {escape(entry.method)}<br>{escape(counts)}</li>")
+    return f'<ul class="lape-masks" aria-label="Masks">{"".join(items)}</ul>'
+
+
+def counts_text(counts: Mapping[str, int]) -> str:
+    """Neurons of each language in one line."""
+    return ", ".join(f"{language(code).name} {count:,}" for code, count in counts.items())

@@ -1,0 +1,122 @@
+"""What can be made of a mask: calibrate the one in use, push one of this machine to the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import gradio as gr
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.bundled import bundled_folder
+from lape.calibration import calibrate
+from lape.corpora import read_corpora
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.mask_list import HERE, QUIETLY, MaskList, chosen_of, one_line
+from lape.demo.part import MODEL, Outputs, failure, visitor_of
+from lape.demo.space import offers_login, on_space, on_zero_gpu
+from lape.demo.words import word
+from lape.errors import LapeError
+from lape.hub import LOGIN, token_place
+from lape.masks import NeuronMask
+from lape.publish import push
+from lape.statistics import ActivationStatistics
+
+WIKIPEDIA = "hf:wikimedia/wikipedia:20231101.{language}"
+CALIBRATION_TOKENS = 4096
+
+
+def build_calibration(backend: Backend) -> Any:
+    """Adds the section to the tab that is being built; returns the event after which the mask may be another."""
+    with gr.Accordion(word("masks.calibrate"), open=False, visible=not on_zero_gpu(), elem_id="lape-calibration"):
+        gr.Markdown(word("masks.calibrate_about"))
+        with gr.Row(elem_classes="lape-actions"):
+            source = gr.Textbox(
+                WIKIPEDIA,
+                label=word("masks.text"),
+                info=word("masks.text_wikipedia") if on_space() else word("masks.text_any"),
+                interactive=not on_space(),
+                scale=2,
+                min_width=240,
+            )
+            measure = gr.Button(word("masks.calibrate"), min_width=190, scale=0, elem_id="lape-calibrate")
+        line = gr.HTML(status(""), elem_id="lape-calibrate-status")
+
+    def calibrating(request: gr.Request, text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
+        try:
+            if on_zero_gpu():
+                raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
+            text = WIKIPEDIA if on_space() else one_line(text, "name of the text") or WIKIPEDIA
+            visitor = visitor_of(request)
+            (made,) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
+            mask, statistics = made
+            backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
+        except Exception as error:
+            return {line: failure(error)}
+        tokens = sum(mask.metadata["calibration"]["tokens"].values())
+        return {line: status(f"Calibrated on {tokens:,} tokens; it steers now, until another mask is chosen.")}
+
+    return measure.click(calibrating, source, line, show_progress_on=[line], **QUIETLY, **MODEL)
+
+
+def build_sharing(masks: MaskList) -> None:
+    """Adds the section to the tab that is being built."""
+    with gr.Accordion(word("masks.share"), open=False, visible=not on_space() or offers_login(), elem_id="lape-share"):
+        gr.Markdown(word("masks.share_about"))
+        gr.HTML(status(_account()))
+        if offers_login():
+            gr.LoginButton()
+        with gr.Row(elem_classes="lape-actions"):
+            repo = gr.Textbox(label=word("masks.push_to"), placeholder="owner/collection", scale=2, min_width=240)
+            tag = gr.Textbox(label=word("masks.tag"), placeholder="v1", min_width=120)
+            private = gr.Checkbox(False, label=word("masks.private"), info=word("masks.private_info"), min_width=140)
+            proposed = gr.Checkbox(
+                False, label=word("masks.pull_request"), info=word("masks.pull_request_info"), min_width=140
+            )
+            share = gr.Button(word("masks.push"), min_width=190, scale=0, elem_id="lape-push")
+        line = gr.HTML(status(""), elem_id="lape-push-status")
+
+    def sharing(
+        where: Any, name: Any, to: Any, label: Any, hidden: Any, propose: Any, login: gr.OAuthToken | None
+    ) -> Outputs:
+        try:
+            if where != HERE:
+                raise LapeError(f"Only masks {HERE} are pushed; choose that collection above.")
+            if on_space() and (login is None or not login.token):  # without one, it would be the Space's own
+                raise LapeError("Log in first: a mask is pushed with your own account.")
+            pushed = push(
+                bundled_folder(*chosen_of(name)),
+                one_line(to, "collection"),
+                private=hidden is True or None,
+                create_pr=propose is True,
+                tag=one_line(label, "tag") or None,
+                token=login.token if login is not None else None,
+            )
+        except Exception as error:
+            return {line: failure(error)}
+        files = f"{len(pushed.changed)} file{'' if len(pushed.changed) == 1 else 's'}"
+        done = f"Pushed {files}: {pushed.url}"
+        if not pushed.changed:
+            done = f"Nothing to push: the same is there already: {pushed.url}"
+        elif pushed.pull_request:
+            done = f"Proposed {files}: {pushed.pull_request}"
+        return {line: status(done)}
+
+    share.click(sharing, [masks.collection, masks.chosen, repo, tag, private, proposed], line, **QUIETLY)
+
+
+def calibrated_on(
+    model: PreTrainedModel, tokenizer: Tokenizer, mask: NeuronMask, text: str
+) -> Generator[tuple[NeuronMask, ActivationStatistics], None, None]:
+    """The work of a calibration."""
+    corpora = read_corpora(text, mask.languages)
+    yield calibrate(mask, model, tokenizer, corpora, tokens=CALIBRATION_TOKENS)
+
+
+def _account() -> str:
+    """Whose account a mask is pushed with."""
+    if on_space():
+        return "Log in with your own account first."
+    return f"It uses the token of {token_place()}." if token_place() else f"It needs a token: {LOGIN}."

@@ -1,0 +1,145 @@
+"""A visitor's own mask: files are brought, checked, and used for this visitor alone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+from lape.architectures import activation_sites
+from lape.bundled import STATISTICS_NAME
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.loaded import Loaded
+from lape.demo.mask_list import QUIETLY, one_line
+from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.words import word
+from lape.errors import LapeError, LapeWarning
+from lape.masks import NeuronMask
+from lape.released import read_released
+from lape.statistics import ActivationStatistics
+
+MOST_LANGUAGES = 100  # of a mask; more would make every menu of the page endless
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The components other sections of the tab read from.
+
+    Attributes:
+        files: What was brought.
+        codes: The languages of a released mask.
+        used: The event after which another mask may be in use.
+    """
+
+    files: gr.File
+    codes: gr.Textbox
+    used: Any
+
+
+def build_upload(backend: Backend) -> Upload:
+    """Adds the section to the tab that is being built."""
+    with gr.Accordion(word("masks.upload"), open=False, elem_id="lape-upload"):
+        gr.Markdown(word("masks.upload_about"))
+        with gr.Row():
+            files = gr.File(
+                file_count="multiple",
+                file_types=[".safetensors", ".pth"],
+                label=word("masks.files"),
+                height=150,
+                min_width=260,
+                elem_id="lape-upload-files",
+            )
+            codes = gr.Textbox(
+                label=word("masks.codes"),
+                info=word("masks.codes_info"),
+                placeholder="en zh fr es vi id ja",
+                min_width=260,
+            )
+        with gr.Row(elem_classes="lape-actions"):
+            use = gr.Button(
+                word("masks.use_files"), variant="primary", min_width=190, scale=0, elem_id="lape-upload-use"
+            )
+            line = gr.HTML(status(""), elem_id="lape-upload-status", min_width=240)
+
+    def uploading(request: gr.Request, brought: Any, named: Any) -> Outputs:
+        try:
+            made = backend.change(visitor_of(request), lambda loaded: uploaded(loaded, brought, named))
+        except Exception as error:
+            return {line: failure(error)}
+        mask = made.known_mask
+        neurons = sum(map(mask.count, mask.languages))
+        said = f"In use: {mask.metadata['uploaded']}, {len(mask.languages)} languages, {neurons:,} neurons."
+        return {line: status(" ".join([said, *made.notes]))}
+
+    used = use.click(uploading, [files, codes], line, **QUIETLY)
+    return Upload(files, codes, used)
+
+
+def uploaded(loaded: Loaded, brought: Any, named: Any) -> Loaded:
+    """What is loaded, with the mask of uploaded files.
+
+    Args:
+        loaded: The model the mask is for.
+        brought: What gradio gives for uploaded files; anything at all from a hostile client.
+        named: Codes of a released mask's languages, separated by spaces or commas.
+
+    Raises:
+        LapeError: There is not one mask, or it is damaged, hostile, too large, or not for this model.
+    """
+    files = _files(brought)
+    masks = [file for file in files if file.name != STATISTICS_NAME]
+    if len(masks) != 1 or len(files) > 2:
+        listed = ", ".join(repr(file.name) for file in files[:5])
+        raise LapeError(f"Bring one mask, and beside it {STATISTICS_NAME} at most; these files came: {listed}.")
+    codes = one_line(named, "list of languages").replace(",", " ").split()
+    (file,) = masks
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", LapeWarning)
+        try:
+            mask = _mask(file, loaded, codes)
+            statistics = [ActivationStatistics.load(beside) for beside in files if beside != file]
+        except LapeError as error:  # where uploads are kept on this machine is nobody's business
+            raise type(error)(str(error).replace(f"{file.parent}/", "").replace(f"{files[-1].parent}/", "")) from None
+    if len(mask.languages) > MOST_LANGUAGES:
+        raise LapeError(f"{file.name!r} has {len(mask.languages)} languages; this page takes {MOST_LANGUAGES} at most.")
+    mask = replace(mask, metadata={**mask.metadata, "uploaded": file.name})
+    notes = [str(warning.message).replace(f"{file.parent}/", "") for warning in caught]
+    return loaded.with_mask(mask, statistics[0] if statistics else None, notes)
+
+
+def _mask(file: Path, loaded: Loaded, codes: Sequence[str]) -> NeuronMask:
+    if file.suffix == ".pth":
+        return read_released(file, loaded.name, languages=codes or None, shape=activation_sites(loaded.model).shape)
+    return NeuronMask.load(file)
+
+
+def _files(brought: Any) -> list[Path]:
+    """The files, if they are real ones that lie where uploads do."""
+    if not brought:
+        raise LapeError("Bring a file first: a mask.safetensors, or a released .pth.")
+    if not isinstance(brought, list) or not all(isinstance(file, dict) for file in brought):
+        raise LapeError("Files come as a list, as the page's upload gives it.")
+    folder = Path(get_upload_folder()).resolve()
+    files = []
+    for path in (file.get("path") for file in brought):
+        if not isinstance(path, str) or "\0" in path or not _is_within(Path(path), folder):
+            raise LapeError("This file was not uploaded, or not lately; upload it again.")
+        file = Path(path)
+        if file.suffix not in (".safetensors", ".pth"):
+            raise LapeError(f"{file.name!r} is no mask: bring a .safetensors or a .pth file.")
+        files.append(file)
+    return files
+
+
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a file in a folder, and no link that leads elsewhere."""
+    try:
+        return path.is_file() and path.absolute() == path.resolve() and path.is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):
+        return False
