@@ -91,6 +91,11 @@ def text_of(line: str) -> str:
     return html.unescape(found[1])
 
 
+def key_of(block: Any) -> str:
+    """Of the words of a component's label."""
+    return getattr(getattr(block, "label", None), "key", "")
+
+
 def refusal(line: Any, others: Any) -> str:
     assert 'role="alert"' in line
     for other in others:
@@ -204,6 +209,18 @@ def test_a_collection_is_shown_with_its_commit(visitor: Visitor, hub: Hub, files
     assert shown["listed"] == "<p>There are none.</p>"
 
 
+def test_a_damaged_mask_of_a_list_is_named(visitor: Visitor, hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
+    other = made(tmp_path / "other", model="org/other")
+    repo = hub.add(REPO, files | other | {f"{PLACE}/mask.json": b"{"})
+    shown = visitor.ask("showing", REPO, "")
+    why = f"{PLACE}/mask.json is missing, damaged or was not written by lape (JSONDecodeError)."
+    assert text_of(shown["line"]) == f"1 mask at commit {repo.at('main').oid[:12]}. Left out: {why}"
+    assert shown["chosen"]["choices"] == [["org/other lape", "org/other lape"]]
+    repo.commit({"org--other/lape/mask.json": f'{{"model": "{HTML}"}}'.encode()})
+    shown = visitor.ask("showing", REPO, "")
+    assert text_of(shown["line"]).startswith("0 masks. Left out and 1 more: org--other/lape/mask.json")
+
+
 def test_what_the_hub_refuses_is_one_sentence(visitor: Visitor, hub: Hub, files: dict[str, bytes]) -> None:
     assert visitor.refused("showing", REPO, "").startswith(f"There is no collection {REPO} on the Hub")
     assert "is not the name of a collection" in visitor.refused("showing", "a/b/c", "")
@@ -236,7 +253,7 @@ def test_the_card_is_shown_as_the_text_it_is(visitor: Visitor, hub: Hub, tmp_pat
     shown = visitor.ask("reading", REPO, "", MASK)
     assert text_of(shown["line"]) == ""
     assert (shown["card"]["value"], shown["card"]["visible"]) == (card, True)
-    cards = [block for block in visitor.page.blocks.values() if getattr(block, "label", "") == "Card"]
+    cards = [block for block in visitor.page.blocks.values() if key_of(block) == "masks.card"]
     assert [type(block) for block in cards] == [gr.Code]  # which renders nothing
     assert not hub.asked("statistics")
 
@@ -675,11 +692,11 @@ def test_a_login_is_offered_on_a_space_that_has_one(
     monkeypatch.setattr("gradio.routes.attach_oauth", lambda app: None)  # needs gradio[oauth]
     blocks = list(build_page(Backend()).blocks.values())
     assert any(isinstance(block, gr.LoginButton) for block in blocks) is offered
-    shown = {block.label: block.visible for block in blocks if isinstance(block, gr.Accordion)}
-    assert shown["Share"] is sharing
-    assert shown["Calibrate"] is True
-    menus = {block.label: block for block in blocks if isinstance(block, gr.Dropdown)}
-    assert menus["Collection"].allow_custom_value is (space_id is None)
+    shown = {key_of(block): block.visible for block in blocks if isinstance(block, gr.Accordion)}
+    assert shown["masks.share"] is sharing
+    assert shown["masks.calibrate"] is True
+    menus = {key_of(block): block for block in blocks if isinstance(block, gr.Dropdown)}
+    assert menus["masks.collection"].allow_custom_value is (space_id is None)
 
 
 def test_the_sharing_text_names_the_tokens_place_and_not_the_token(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -698,9 +715,9 @@ def test_the_sharing_text_names_the_tokens_place_and_not_the_token(hub: Hub, mon
 def test_a_damaged_mask_on_this_machine_does_not_keep_the_page_from_starting(here: Path) -> None:
     made(here / "precomputed" / PLACE)
     (here / "precomputed" / PLACE / "mask.json").write_text("{")
-    with pytest.warns(match="One mask is left out"):
-        page = build_page(Backend())
-    assert EMBEDDED in json.dumps(page.get_config_file(), default=str)
+    config = json.dumps(build_page(Backend()).get_config_file(), default=str)
+    assert EMBEDDED in config
+    assert f"Left out: {PLACE}/mask.json is missing, damaged or was not written by lape" in config
 
 
 def test_nothing_is_asked_of_the_hub_when_the_page_is_built(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
