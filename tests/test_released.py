@@ -279,6 +279,10 @@ def with_layer(layer: Any) -> Callable[[Path], object]:
         (flipped_bit, "damaged or was not written by torch.save"),
         (too_large, r"has 16,000,001 bytes; a released mask has 16,000,000 at most"),
         (lambda path: repacked(path, zipfile.ZIP_DEFLATED), "damaged or was not written by torch.save"),
+        (
+            lambda path: repacked(path, change=lambda pickle: b"]" * 2_000_001),
+            "damaged or was not written by torch.save",
+        ),
         (lambda path: repacked(path, change=lambda pickle: INST), r"damaged or holds more .*UnpicklingError"),
         (lambda path: repacked(path, change=lambda pickle: b"\x80\x02K\x01."), "is not a list of languages"),
         (lambda path: write(path, [[Asks(bytearray, (9,))]]), "beside tensors it holds '__builtin__ bytearray'"),
