@@ -42,9 +42,10 @@ def build_about(backend: Backend) -> Part:
             gr.Markdown(word("about.columns"))
             gr.Markdown(word("about.limits"))
     gr.Markdown(word("about.use"))
-    gr.Markdown(f"```bash\n{SHELL}\n```")  # gr.Code measures its lines while the tab is hidden, wrongly
+    # Not gr.Code, which measures its lines while the tab is hidden; not coloured, which is too pale to read.
+    gr.Markdown(f"```text\n{SHELL}\n```")
     gr.Markdown(word("about.python"))
-    gr.Markdown(f"```python\n{PYTHON}\n```")
+    gr.Markdown(f"```text\n{PYTHON}\n```")
     gr.Markdown(word("about.citations"))
     gr.Markdown((files("lape.data") / "citation.md").read_text(encoding="utf-8"))
     gr.Markdown(word("about.here"))

@@ -11,13 +11,15 @@ THEME = gr.themes.Default(
     neutral_hue=gr.themes.colors.slate,
     radius_size="lg",
     font=FONT,
-).set(  # the theme's own greys are too pale to read
+).set(  # the theme's own colours are too pale to read
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     block_info_text_color="*neutral_600",
     block_info_text_color_dark="*neutral_300",
     block_title_text_color="*neutral_800",
     block_title_text_color_dark="*neutral_100",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_700",
     link_text_color_dark="*primary_300",
     link_text_color_visited_dark="*primary_300",
     link_text_color_hover_dark="*primary_200",
