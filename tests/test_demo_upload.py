@@ -17,6 +17,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from gradio.route_utils import delete_files_created_by_app
 from test_demo_masks import HTML, MODEL, REQUEST, SESSION, SHAPE, Visitor, mask_of, refusal, statistics_of, text_of
 
 from lape import NeuronMask
@@ -436,6 +437,17 @@ def test_what_was_not_uploaded_is_not_read(visitor: Visitor, backend: Backend, t
         kind, (line,) = answered(visitor, "uploading", value, "")
         assert refusal(line, []) == "Bring a file first: a mask.safetensors, or a released .pth."
     assert backend.ready(SESSION) is before
+
+
+def test_uploads_do_not_stay(visitor: Visitor, tmp_path: Path) -> None:
+    assert visitor.page.delete_cache == (600, 3600)
+    (real,) = sent(visitor, ("mask.pth", released(LISTS, tmp_path)))
+    delete_files_created_by_app(visitor.page, age=3600)
+    assert Path(real["path"]).is_file()
+    delete_files_created_by_app(visitor.page, age=0)  # what gradio calls from time to time
+    assert not Path(real["path"]).exists()
+    kind, said = answered(visitor, "uploading", [real], "fr es ru")
+    assert (kind, said["error"]) == ("error", f"Upload up to {UPLOADS} files of up to 8 MB first.")
 
 
 def test_the_event_itself_reads_uploads_only(visitor: Visitor, backend: Backend, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.part import Outputs, Part
 from lape.demo.words import word
 from lape.doctor import versions
-from lape.machine import this_machine
+from lape.machine import Machine, this_machine
 from lape.models import identity
 
 FORMULAS: list[dict[str, str | bool]] = [
@@ -49,18 +49,18 @@ def build_about(backend: Backend) -> Part:
     gr.Markdown(word("about.citations"))
     gr.Markdown((files("lape.data") / "citation.md").read_text(encoding="utf-8"))
     gr.Markdown(word("about.here"))
-    running = gr.HTML(_running(backend.loaded), elem_id="lape-running")
+    machine = this_machine()
+    running = gr.HTML(_running(backend.loaded, machine), elem_id="lape-running")
     gr.HTML(facts(*(f"{name} {version}" for name, version in versions().items())), elem_id="lape-versions")
 
     def refresh(visitor: str) -> Outputs:
-        return {running: _running(backend.visitors.shown(visitor).loaded)}
+        return {running: _running(backend.visitors.shown(visitor).loaded, machine)}
 
     return Part(refresh, [running])
 
 
-def _running(loaded: Loaded | None) -> str:
+def _running(loaded: Loaded | None, machine: Machine) -> str:
     """The model and the machine in small facts: no path, no setting, nothing of who runs it."""
-    machine = this_machine()
     texts = ["no model"]
     if loaded is not None:
         made = identity(loaded.model)

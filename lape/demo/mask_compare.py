@@ -11,9 +11,10 @@ from lape.collection import bundled_entries
 from lape.demo.backend import Backend
 from lape.demo.columns import status
 from lape.demo.mask_list import QUIETLY, MaskList, chosen_of, found_mask, names_of
-from lape.demo.mask_upload import Upload, uploaded
+from lape.demo.mask_upload import MOST_LANGUAGES, Upload, uploaded
 from lape.demo.part import Outputs, failure, visitor_of
 from lape.demo.words import word
+from lape.errors import LapeError
 from lape.evaluation.layers import mask_overlap
 from lape.masks import NeuronMask
 from lape.report.layers import pair, pair_figure
@@ -80,9 +81,13 @@ def compared(one: NeuronMask, other: NeuronMask) -> str:
     """A table and a figure as HTML; every text in it is escaped.
 
     Raises:
-        LapeError: The masks are of models of different shapes, or have no language in common.
+        LapeError: The masks are of models of different shapes, or have no language in common, or too many.
     """
     overlap = mask_overlap(one, other)
+    if (common := len(overlap["languages"])) > MOST_LANGUAGES:
+        raise LapeError(
+            f"The masks share {common} languages; this page compares {MOST_LANGUAGES}. Use `lape diff A B`."
+        )
     alone = [
         f"<p>Only mask {side} has {escape(', '.join(overlap[key]))}.</p>"
         for side, key in (("A", "first_only"), ("B", "second_only"))
