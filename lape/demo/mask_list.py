@@ -66,15 +66,15 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         )
         revision = gr.Textbox(label=word("masks.revision"), info=word("masks.revision_info"), min_width=200)
     with gr.Row(elem_classes="lape-actions"):
-        show = gr.Button(word("masks.show"), min_width=190, scale=0, elem_id="lape-masks-show")
+        show = gr.Button(word("masks.show"), min_width=230, scale=0, elem_id="lape-masks-show")
         line = gr.HTML(status(_left_out(left_out)), elem_id="lape-masks-status", min_width=240)
     listed = gr.HTML(_listed(entries), elem_id="lape-masks-listed")
     with gr.Row(elem_classes="lape-actions"):
         names = names_of(entries)
         first = names[0] if names else None
         chosen = gr.Dropdown(names, value=first, label=word("masks.mask"), scale=2, min_width=260)
-        use = gr.Button(word("masks.use"), variant="primary", min_width=190, scale=0, elem_id="lape-masks-use")
-        read = gr.Button(word("masks.card_show"), min_width=190, scale=0, elem_id="lape-masks-card")
+        use = gr.Button(word("masks.use"), variant="primary", min_width=230, scale=0, elem_id="lape-masks-use")
+        read = gr.Button(word("masks.card_show"), min_width=230, scale=0, elem_id="lape-masks-card")
     card = gr.Code(language="markdown", label=word("masks.card"), visible=False, interactive=False, wrap_lines=True)
 
     def showing(where: Any, at: Any) -> Outputs:

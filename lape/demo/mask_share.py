@@ -41,7 +41,7 @@ def build_calibration(backend: Backend) -> Any:
                 scale=2,
                 min_width=240,
             )
-            measure = gr.Button(word("masks.calibrate"), min_width=190, scale=0, elem_id="lape-calibrate")
+            measure = gr.Button(word("masks.calibrate"), min_width=230, scale=0, elem_id="lape-calibrate")
         line = gr.HTML(status(""), elem_id="lape-calibrate-status")
 
     def calibrating(request: gr.Request, text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
@@ -75,7 +75,7 @@ def build_sharing(masks: MaskList) -> None:
             proposed = gr.Checkbox(
                 False, label=word("masks.pull_request"), info=word("masks.pull_request_info"), min_width=140
             )
-            share = gr.Button(word("masks.push"), min_width=190, scale=0, elem_id="lape-push")
+            share = gr.Button(word("masks.push"), min_width=230, scale=0, elem_id="lape-push")
         line = gr.HTML(status(""), elem_id="lape-push-status")
 
     def sharing(

@@ -63,7 +63,7 @@ def build_upload(backend: Backend) -> Upload:
             )
         with gr.Row(elem_classes="lape-actions"):
             use = gr.Button(
-                word("masks.use_files"), variant="primary", min_width=190, scale=0, elem_id="lape-upload-use"
+                word("masks.use_files"), variant="primary", min_width=230, scale=0, elem_id="lape-upload-use"
             )
             line = gr.HTML(status(""), elem_id="lape-upload-status", min_width=240)
 

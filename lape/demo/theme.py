@@ -74,7 +74,8 @@ CSS = """
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
 .lape-figures .wide { overflow-x: auto; margin-bottom: .8rem; }
-.lape-figures table { border: 0 !important; border-collapse: collapse; margin: 0; }
+.lape-figures table { border-collapse: collapse; margin: 0; }
+.lape-figures :is(table, tr) { border: 0 !important; }
 .lape-figures caption { text-align: left; font-weight: 600; margin: 0 0 .3rem; white-space: nowrap; }
 .lape-figures :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: .3rem .9rem; }
 .lape-figures th:first-child { padding-left: 0; font-weight: 400; text-align: left; }
