@@ -257,6 +257,18 @@ def stability(share: float | None = 0.2) -> dict[str, Any]:
             "full_tokens": {"de": 10240, "fr": 10240},
             "points": points,
             "enough": {"jaccard": 0.8, "tokens": share and 2048, "share": share},
+            "spread": [
+                {
+                    "tokens": tokens,
+                    "share": part,
+                    "parts": round(1 / part),
+                    "to_full": {"de": full, "fr": None},
+                    "to_full_mean": full,
+                    "to_full_mean_lowest": full - 0.04,
+                }
+                for tokens, part, full in ((1280, 0.125, 0.75), (2560, 0.25, 0.82))
+            ],
+            "spread_enough": {"jaccard": 0.8, "tokens": share and 2560, "share": share and 0.25},
             "selection": {"de": one, "fr": {"neurons": 0, "mean": None, "median": None, "certain": None}},
             "wanted_share": 0.25,
             "passed": share is not None and share <= 0.25,
@@ -374,7 +386,8 @@ def test_the_goals_are_read_from_the_files() -> None:
         [
             "tokens for a mask that agrees with the whole one's",
             "reached",
-            "2,048, 20 % of the recording (Jaccard index 0.8)",
+            "2,560 spread over the text, 25 % of the recording; 2,048 from its beginning, 20 % of the recording "
+            "(Jaccard index 0.8)",
             "at most 25 %",
         ],
     ]
@@ -497,6 +510,10 @@ def test_stability_and_harm_by_hand() -> None:
         ["1,024", "10 %", "0.50", "0.50", "0.30"],
         ["2,048", "20 %", "0.85", "0.85", "0.50"],
         ["10,240", "100 %", "", "", "0.70"],
+    ]
+    assert table("The same for tokens spread evenly over the text, where its subjects change along it")[1:] == [
+        ["1,280", "12 %", "0.75", "0.71", "8"],
+        ["2,560", "25 %", "0.82", "0.78", "4"],
     ]
     rows = table("Telling the next line of a text")[1:]
     assert rows == [
