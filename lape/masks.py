@@ -132,6 +132,18 @@ class NeuronMask:
         """Neurons of this mask that the other does not have, language by language."""
         return self._combine(other, lambda mine, theirs: mine[~torch.isin(mine, theirs)])
 
+    def exclusive(self) -> NeuronMask:
+        """The neurons that belong to one language only; those that several share are left out."""
+        times = torch.cat([self.flat(code) for code in self.languages]).bincount(
+            minlength=self.shape[0] * self.shape[1]
+        )
+        only = {code: times[self.flat(code)] == 1 for code in self.languages}
+        neurons, means, selection = (
+            {code: values[only[code]] for code, values in column.items()}
+            for column in (self.neurons, self.means, self.selection)
+        )
+        return replace(self, neurons=neurons, means=means, selection=selection)
+
     def jaccard(self, other: NeuronMask) -> dict[str, float]:
         """Shared neurons over neurons of either, for each language in both; 1.0 when both have none.
 

@@ -132,6 +132,15 @@ def test_laws() -> None:
         assert a.jaccard(b)["fr"] == (a & b).count("fr") / (a | b).count("fr")
 
 
+def test_exclusive_leaves_out_what_languages_share() -> None:
+    neurons = {"fr": [(0, 1), (0, 3), (1, 2)], "es": [(0, 3), (1, 0)], "ja": [(1, 2), (0, 3)], "en": []}
+    means = {"fr": [1.0, 2.0, 3.0], "es": [4.0, 5.0]}
+    found = mask_of(neurons, means, model="org/a").exclusive()
+    assert neurons_of(found) == {"fr": [(0, 1)], "es": [(1, 0)], "ja": [], "en": []}
+    assert {code: values.tolist() for code, values in found.means.items()} == {"fr": [1.0], "es": [5.0]}
+    assert found.metadata == {"model": "org/a"}
+
+
 def test_means_unknown_on_one_side_are_left_out() -> None:
     unknown = mask_of({"fr": [(0, 3)], "ja": [(0, 0)]}, {"ja": [7.0]})
     for combined in (left | unknown, unknown | left, left & unknown, left - unknown):

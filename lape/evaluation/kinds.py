@@ -22,7 +22,7 @@ from lape.identify import METHODS, equal_count, identify
 from lape.languages import language
 from lape.masks import NeuronMask
 
-EQUAL = "equal count"
+EQUAL, EXCLUSIVE = "equal count", "exclusive"
 STABLE_SHARE_WANTED = 0.25  # of the recording's tokens, for a mask that agrees well enough with the whole one's
 
 
@@ -69,15 +69,17 @@ def perplexity(subject: Subject, options: Options) -> Work:
 def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dict[str, str]]:
     """Masks to compare with, and those that cannot be had, with the reason.
 
-    The other methods get as many neurons for each language as the mask has; the mask's own method is also measured
-    with the same number for every language.
+    The other methods get as many neurons for each language as the mask has. The mask's own method is also measured
+    with the same number for every language, and the mask itself without the neurons that several languages share.
     """
     masks: dict[str, NeuronMask] = {}  # every method tells the same languages apart, whichever are measured
     left_out: dict[str, str] = {}
     statistics, mask = subject.statistics, subject.whole_mask
-    if statistics is None:
-        return {}, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
     counts = {code: mask.count(code) for code in mask.languages}
+    if any(mask.exclusive().count(code) < counts[code] for code in counts):
+        masks[EXCLUSIVE] = narrowed(mask.exclusive(), subject.languages)
+    if statistics is None:
+        return masks, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
     makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: partial(equal_count, mask, statistics)}
     for name in METHODS:
         if name != main:
