@@ -208,9 +208,28 @@ def steering(de: float = 0.95, fr: float = 0.85, **other: Any) -> dict[str, Any]
         "pairs": {"en": {"de": {"items": 20, "setting": SETTING, "conditions": scores}}},
         "averages": scores,
     }
+
+    def kept(share: float) -> dict[str, Any]:
+        return {
+            "kept_share": figure(share, 0.05),
+            "gibberish_share": 0.0,
+            "languages": {"en": 15, "de": 5},
+            "sample": "",
+        }
+
+    conditions = {"untouched": kept(0.9), "off": kept(0.25), "random0": kept(0.85)}
+    averages = {name: {"kept_share": found["kept_share"]} for name, found in conditions.items()}
+    kept_in = {"languages": {"de": {"neurons": 8, "conditions": conditions}}, "averages": averages}
     return file(
         "steering",
-        {**steered(de, fr, **other), "setting": SETTING, "without_openings": [], "lss": lss, "lss_left_out": None},
+        {
+            **steered(de, fr, **other),
+            "kept": kept_in,
+            "setting": SETTING,
+            "without_openings": [],
+            "lss": lss,
+            "lss_left_out": None,
+        },
         openings={"en": {"count": 20, "sha256": "cd" * 32}},
         decoding={"max_new_tokens": 32, "repetition_penalty": 1.1, "rows": 80, "temperature": 0},
         identifier="py3langid",
@@ -502,6 +521,21 @@ def test_tuning_lists_the_best_settings_first_and_each_targets_own() -> None:
     ]
     tried = table("All 2 settings tried, on the tuning half, means over targets")[1:]
     assert [row[:2] for row in tried] == [["replace × 2, top rate 2 %", "80 %"], ["replace × 1, top rate 2 %", "30 %"]]
+
+
+def test_what_is_kept_when_off_by_hand() -> None:
+    assert table("Continuations in the language of their openings, its own neurons off and nothing on") == [
+        [
+            "language",
+            "neurons",
+            "off: kept, %",
+            "random neurons (seed 0): kept, %",
+            "untouched: kept, %",
+            "off: most common",
+        ],
+        ["German (de)", "8", "25 [20, 30]", "85 [80, 90]", "90 [85, 95]", "en 15, de 5"],
+        ["mean", "", "25 [20, 30]", "85 [80, 90]", "90 [85, 95]", ""],
+    ]
 
 
 def test_stability_and_harm_by_hand() -> None:
