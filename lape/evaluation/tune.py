@@ -18,8 +18,8 @@ from lape.interventions import Mode
 from lape.statistics import ActivationStatistics
 
 RULE = (
-    "highest share in the target language; among equals the highest mean with the next weaker and the next stronger "
-    "setting, then the lowest fluency cost, then the first of the grid"
+    "highest share in the target language; among equals the highest mean over it and its neighbours in strength and "
+    "top rate, one outside of the grid counting 0; then the lowest fluency cost, then the first of the grid"
 )
 STRENGTHS: Mapping[Mode, Sequence[float]] = {
     "replace": (1, 1.5, 2, 2.5, 3),
@@ -155,8 +155,8 @@ def sweep(
 def best(tried: Mapping[Setting, Measured]) -> Setting:
     """The best setting for one pair, by `RULE`.
 
-    Half of the openings are few, and many settings come out equal on them. The one in the middle of a plateau is more
-    likely to hold on the other half than the one at its edge, which is the cheapest.
+    Half of the openings are few, and many settings come out equal on them. One in the middle of a plateau is more
+    likely to hold on the other half than one at its edge, which is the cheapest.
     """
     return best_of_all({("", ""): tried})
 
@@ -166,26 +166,27 @@ def best_of_all(swept: Sweep) -> Setting:
     settings = list(next(iter(swept.values())))
     averages = {setting: average([tried[setting] for tried in swept.values()]) for setting in settings}
 
-    def share(near: Sequence[Setting]) -> float:
-        # Shares are counts over counts: rounding keeps equal ones equal whatever the order of adding.
-        return round(sum(averages[setting]["target_share"]["value"] for setting in near) / len(near), 9)
+    def share(setting: Setting) -> float:
+        return averages[setting]["target_share"]["value"]
 
     def rank(setting: Setting) -> tuple[float, float, float]:
+        near = [share(setting), *map(share, _neighbours(setting, settings))]
         cost = averages[setting]["fluency_cost_nats"]
-        near = share(_with_neighbours(setting, settings))
-        return -share([setting]), -near, float("inf") if cost is None else cost["value"]
+        # Shares are counts over counts: rounding keeps equal ones equal whatever the order of adding.
+        return -round(near[0], 9), -round(sum(near), 9), float("inf") if cost is None else cost["value"]
 
     return min(settings, key=rank)
 
 
-def _with_neighbours(setting: Setting, settings: Sequence[Setting]) -> list[Setting]:
-    """A setting with the next weaker and the next stronger one that are otherwise the same."""
-    line = sorted(
-        (other for other in settings if replace(other, strength=setting.strength) == setting),
-        key=lambda other: other.strength,
-    )
-    place = line.index(setting)
-    return line[max(0, place - 1) : place + 2]
+def _neighbours(setting: Setting, settings: Sequence[Setting]) -> list[Setting]:
+    """The next weaker and stronger settings, and those of the next lower and higher top rate; up to four."""
+    found = []
+    for name in ("strength", "top_rate"):
+        line = [other for other in settings if replace(other, **{name: getattr(setting, name)}) == setting]
+        line.sort(key=lambda other: getattr(other, name) or 0)
+        place = line.index(setting)
+        found += [*line[max(0, place - 1) : place], *line[place + 1 : place + 2]]
+    return found
 
 
 def _nested(by_pair: Mapping[Pair, float]) -> dict[str, dict[str, float]]:
