@@ -41,6 +41,7 @@ FOLDER = "evidence"
 KINDS = ("perplexity", "steering", "tuning", "layers", "stability", "harm")
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "py3langid")
 KEYS = ("kind", "title", "summary", "settings", "environment", "command", "seconds", "results")
+LARGEST_BYTES = 10_000_000
 DIGITS = 7  # significant, of every result: past them a float64 sum says nothing
 
 
@@ -222,6 +223,8 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(Path(folder).glob("*.json")):
         try:
+            if path.stat().st_size > LARGEST_BYTES:
+                raise BadFile(f"{str(path)!r} has more than {LARGEST_BYTES:,} bytes, which no evidence has.")
             content = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError, RecursionError) as error:
             raise BadFile(f"{str(path)!r} is not JSON ({type(error).__name__}).") from error
@@ -230,6 +233,25 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
                 raise BadFile(f"{str(path)!r} lacks {', '.join(missing)}. Make it again with `lape evaluate`.")
             found[path.stem] = content
     return found
+
+
+def evidence_of(folder: str | os.PathLike[str], mask_sha256: str) -> dict[str, dict[str, Any]]:
+    """The evidence in a folder that is of one mask, by kind; none where there is no such folder.
+
+    Args:
+        folder: Usually `evidence` beside the mask.
+        mask_sha256: Of the mask's file.
+
+    Raises:
+        BadFile: A file is damaged.
+    """
+    found = read_evidence(folder) if Path(folder).is_dir() else {}
+    return {each["kind"]: each for each in found.values() if _mask_sha256(each["settings"]) == mask_sha256}
+
+
+def _mask_sha256(settings: Any) -> Any:
+    mask = settings.get("mask") if isinstance(settings, dict) else None
+    return mask.get("sha256") if isinstance(mask, dict) else None
 
 
 def _line(value: Any, key: str) -> str:

@@ -80,8 +80,8 @@ def html_of(found: Mapping[str, Evidence]) -> str:
         ("results", "What came out", [goals(found).html(), *_summaries(found)]),
     ]
     for kind, section in SECTIONS.items():
-        shown = _read(kind, found[kind], section.parts) if kind in found else [notice(_missing(section))]
-        parts.append((kind, section.heading, shown))
+        made_of = shown(kind, found[kind], section.parts) if kind in found else [notice(_missing(section))]
+        parts.append((kind, section.heading, made_of))
     parts.append(("made", "How it was measured", [show(found).html() for show in (made, versions, texts)]))
     lead = f"Neurons of {first['model']} found by the method {first['method']}: what switching them does."
     return page(f"Language neurons of {first['model']}", lead, parts)
@@ -96,7 +96,7 @@ def markdown_of(found: Mapping[str, Evidence]) -> str:
             blocks.append(_missing(section))
             continue
         blocks.append(plain(found[kind]["summary"]))
-        for table in _read(kind, found[kind], section.readme):
+        for table in shown(kind, found[kind], section.readme):
             blocks += [f"{plain(table.caption)}:", table.markdown()]
     blocks += ["### How it was measured", made(found).markdown(), versions(found).markdown()]
     return "\n\n".join(blocks)
@@ -120,7 +120,7 @@ def goals(found: Mapping[str, Evidence]) -> Table:
     """What was wanted, what came out, and whether that is enough."""
     rows = []
     if "perplexity" in found:
-        rows += _read("perplexity", found["perplexity"], perplexity.goals)
+        rows += shown("perplexity", found["perplexity"], perplexity.goals)
     else:
         rows += [[name, *perplexity.UNMEASURED] for name in perplexity.GOALS.values()]
     rows.append(_goal("steering with tuned settings: outputs in the target language", "tuning", found, _tuned))
@@ -181,11 +181,15 @@ def _evidence(folder: str | os.PathLike[str]) -> dict[str, Evidence]:
     return found
 
 
-def _read(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
-    """Shows evidence, or says that it is not of this version."""
+def shown(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
+    """Shows evidence of a kind.
+
+    Raises:
+        BadFile: It is damaged, or not of this version.
+    """
     try:
         return show(evidence)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration, ArithmeticError) as error:
         raise BadFile(
             f"The evidence of {kind} cannot be read ({type(error).__name__}: {error}): it is damaged, or of another "
             "version of lape. Measure it again."
@@ -201,7 +205,7 @@ def _missing(section: Section) -> str:
 
 
 def _goal(name: str, kind: str, found: Mapping[str, Evidence], show: Callable[[Evidence], list[str]]) -> list[str]:
-    return [name, *(_read(kind, found[kind], show) if kind in found else perplexity.UNMEASURED)]
+    return [name, *(shown(kind, found[kind], show) if kind in found else perplexity.UNMEASURED)]
 
 
 def _tuned(evidence: Evidence) -> list[str]:
