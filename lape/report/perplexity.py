@@ -79,13 +79,17 @@ def beside(evidence: Evidence) -> list[str]:
     return [*shown, masks(evidence).html(), *notices(left_out(evidence))]
 
 
-def costs_figure(mask: Mapping[str, Any], summary: str, unit: str = "delta_nats") -> str:
+def costs_figure(
+    mask: Mapping[str, Any], summary: str, unit: str = "delta_nats", *, title: str = "", most: float | None = None
+) -> str:
     """The matrix of one mask as a picture.
 
     Args:
         mask: One of `masks` of the results; a cell that is None has not been measured yet.
         summary: What it comes to, for those who do not see it.
-        unit: `delta_nats` or `delta_bits_per_byte`.
+        unit: One of `CHANGES`.
+        title: What the caption begins with.
+        most: Cost of the darkest cell, so that masks can be compared; None takes this mask's largest.
     """
     shown = heat_map(
         _matrix(mask, unit),
@@ -93,13 +97,20 @@ def costs_figure(mask: Mapping[str, Any], summary: str, unit: str = "delta_nats"
         rows="off",
         columns="language of the text",
         digits=2,
+        most=most,
         harm=1,
     )
     return figure(
         shown,
-        f"{CHANGES[unit]}; a frame marks a language's own text. Orange is harm, blue gain; the shade grows with the "
-        "square root.",
+        f"{title}{': ' if title else ''}{CHANGES[unit]}; a frame marks a language's own text. Orange is harm, blue "
+        "gain; the shade grows with the square root.",
     )
+
+
+def largest(masks: Iterable[Mapping[str, Any]], unit: str) -> float:
+    """The largest cost of some masks, as far as they are measured; 0 where none is."""
+    found = [cell for mask in masks for row in _matrix(mask, unit).values() for cell in row.values() if cell]
+    return max((abs(cell.value) for cell in found), default=0.0)
 
 
 def cells(name: str, mask: Mapping[str, Any], unit: str) -> Table:
