@@ -5,14 +5,17 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import STATISTICS_NAME
+from lape.bundled import MASK_NAME, STATISTICS_NAME
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
+from lape.evaluation.evidence import FOLDER, evidence_of
+from lape.files import sha256_of
 from lape.interventions import Intervention
 from lape.masks import NeuronMask
 from lape.models import identity, load_model, placement_of
@@ -30,6 +33,7 @@ class Loaded:
         mask: Its neurons, of at least two languages; None until there is one.
         statistics: Where the random control's means come from; None limits that control to switching off.
         notes: What a visitor should know about them, one sentence each.
+        place: Folder or file that the mask was read from; None for one that was made here.
 
     Raises:
         LapeError: The mask has fewer than two languages, or belongs to a model of another shape.
@@ -40,6 +44,7 @@ class Loaded:
     mask: NeuronMask | None = None
     statistics: ActivationStatistics | None = None
     notes: tuple[str, ...] = ()
+    place: Path | None = None
 
     def __post_init__(self) -> None:
         if self.mask is None:
@@ -78,7 +83,7 @@ class Loaded:
         notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
         if (placement := placement_of(loaded)) is not None:
             notes += placement.notes
-        return cls(loaded, tokenizer, found, statistics, tuple(notes))
+        return cls(loaded, tokenizer, found, statistics, tuple(notes), folder)
 
     @property
     def name(self) -> str:
@@ -100,6 +105,17 @@ class Loaded:
         if self.mask is None:
             raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
         return self.mask
+
+    def evidence(self) -> dict[str, dict[str, Any]]:
+        """What has been measured of the very mask in use, by kind; nothing of one that was made or changed here.
+
+        Raises:
+            BadFile: The mask's file or a file of evidence is damaged.
+        """
+        file = self.place / MASK_NAME if self.place is not None and self.place.is_dir() else self.place
+        if file is None or not file.is_file() or NeuronMask.load(file) != self.mask:
+            return {}
+        return evidence_of(file.parent / FOLDER, sha256_of(file))
 
     def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
         """The columns of a request: name to what is done to the model's neurons.
@@ -148,7 +164,7 @@ class Loaded:
         mask, statistics = _read(folder)
         if (made_for := mask.metadata.get("model")) != self.name:
             raise MaskMismatch(f"This mask was made for {made_for}, but {self.name} is loaded. Load {made_for} first.")
-        return replace(self, mask=mask, statistics=statistics, notes=())
+        return replace(self, mask=mask, statistics=statistics, notes=(), place=folder)
 
 
 def _read(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:

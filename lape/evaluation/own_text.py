@@ -36,6 +36,7 @@ from lape.languages import language
 from lape.masks import NeuronMask
 
 OWN, RANDOM, CONTROL = "own neurons", "random neurons", "random0"
+TEXT_TOKENS = 1024  # of each text that are read
 SHORTEST_BLOCK, LONGEST_BLOCK, BLOCKS = 8, 128, 8  # tokens, tokens, and how many blocks the shortest text gives
 
 
@@ -60,7 +61,7 @@ def own_costs(
     mask: NeuronMask,
     texts: Mapping[str, str],
     *,
-    tokens: int = 1024,
+    tokens: int = TEXT_TOKENS,
     seed: int = 0,
 ) -> Generator[Progress, None, None]:
     """Switches the language of each text off, and as many random neurons, and measures every text each time.

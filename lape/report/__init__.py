@@ -80,8 +80,8 @@ def html_of(found: Mapping[str, Evidence]) -> str:
         ("results", "What came out", [goals(found).html(), *_summaries(found)]),
     ]
     for kind, section in SECTIONS.items():
-        made_of = shown(kind, found[kind], section.parts) if kind in found else [notice(_missing(section))]
-        parts.append((kind, section.heading, made_of))
+        shown = read(kind, found[kind], section.parts) if kind in found else [notice(_missing(section))]
+        parts.append((kind, section.heading, shown))
     parts.append(("made", "How it was measured", [show(found).html() for show in (made, versions, texts)]))
     lead = f"Neurons of {first['model']} found by the method {first['method']}: what switching them does."
     return page(f"Language neurons of {first['model']}", lead, parts)
@@ -96,7 +96,7 @@ def markdown_of(found: Mapping[str, Evidence]) -> str:
             blocks.append(_missing(section))
             continue
         blocks.append(plain(found[kind]["summary"]))
-        for table in shown(kind, found[kind], section.readme):
+        for table in read(kind, found[kind], section.readme):
             blocks += [f"{plain(table.caption)}:", table.markdown()]
     blocks += ["### How it was measured", made(found).markdown(), versions(found).markdown()]
     return "\n\n".join(blocks)
@@ -120,7 +120,7 @@ def goals(found: Mapping[str, Evidence]) -> Table:
     """What was wanted, what came out, and whether that is enough."""
     rows = []
     if "perplexity" in found:
-        rows += shown("perplexity", found["perplexity"], perplexity.goals)
+        rows += read("perplexity", found["perplexity"], perplexity.goals)
     else:
         rows += [[name, *perplexity.UNMEASURED] for name in perplexity.GOALS.values()]
     rows.append(_goal("steering with tuned settings: outputs in the target language", "tuning", found, _tuned))
@@ -181,7 +181,7 @@ def _evidence(folder: str | os.PathLike[str]) -> dict[str, Evidence]:
     return found
 
 
-def shown(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
+def read(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
     """Shows evidence of a kind.
 
     Raises:
@@ -205,7 +205,7 @@ def _missing(section: Section) -> str:
 
 
 def _goal(name: str, kind: str, found: Mapping[str, Evidence], show: Callable[[Evidence], list[str]]) -> list[str]:
-    return [name, *(shown(kind, found[kind], show) if kind in found else perplexity.UNMEASURED)]
+    return [name, *(read(kind, found[kind], show) if kind in found else perplexity.UNMEASURED)]
 
 
 def _tuned(evidence: Evidence) -> list[str]:

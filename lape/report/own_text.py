@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lape.evaluation.own_text import OWN
@@ -14,25 +14,27 @@ from lape.report.steering import OUTCOMES
 from lape.report.words import floored, interval, named
 
 
-def costs(results: Mapping[str, Any], unit: str) -> list[str]:
+def costs(results: Mapping[str, Any]) -> list[str]:
     """The matrix beside that of random neurons, and on how much text they stand.
 
     Args:
-        results: See `lape.evaluation.own_text.own_costs`; nothing gives nothing.
-        unit: `delta_nats` or `delta_bits_per_byte`.
+        results: See `lape.evaluation.own_text.own_costs`; without a mask, nothing is measured yet.
     """
-    if not results:
+    masks = results.get("masks", {})
+    if not masks:
         return []
-    masks = results["masks"]
-    most = largest(masks.values(), unit)
-    pictures = (costs_figure(mask, name, unit, title=name, most=most) for name, mask in masks.items())
+    most = largest(masks.values(), "delta_nats") or None
+    pictures = (costs_figure(mask, name, title=name, most=most) for name, mask in masks.items())
+    tables = (
+        cells(name, mask, unit).html() for unit in ("delta_nats", "delta_bits_per_byte") for name, mask in masks.items()
+    )
     return [
         *map(paragraph, _outcome(masks[OWN])),
         '<div class="beside">',
         *pictures,
         "</div>",
         texts(results).html(),
-        details("Every cell with its interval", (cells(name, mask, unit).html() for name, mask in masks.items())),
+        details("Every cell with its interval, in nats per token and in bits per byte", tables),
     ]
 
 
@@ -71,7 +73,7 @@ def _outcome(mask: Mapping[str, Any]) -> list[str]:
     return said
 
 
-def outcomes(results: Mapping[str, Any], openings: list[str]) -> list[str]:
+def outcomes(results: Mapping[str, Any], openings: Sequence[str]) -> list[str]:
     """In which language the continuations are, under each condition, and the continuations.
 
     Args:
