@@ -746,6 +746,13 @@ def test_a_heat_map_shades_by_the_square_root_and_colours_harm() -> None:
     assert re.findall(r'class="(more|less)"', other) == ["more", "less", "more"]
 
 
+def test_a_heat_map_has_room_for_what_its_columns_are() -> None:
+    drawn = heat_map({"de": {"de": Measured(1.0)}}, label="", rows="off", columns="language of the text", digits=1)
+    (width,) = re.findall(r'<svg viewBox="0 0 ([\d.]+)', drawn)
+    (middle,) = re.findall(r'x="([\d.]+)" y="14">language of the text<', drawn)
+    assert float(width) - float(middle) > 7 * len("language of the text") / 2  # a letter is 7 pixels wide
+
+
 def test_whiskers_end_where_the_interval_ends() -> None:
     rows = {"de": {"own": Measured(0.5, 0.25, 0.75), "random": None}, "fr": {"own": Measured(-0.5), "random": None}}
     drawn = whiskers(rows, label="", unit="nats")

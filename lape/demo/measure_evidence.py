@@ -23,8 +23,8 @@ KINDS = ("perplexity", "steering")
 UNIT = next(iter(CHANGES))
 MOST_MASKS = 100
 NOTHING = (
-    "Nothing has been measured of the mask in use: lape evaluate all --mask FOLDER --corpus TEXT does that, and puts its "
-    "figures beside the mask. Or measure your own text here."
+    "Nothing has been measured of the mask in use: lape evaluate all --mask FOLDER --corpus TEXT does that, and puts "
+    "its figures beside the mask. Or measure your own text here."
 )
 
 
@@ -78,7 +78,9 @@ def build_evidence(backend: Backend) -> Part:
         except Exception as error:
             return {matrix: failure(error)}
 
-    gr.on([mask.input, unit.input], choosing, [mask, unit], matrix, preprocess=False, **QUIET)
+    gr.on(
+        [mask.input, unit.input], choosing, [mask, unit], matrix, api_name="measure_evidence", preprocess=False, **QUIET
+    )
     return Part(refresh, [overview, choices, mask, unit, matrix, rest])
 
 

@@ -16,6 +16,7 @@ REPORT_CSS = f"""
   --more: #0b57b8; --less: #c25700;
 }}
 .lape-report {{ contain: inline-size; }}
+.lape-report :is(table, thead, tbody, tr) {{ border: 0 !important; }}
 .lape-report table :is(th, td) {{ border-width: 0 0 1px !important; }}
 .dark .lape-report {{ --more: #4d94e8; --less: #d9802b; }}
 .lape-report p {{ max-width: 46rem; margin: .5rem 0; overflow-wrap: anywhere; }}

@@ -42,8 +42,8 @@ def build_openings(backend: Backend) -> Part:
             )
         with gr.Column(scale=2, min_width=280):
             with gr.Row():
-                source = gr.Dropdown(known, value=first, label=word("measure.openings_language"), min_width=160)
-                target = gr.Dropdown(known, value=second, label=word("compare.target"), min_width=160)
+                source = gr.Dropdown(known, value=first, label=word("measure.openings_language"), min_width=200)
+                target = gr.Dropdown(known, value=second, label=word("compare.target"), min_width=200)
             with gr.Row():
                 limit = LIMITS["strength"]
                 strength = gr.Slider(
@@ -52,9 +52,9 @@ def build_openings(backend: Backend) -> Part:
                     value=DEFAULTS.strength,
                     step=limit.step,
                     label=word("compare.strength"),
-                    min_width=160,
+                    min_width=200,
                 )
-                mode = gr.Dropdown([*MODES], value=DEFAULTS.mode, label=word("compare.mode"), min_width=120)
+                mode = gr.Dropdown([*MODES], value=DEFAULTS.mode, label=word("compare.mode"), min_width=200)
     inputs = [openings, source, target, strength, mode]
 
     def prepare(visitor: str, *values: Any) -> Run:

@@ -83,6 +83,7 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., R
         inputs,
         touched,
         preprocess=False,
+        api_name=f"measure_{name}",
         api_visibility="private",
         show_progress="hidden",
         **MODEL,

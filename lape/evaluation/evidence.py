@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -225,7 +226,7 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
         try:
             if path.stat().st_size > LARGEST_BYTES:
                 raise BadFile(f"{str(path)!r} has more than {LARGEST_BYTES:,} bytes, which no evidence has.")
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
         except (OSError, ValueError, RecursionError) as error:
             raise BadFile(f"{str(path)!r} is not JSON ({type(error).__name__}).") from error
         if isinstance(content, dict) and content.get("kind") in KINDS:
@@ -247,6 +248,13 @@ def evidence_of(folder: str | os.PathLike[str], mask_sha256: str) -> dict[str, d
     """
     found = read_evidence(folder) if Path(folder).is_dir() else {}
     return {each["kind"]: each for each in found.values() if _mask_sha256(each["settings"]) == mask_sha256}
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a figure is not finite")
+    return number
 
 
 def _mask_sha256(settings: Any) -> Any:
