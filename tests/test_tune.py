@@ -50,7 +50,24 @@ def test_the_highest_target_share_wins_then_the_lowest_cost_then_the_first() -> 
     assert best({a: measured(3, 0.5), b: measured(3, 0.5), c: measured(2, 0.1)}) == a
     silent = Measured("aa", "bb", [output(None, tokens=0)] * 4, [output()] * 4)
     assert best({a: silent, b: measured(0, 5.0)}) == b  # no output has no fluency
-    assert RULE.startswith("highest share in the target language; among equals the lowest fluency cost")
+    assert RULE.startswith("highest share in the target language; among equals the highest mean with the next weaker")
+
+
+def test_among_equals_the_middle_of_a_plateau_wins_over_its_cheap_edge() -> None:
+    weak, edge, middle, strong = (Setting("replace", strength) for strength in (1.0, 1.5, 2.0, 3.0))
+    lone = Setting("add", 2.0)
+    tried = {
+        strong: measured(3, 2.0),
+        middle: measured(4, 0.9),
+        weak: measured(1, 0.1),
+        edge: measured(4, 0.2),
+        lone: measured(3, 0.0),
+    }
+    # edge: (1 + 4 + 4) / 12 of the outputs; middle: (4 + 4 + 3) / 12. The order of the grid does not matter.
+    assert best(tried) == middle
+    assert best({**tried, lone: measured(4, 5.0)}) == lone  # has no neighbour of its own mode: 4 / 4
+    assert best({**tried, strong: measured(4, 2.0)}) == middle  # strong: (4 + 4) / 8, and it costs more
+    assert best({**tried, Setting("replace", 2.5): measured(0, 0.0)}) == edge  # middle: (4 + 4 + 0) / 12
 
 
 def test_the_common_setting_is_the_best_on_average() -> None:

@@ -80,6 +80,15 @@ def untouched_cases(openings: Openings, source: str, halves: Sequence[str]) -> l
     ]
 
 
+def off_cases(openings: Openings, mask: NeuronMask, source: str, halves: Sequence[str], condition: str) -> list[Case]:
+    """The language of the openings off and nothing on, one case for each half."""
+    intervention = Intervention(mask, off=source)
+    return [
+        Case(f"{condition} off={source} prompts={name}", prompts, prompts, intervention)
+        for name, prompts in _halves(openings, source, halves)
+    ]
+
+
 def steered_cases(
     openings: Openings,
     masks: Masks,

@@ -219,11 +219,16 @@ def _tuned(evidence: Evidence) -> list[str]:
 
 def _stable(evidence: Evidence) -> list[str]:
     results = evidence["results"]
-    enough = results["enough"]
-    some = enough["share"] is not None
-    measured = f"{number(enough['tokens'], 0)}, {percent(enough['share'])} of the recording" if some else "all of them"
-    wanted = f"at most {percent(results['wanted_share'])}"
-    return [verdict(results), f"{measured} (Jaccard index {enough['jaccard']:g})", wanted]
+    parts = [
+        f"{number(found['tokens'], 0)} {how}, {percent(found['share'])} of the recording"
+        for how, found in (
+            ("spread over the text", results["spread_enough"]),
+            ("from its beginning", results["enough"]),
+        )
+        if found["share"] is not None
+    ]
+    measured = f"{'; '.join(parts) or 'all of them'} (Jaccard index {results['enough']['jaccard']:g})"
+    return [verdict(results), measured, f"at most {percent(results['wanted_share'])}"]
 
 
 def _write(path: str | os.PathLike[str], text: str) -> Path:

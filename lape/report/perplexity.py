@@ -141,7 +141,8 @@ def goals(evidence: Evidence) -> list[list[str]]:
             found = main[key]
             below = interval(found["others_nats" if key == "dominance" else "control_nats"])
             nats = f"{interval(found['own_nats']).text(3)} / {below.text(4)} nats per token{floored(found)}"
-            rows.append([name, verdict(found), f"{interval(found).text(1)} = {nats}", f"at least {found['wanted']:g}"])
+            measured = f"{interval(found).text(1)} = {nats}{_best(evidence) if key == 'dominance' else ''}"
+            rows.append([name, verdict(found), measured, f"at least {found['wanted']:g}"])
         else:
             rows.append([name, *UNMEASURED])
     return rows
@@ -245,6 +246,17 @@ def _range(values: Iterable[float]) -> Measured:
 
 def _neurons(mask: Mapping[str, Any]) -> str:
     return number(sum(mask["neurons"].values()), 0)
+
+
+def _best(evidence: Evidence) -> str:
+    """The mask of highest dominance, where it is another one than the mask itself."""
+    results = evidence["results"]
+    rivals = {name: mask["dominance"] for name, mask in results["masks"].items() if name not in results["controls"]}
+    best = max(rivals, key=lambda name: rivals[name]["value"])
+    if best == evidence["settings"]["mask_name"]:
+        return ""
+    own = number(rivals[best]["own_nats"]["value"], 3)
+    return f"; highest for {best}: {number(rivals[best]['value'], 1)}, at {own} to the own text"
 
 
 def _matrix(mask: Mapping[str, Any], unit: str) -> Matrix:

@@ -33,6 +33,7 @@ def parts(evidence: Evidence) -> list[str]:
         ),
         shares_figure(evidence),
         conditions(evidence).html(),
+        off(evidence).html(),
     ]
     shown += [pairs_from(evidence, source).html() for source in _main_source(results)]
     if results.get("lss"):
@@ -73,7 +74,7 @@ def readme(evidence: Evidence) -> list[Table]:
     """The tables for a README."""
     results = evidence["results"]
     tables = [conditions(evidence), *(pairs_from(evidence, source) for source in _main_source(results))]
-    return [*tables, by_target(evidence)]
+    return [*tables, by_target(evidence), off(evidence)]
 
 
 def conditions(evidence: Evidence) -> Table:
@@ -103,6 +104,23 @@ def by_target(evidence: Evidence) -> Table:
     average = evidence["results"]["averages"]["target"]
     rows = [_row(named(target), found["conditions"]["steered"]) for target, found in average.items()]
     return Table("To each language, mean over the others as sources", ["target", *HEAD], rows)
+
+
+def off(evidence: Evidence) -> Table:
+    """A row for each language: whether it is kept when its own neurons are off and nothing is on."""
+    results = evidence["results"]["kept"]
+    names = list(in_order(results["averages"]))
+    rows = []
+    for code, found in results["languages"].items():
+        shares = [_percent(found["conditions"][name]["kept_share"]).text(0) for name in names]
+        others = found["conditions"]["off"]["languages"].items()
+        common = ", ".join(f"{language} {count}" for language, count in list(others)[:2])
+        rows.append([named(code), number(found["neurons"], 0), *shares, common])
+    means = [_percent(results["averages"][name]["kept_share"]).text(0) for name in names]
+    rows.append(["mean", "", *means, ""])
+    head = ["language", "neurons", *(f"{condition_text(name)}: kept, %" for name in names), "off: most common"]
+    caption = "Continuations in the language of their openings, its own neurons off and nothing on"
+    return Table(caption, head, rows, strong=frozenset({len(rows) - 1}))
 
 
 def shift(evidence: Evidence) -> Table:
