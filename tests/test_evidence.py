@@ -16,15 +16,7 @@ import torch
 
 from lape.corpora import TextFile, token_blocks
 from lape.errors import BadFile, CheckpointMismatch, LapeError
-from lape.evaluation.evidence import (
-    Ledger,
-    environment,
-    evidence_of,
-    fresh,
-    read_evidence,
-    text_hash,
-    write_evidence,
-)
+from lape.evaluation.evidence import Ledger, environment, fresh, read_evidence, text_hash, write_evidence
 
 
 class Counter:
@@ -266,16 +258,6 @@ def test_a_damaged_file_of_evidence_is_named(tmp_path: Path, text: str, said: st
     (tmp_path / "perplexity.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(BadFile, match=f"perplexity.json' {said}"):
         read_evidence(tmp_path)
-
-
-def test_evidence_of_one_mask_by_kind(tmp_path: Path) -> None:
-    for name, sha256 in (("one", "a" * 64), ("two", "b" * 64)):
-        write_evidence(tmp_path, name, **evidence(settings={"mask": {"sha256": sha256}}))
-    for name, settings in (("three", {}), ("four", {"mask": "a" * 64}), ("five", ["mask"])):
-        write_evidence(tmp_path, name, **evidence(settings=settings))
-    (found,) = evidence_of(tmp_path, "a" * 64).items()
-    assert found == (evidence()["kind"], read_evidence(tmp_path)["one"])
-    assert evidence_of(tmp_path / "nothing", "a" * 64) == {}
 
 
 def test_a_missing_folder_says_how_to_make_it(tmp_path: Path) -> None:

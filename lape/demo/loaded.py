@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -14,12 +13,13 @@ from lape.bundled import MASK_NAME, STATISTICS_NAME
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
-from lape.evaluation.evidence import FOLDER, evidence_of
+from lape.evaluation.evidence import FOLDER
 from lape.files import sha256_of
 from lape.interventions import Intervention
 from lape.masks import NeuronMask
 from lape.models import identity, load_model, placement_of
 from lape.pairs import pairs_of
+from lape.report import Evidence, evidence_of
 from lape.statistics import ActivationStatistics
 
 
@@ -106,7 +106,7 @@ class Loaded:
             raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
         return self.mask
 
-    def evidence(self) -> dict[str, dict[str, Any]]:
+    def evidence(self) -> dict[str, Evidence]:
         """What has been measured of the very mask in use, by kind; nothing of one that was made or changed here.
 
         Raises:

@@ -236,30 +236,11 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def evidence_of(folder: str | os.PathLike[str], mask_sha256: str) -> dict[str, dict[str, Any]]:
-    """The evidence in a folder that is of one mask, by kind; none where there is no such folder.
-
-    Args:
-        folder: Usually `evidence` beside the mask.
-        mask_sha256: Of the mask's file.
-
-    Raises:
-        BadFile: A file is damaged.
-    """
-    found = read_evidence(folder) if Path(folder).is_dir() else {}
-    return {each["kind"]: each for each in found.values() if _mask_sha256(each["settings"]) == mask_sha256}
-
-
 def _finite(text: str) -> float:
     number = float(text)
     if not math.isfinite(number):
         raise ValueError("a figure is not finite")
     return number
-
-
-def _mask_sha256(settings: Any) -> Any:
-    mask = settings.get("mask") if isinstance(settings, dict) else None
-    return mask.get("sha256") if isinstance(mask, dict) else None
 
 
 def _line(value: Any, key: str) -> str:

@@ -73,6 +73,20 @@ def write_readme(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
     return _write(path, readme_with(text, markdown_of(_evidence(folder))))
 
 
+def evidence_of(folder: str | os.PathLike[str], mask_sha256: str) -> dict[str, Evidence]:
+    """The evidence in a folder that is of one mask, by kind; none where there is no such folder.
+
+    Args:
+        folder: Usually `evidence` beside the mask.
+        mask_sha256: Of the mask's file.
+
+    Raises:
+        BadFile: A file is damaged.
+    """
+    found = read_evidence(folder) if Path(folder).is_dir() else {}
+    return {each["kind"]: each for each in found.values() if _mask_sha256(each["settings"]) == mask_sha256}
+
+
 def html_of(found: Mapping[str, Evidence]) -> str:
     """The page of some evidence by kind."""
     first = next(iter(found.values()))["settings"]["mask"]
@@ -167,6 +181,11 @@ def texts(found: Mapping[str, Evidence]) -> Table:
             tokens = f"{text['tokens']:,} tokens" if "tokens" in text else ""
             rows.append([kind, f"{code}: {text['source']}", digest, tokens])
     return Table("Mask and held-out text, by SHA-256", ["evidence", "what", "SHA-256", ""], rows, words=4)
+
+
+def _mask_sha256(settings: Any) -> Any:
+    mask = settings.get("mask") if isinstance(settings, dict) else None
+    return mask.get("sha256") if isinstance(mask, dict) else None
 
 
 def _evidence(folder: str | os.PathLike[str]) -> dict[str, Evidence]:
