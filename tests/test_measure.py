@@ -217,6 +217,19 @@ def test_evidence_of_another_mask_is_not_shown(bare: Loaded, folder: Path, mask:
     assert used.evidence() == {}
 
 
+def test_a_bundled_mask_has_the_evidence_beside_it(
+    bare: Loaded, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it came to be in use, and whatever else is bundled."""
+    (tmp_path / MODEL / "damaged").mkdir(parents=True)
+    (tmp_path / MODEL / "damaged" / "mask.safetensors").write_bytes(b"no")
+    shutil.copytree(folder, tmp_path / MODEL / "lape")
+    monkeypatch.setenv("LAPE_PRECOMPUTED", str(tmp_path))
+    assert bare.place is None
+    assert set(bare.evidence()) == {"perplexity", "steering"}
+    assert replace(bare, mask=runs.narrowed(bare.known_mask, ("fr", "es"))).evidence() == {}
+
+
 def test_a_mask_that_is_a_file_has_the_evidence_beside_it(bare: Loaded, measured: Path) -> None:
     assert set(bare.with_mask(measured / "mask.safetensors").evidence()) == {"perplexity", "steering"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import MASK_NAME, STATISTICS_NAME
+from lape.bundled import MASK_NAME, STATISTICS_NAME, bundled_masks
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
@@ -109,13 +109,17 @@ class Loaded:
     def evidence(self) -> dict[str, Evidence]:
         """What has been measured of the very mask in use, by kind; nothing of one that was made or changed here.
 
+        It lies beside the mask, where that was read from or among the bundled ones.
+
         Raises:
-            BadFile: The mask's file or a file of evidence is damaged.
+            BadFile: A file of evidence is damaged.
         """
-        file = self.place / MASK_NAME if self.place is not None and self.place.is_dir() else self.place
-        if file is None or not file.is_file() or NeuronMask.load(file) != self.mask:
-            return {}
-        return evidence_of(file.parent / FOLDER, sha256_of(file))
+        places = [path.parent for path in bundled_masks() if path.parts[-3] == self.name.replace("/", "--")]
+        for place in [self.place, *places] if self.place is not None else places:
+            file = place / MASK_NAME if place.is_dir() else place
+            if file.is_file() and _holds(file, self.mask):
+                return evidence_of(file.parent / FOLDER, sha256_of(file))
+        return {}
 
     def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
         """The columns of a request: name to what is done to the model's neurons.
@@ -165,6 +169,14 @@ class Loaded:
         if (made_for := mask.metadata.get("model")) != self.name:
             raise MaskMismatch(f"This mask was made for {made_for}, but {self.name} is loaded. Load {made_for} first.")
         return replace(self, mask=mask, statistics=statistics, notes=(), place=folder)
+
+
+def _holds(file: Path, mask: NeuronMask | None) -> bool:
+    """Whether a file holds this mask; a damaged one does not."""
+    try:
+        return NeuronMask.load(file) == mask
+    except BadFile:
+        return False
 
 
 def _read(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:

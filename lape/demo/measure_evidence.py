@@ -11,7 +11,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.measure_html import report_html
 from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
-from lape.demo.request import checked_code, shown
+from lape.demo.request import checked_code, shown_value
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.report import SECTIONS, goals, made, read
@@ -163,7 +163,7 @@ def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
         raise LapeError(NOTHING)
     name = checked_code("mask", name, names)
     if not isinstance(unit, str) or unit not in CHANGES:
-        raise LapeError(f"The figure must be {' or '.join(CHANGES)}, not {shown(unit)}.")
+        raise LapeError(f"The figure must be {' or '.join(CHANGES)}, not {shown_value(unit)}.")
 
     def parts(evidence: Mapping[str, Any]) -> list[str]:
         masks = evidence["results"]["masks"]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lape.demo.request import MODES, checked_code, checked_number, checked_text, shown
+from lape.demo.request import LIMITS, MODES, checked_code, checked_number, checked_text, shown_value
 from lape.errors import LapeError, UnknownLabel
 from lape.evaluation.conditions import Setting
 from lape.evaluation.openings import openings
@@ -73,8 +73,8 @@ def checked_steering(
     if source == target:
         raise LapeError(f"The openings and the target are both in {language(source).name}; choose two languages.")
     if mode not in MODES:
-        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown(mode)}.")
-    return SteeringRequest(lines, source, target, Setting(mode, checked_number("strength", strength)))
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(mode)}.")
+    return SteeringRequest(lines, source, target, Setting(mode, checked_number(LIMITS["strength"], strength)))
 
 
 def example_openings(code: str) -> list[str]:

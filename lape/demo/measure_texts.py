@@ -13,7 +13,7 @@ from lape.demo.controls import titles
 from lape.demo.measure_request import TEXTS, checked_texts, example_openings
 from lape.demo.measure_run import Run, build_run
 from lape.demo.part import QUIET, Outputs, Part
-from lape.demo.request import opening
+from lape.demo.request import examples_for
 from lape.demo.words import word
 from lape.evaluation.own_text import own_costs
 from lape.languages import language
@@ -91,8 +91,8 @@ def build_texts(backend: Backend) -> Part:
 
 def begin_with(languages: Sequence[str]) -> list[str | None]:
     """The languages of the boxes: those the page opens with first, None where there are too few."""
-    start = opening(languages)
-    first = [code for code in (start.source, start.target) if code in languages]
+    example = next(iter(examples_for(languages)), None) if len(languages) > 1 else None
+    first = [example.source, example.target] if example is not None else []
     chosen = [*first, *(code for code in languages if code not in first)]
     return [chosen[place] if place < len(chosen) else None for place in range(TEXTS)]
 
