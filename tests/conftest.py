@@ -20,6 +20,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 import lape
 from lape.embedded import embedded_gguf
 
+pytest_plugins = ["browsing"]
 huggingface_hub.constants.HF_HUB_OFFLINE = True  # pytest's filter of LapeWarning has imported it before
 torch.set_num_threads(1)
 

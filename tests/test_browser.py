@@ -2,91 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import MARKS, PATIENCE, expect
 
 from lape.demo.backend import Backend
-from lape.demo.loaded import Loaded
-from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES
-from lape.embedded import embedded_gguf
+from lape.demo.words import texts as texts_of_page
 from lape.languages import language
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
-expect = playwright.expect
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install your system's chromium package"),
-    pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it"),
-]
+pytestmark = MARKS
 NAMES = ("on", "off", "steered")
-PATIENCE = 400_000  # ms; a CPU that does something else at the same time is slow
 TOO_LONG = "x" * 2001
-
-
-@pytest.fixture(scope="module")
-def backend() -> Backend:
-    return Backend(Loaded.load(None))
-
-
-@pytest.fixture(scope="module")
-def url(backend: Backend) -> Iterator[str]:
-    page = build_page(backend)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield launch(page, port)
-    page.close(verbose=False)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as started:
-        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
-    """Opens the page; in the end, nothing outside was asked for and nothing went wrong in the console."""
-    outside: list[str] = []
-    wrong: list[str] = []
-    contexts = []
-
-    def heard(message: Any) -> None:
-        # Gradio's own manifest and favicon are not there, which harms nothing.
-        if message.type == "error" and "404" not in message.text:
-            wrong.append(message.text)
-
-    def open_page(query: str = "", **context: Any) -> Any:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **context}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(60_000)
-        page.on("request", lambda request: outside.append(request.url) if is_outside(request.url) else None)
-        page.on("console", heard)
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.goto(url + query)
-        page.get_by_role("button", name="Generate").wait_for()
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert outside == []
-    assert wrong == []
-
-
-def is_outside(address: str) -> bool:
-    return not address.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:"))
 
 
 # Watches from inside the page: Playwright's own questions take longer than an update when the machine is busy.
@@ -218,7 +148,7 @@ def test_the_keyboard_is_enough(opened: Callable[..., Any]) -> None:
              .filter((part) => part.offsetParent && !part.disabled && part.tabIndex < 0)
              .map((part) => part.id || part.textContent)"""
     )
-    assert set(names) <= {"Compare", "Masks"}  # gradio measures the width of the tabs on buttons nobody sees
+    assert set(names) <= {"Compare", "Measure", "Masks"}  # gradio measures the width of the tabs on buttons nobody sees
     page.get_by_role("tab", name="Masks").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#lape-masks-listed")).to_be_visible()
@@ -268,3 +198,16 @@ def test_the_masks_tab_fits(opened: Callable[..., Any], width: int, tmp_path: Pa
     expect(page.get_by_text("SmolLM2-135M-Instruct").last).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     page.screenshot(path=tmp_path / f"masks-{width}.png", full_page=True)
+
+
+@pytest.mark.parametrize(("locale", "code"), [("fr-CA", "fr"), ("es-MX", "es"), ("zh-CN", "zh"), ("de-DE", "en")])
+def test_the_page_speaks_the_visitors_language(opened: Callable[..., Any], locale: str, code: str) -> None:
+    page = opened(locale=locale)
+    words = texts_of_page()[code]
+    expect(page.get_by_role("button", name=words["compare.generate"], exact=True)).to_be_visible()
+    expect(page.get_by_role("combobox", name=words["compare.target"])).to_be_visible()
+    expect(page.get_by_text(words["compare.prompt_info"])).to_be_visible()
+    expect(page.get_by_role("tab", name=words["page.masks"])).to_be_visible()
+    expect(page.get_by_role("heading", level=1)).to_have_text(words["page.introduction"].splitlines()[0].strip("# "))
+    expect(page.locator("#lape-text-on textarea")).to_have_attribute("placeholder", words["compare.empty"])
+    assert "i18n" not in page.locator("main").inner_text()

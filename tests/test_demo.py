@@ -27,7 +27,7 @@ import app
 import lape
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
-from lape.demo.backend import UPDATE_SECONDS, Backend
+from lape.demo.backend import UPDATE_SECONDS, Backend, identify
 from lape.demo.columns import badges, head, status
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
@@ -63,7 +63,7 @@ def backend(tokenizer: Any, statistics: ActivationStatistics) -> Backend:
     neurons = {code: torch.stack([flat // 48, flat % 48], 1).int() for code, flat in zip(LANGUAGES, cells, strict=True)}
     means = {code: torch.ones(20) for code in LANGUAGES}
     backend = Backend(Loaded(build("llama"), tokenizer, NeuronMask(neurons, means, (3, 48)), statistics))
-    backend.identify("Wait until the classifiers are loaded.")
+    identify(LANGUAGES, "Wait until the classifiers are loaded.")
     return backend
 
 
@@ -332,13 +332,13 @@ def test_text_from_outside_is_escaped(backend: Backend) -> None:
 
 def test_badges(backend: Backend) -> None:
     column = last(backend, SHORT)["on"]
-    french = backend.identify("Il était une fois une petite fille qui vivait dans la forêt.")
-    spanish = backend.identify("Había una vez una niña que vivía en el bosque con su abuela.")
+    french = identify(LANGUAGES, "Il était une fois une petite fille qui vivait dans la forêt.")
+    spanish = identify(LANGUAGES, "Había una vez una niña que vivía en el bosque con su abuela.")
     assert badges(None, SHORT) == '<div class="lape-badges"></div>'
     assert "lape-tone-source" in badges(replace(column, language=french), SHORT)
     assert "French" in badges(replace(column, language=french), SHORT)
     assert "lape-tone-target" in badges(replace(column, language=spanish), SHORT)
-    assert "too short to say" in badges(replace(column, language=backend.identify("Bonjour")), SHORT)
+    assert "too short to say" in badges(replace(column, language=identify(LANGUAGES, "Bonjour")), SHORT)
     assert "no language" in badges(replace(column, language=replace(french, gibberish=True)), SHORT)
     assert "repeats itself" in badges(replace(column, repeats=True), SHORT)
     assert "repeats itself" not in badges(replace(column, repeats=False), SHORT)
@@ -348,8 +348,8 @@ def test_badges(backend: Backend) -> None:
 
 def test_labels_that_are_no_languages_have_no_badge(backend: Backend) -> None:
     labels = {"law": backend.loaded.mask.neurons["fr"], "code": backend.loaded.mask.neurons["es"]}
-    labelled = Backend(replace(backend.loaded, mask=NeuronMask(labels, {}, (3, 48)), statistics=None))
-    assert labelled.identify("x" * 50).language is None
+    labelled = replace(backend.loaded, mask=NeuronMask(labels, {}, (3, 48)), statistics=None)
+    assert identify(labelled.known_mask.languages, "x" * 50).language is None
 
 
 # The served page.

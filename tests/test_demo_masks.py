@@ -35,6 +35,8 @@ SHAPE = (3, 128)
 MASK = f"{MODEL} lape"
 HTML = "<img src=x onerror=alert(1)>"
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=2)
+SESSION = "visitor"
+REQUEST = gr.Request(session_hash=SESSION)
 OUTPUTS = ("line", "listed", "chosen", "card")
 
 
@@ -47,7 +49,7 @@ class Visitor:
 
     def call(self, event: str, *values: Any) -> list[Any]:
         """What an event gives each of its outputs; it must not fail."""
-        body = json.dumps({"data": values})  # a lone surrogate stays an escape
+        body = json.dumps({"data": values, "session_hash": SESSION})  # a lone surrogate stays an escape
         headers = {"content-type": "application/json"}
         sent = httpx.post(f"{self.url}/gradio_api/call/{event}", content=body, headers=headers, timeout=60)
         assert sent.status_code == 200, sent.text[:300]
@@ -70,8 +72,9 @@ class Visitor:
 
     def directly(self, event: str, *values: Any) -> str:
         """The same sentence without the HTTP around it, which takes longer."""
+        asked = [REQUEST] if event in ("using", "calibrating") else []
         login = [None] if event == "sharing" else []
-        (line,) = self.function(event)(*values, *login).values()
+        (line,) = self.function(event)(*asked, *values, *login).values()
         return refusal(line, [])
 
     def refused(self, event: str, *values: Any) -> str:
@@ -171,7 +174,7 @@ def visitor(served: tuple[Backend, Visitor], backend: Backend) -> Visitor:
 
 
 def columns(backend: Backend) -> list[str]:
-    return list(next(iter(backend.compare(SHORT))))
+    return list(next(iter(backend.compare(SHORT, SESSION))))
 
 
 # Looking
@@ -266,18 +269,18 @@ def test_an_odd_card_is_shown_as_far_as_it_goes(visitor: Visitor, hub: Hub, tmp_
 
 def test_a_mask_of_a_collection_is_used(visitor: Visitor, backend: Backend, hub: Hub, files: dict[str, bytes]) -> None:
     hub.add(REPO, files)
-    version = backend.version
+    version = backend.version(SESSION)
     assert visitor.said("using", REPO, "", MASK) == f"In use: {MASK}."
-    assert backend.languages == ("fr", "es")
-    assert backend.version != version  # open pages see that they are out of date
-    assert backend.ready().statistics is not None
+    assert backend.languages(SESSION) == ("fr", "es")
+    assert backend.version(SESSION) != version  # open pages see that they are out of date
+    assert backend.ready(SESSION).statistics is not None
     assert columns(backend) == ["on", "off", "steered"]
 
 
 def test_a_mask_of_this_machine_is_used(visitor: Visitor, backend: Backend, here: Path) -> None:
     made(here / "precomputed" / PLACE, statistics=False)
     assert visitor.said("using", HERE, "", MASK) == f"In use: {MASK}."
-    assert backend.ready().statistics is None
+    assert backend.ready(SESSION).statistics is None
 
 
 def test_a_mask_of_another_model_is_not_fetched(visitor: Visitor, backend: Backend, hub: Hub, tmp_path: Path) -> None:
@@ -290,7 +293,7 @@ def test_a_mask_of_another_model_is_not_fetched(visitor: Visitor, backend: Backe
 def test_a_mask_that_says_another_model_inside_is_refused(visitor: Visitor, backend: Backend, here: Path) -> None:
     mask_of(model="org/other").save(here / "precomputed" / PLACE)
     assert visitor.refused("using", HERE, "", MASK).startswith("This mask was made for org/other")
-    assert backend.ready().mask is None
+    assert backend.ready(SESSION).mask is None
 
 
 def test_without_a_model_no_mask_is_used(visitor: Visitor, backend: Backend, hub: Hub) -> None:
@@ -312,10 +315,10 @@ def test_a_damaged_mask_leaves_the_one_in_use(
 ) -> None:
     repo = hub.add(REPO, files)
     visitor.said("using", REPO, "", MASK)
-    before = backend.ready()
+    before = backend.ready(SESSION)
     repo.commit(change)
     assert said in visitor.refused("using", REPO, "", MASK)
-    assert backend.ready() is before
+    assert backend.ready(SESSION) is before
 
 
 def test_a_mask_with_one_language_cannot_be_used(visitor: Visitor, backend: Backend, here: Path) -> None:
@@ -328,7 +331,7 @@ def test_a_mask_of_another_shape_cannot_be_used(visitor: Visitor, backend: Backe
     wide = NeuronMask({"fr": torch.zeros(1, 2).int(), "es": torch.ones(1, 2).int()}, {}, (3, 129), {"model": MODEL})
     wide.save(here / "precomputed" / PLACE)
     assert "3 layers x 129 neurons" in visitor.refused("using", HERE, "", MASK)
-    assert backend.ready().mask is None
+    assert backend.ready(SESSION).mask is None
 
 
 def test_a_model_and_its_mask_come_from_the_hub(
@@ -339,7 +342,7 @@ def test_a_model_and_its_mask_come_from_the_hub(
     backend.unload()
     _, line, _ = visitor.call("loading", MODEL, "full")
     assert re.fullmatch(rf"Loaded {MODEL} in [\d.]+ s\.", text_of(line))
-    assert backend.ready().mask is None
+    assert backend.ready(SESSION).mask is None
     shown = visitor.ask("showing", REPO, "")
     assert visitor.said("using", REPO, "", shown["chosen"]["value"]) == f"In use: {MASK}."
     assert columns(backend) == ["on", "off", "steered"]
@@ -437,7 +440,7 @@ CALLS: dict[str, list[Callable[[Any], tuple[Any, ...]]]] = {
 def test_a_value_of_any_kind_is_answered_with_a_sentence(
     visitor: Visitor, backend: Backend, hub: Hub, value: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = backend.ready()
+    before = backend.ready(SESSION)
     for event, calls in CALLS.items():
         values = calls[0](value)
         if event != "showing" or value not in (None, ""):  # this machine
@@ -445,7 +448,7 @@ def test_a_value_of_any_kind_is_answered_with_a_sentence(
     for values in ((value, "full"), (MODEL, value)):
         shown, line, button = visitor.call("loading", *values)
         assert refusal(line, [shown, button])
-    assert backend.ready() is before
+    assert backend.ready(SESSION) is before
     assert not hub.asked("POST|PUT|DELETE")
     assert "Something failed" not in caplog.text
 
@@ -454,14 +457,14 @@ def test_a_value_of_any_kind_is_answered_with_a_sentence(
 def test_a_word_of_any_kind_is_answered_with_a_sentence(
     visitor: Visitor, backend: Backend, hub: Hub, event: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = backend.ready()
+    before = backend.ready(SESSION)
     for arrange in CALLS[event]:
         for value in [*KINDS, *WORDS]:
             values = arrange(value)
             if values in ((None, ""), ("", ""), (REPO, None), (REPO, ""), (REPO, None, MASK), (REPO, "", MASK)):
                 continue  # nothing is wrong with these
             assert visitor.directly(event, *values), values
-    assert backend.ready() is before
+    assert backend.ready(SESSION) is before
     assert not hub.asked("POST|PUT|DELETE")
     assert not caplog.records
 
@@ -488,7 +491,7 @@ def test_a_fault_of_ours_is_one_sentence_without_its_details(
 
     for name in ("list_masks", "find_mask", "read_corpora", "push", "bundled_folder"):
         monkeypatch.setattr(f"lape.demo.masks.{name}", broken)
-    backend._set(replace(backend.ready(), mask=mask_of()))
+    backend._set(replace(backend.ready(SESSION), mask=mask_of()))
     said = "Something failed (ZeroDivisionError). The log of the server says more; try again."
     assert visitor.refused("showing", REPO, "") == said
     assert visitor.refused("using", REPO, "", MASK) == said
@@ -520,22 +523,22 @@ def test_a_calibrated_mask_steers(
 ) -> None:
     monkeypatch.setattr("lape.demo.masks.CALIBRATION_TOKENS", 512)
     monkeypatch.setattr("lape.demo.masks.calibrate", partial(calibrate, block=64))  # a tiny context
-    backend._set(replace(backend.ready(), mask=mask_of(means=False)))
+    backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False)))
     assert columns(backend) == ["on", "off"]
-    version = backend.version
+    version = backend.version(SESSION)
     said = visitor.said("calibrating", f" {corpus} ")
     assert said == "Calibrated on 1,024 tokens; it steers now, until another mask is chosen."
-    assert backend.version != version
-    assert set(backend.ready().known_mask.means) == {"fr", "es"}
+    assert backend.version(SESSION) != version
+    assert set(backend.ready(SESSION).known_mask.means) == {"fr", "es"}
     assert columns(backend) == ["on", "off", "steered"]
-    assert list(backend.ready().variants(replace(SHORT, show_random=True))) == ["on", "off", "steered", "random"]
+    assert list(backend.ready(SESSION).variants(replace(SHORT, show_random=True))) == ["on", "off", "steered", "random"]
 
 
 def test_what_cannot_be_calibrated_is_one_sentence(
     visitor: Visitor, backend: Backend, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert visitor.refused("calibrating", str(corpus)).startswith(f"There is no mask for {MODEL} yet.")
-    before = backend._set(replace(backend.ready(), mask=mask_of(means=False))) or backend.ready()
+    before = backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False))) or backend.ready(SESSION)
     assert "There is no corpus at" in visitor.refused("calibrating", str(tmp_path / "nowhere"))
     assert (
         visitor.refused("calibrating", str(corpus))
@@ -546,7 +549,7 @@ def test_what_cannot_be_calibrated_is_one_sentence(
     assert "1000000 were asked for. Add text" in visitor.refused("calibrating", str(corpus))
     (corpus / "es.txt").unlink()
     assert "es" in visitor.refused("calibrating", str(corpus))
-    assert backend.ready() is before
+    assert backend.ready(SESSION) is before
 
 
 # On a Space
@@ -623,7 +626,7 @@ def test_a_public_page_calibrates_on_wikipedia_whatever_is_asked(
         raise LapeError("Enough.")
 
     monkeypatch.setattr("lape.demo.masks.read_corpora", read)
-    backend._set(replace(backend.ready(), mask=mask_of(means=False)))
+    backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False)))
     for text in (str(corpus), "hf:eve/secrets", "/etc", None, ["x"], ""):
         assert visitor.directly("calibrating", text) == "Enough."
     assert asked == [WIKIPEDIA] * 6
@@ -637,12 +640,12 @@ def test_a_page_on_zero_gpu_keeps_its_model_and_its_mask(
     visitor: Visitor, backend: Backend, corpus: Path, space: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    before = backend._set(replace(backend.ready(), mask=mask_of(means=False))) or backend.ready()
+    before = backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False))) or backend.ready(SESSION)
     assert visitor.refused("calibrating", "") == "This page cannot calibrate. Use `lape calibrate` on your own machine."
     for event, values in (("loading", (EMBEDDED, "auto")), ("unloading", ())):
         shown, line, button = visitor.call(event, *values)
         assert refusal(line, [shown, button]) == "This page keeps its one model."
-    assert backend.ready() is before
+    assert backend.ready(SESSION) is before
 
 
 @pytest.mark.parametrize(

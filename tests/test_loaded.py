@@ -35,17 +35,17 @@ def two_languages(model: str = "", shape: tuple[int, int] = (3, 128)) -> NeuronM
 def test_a_model_without_a_mask_is_loaded_and_says_so(own: Backend, tiny_folder: Path) -> None:
     assert own.ready().name == str(tiny_folder)
     assert "No 'lape' mask for" in own.ready().notes[0]
-    assert own.languages == ()
+    assert own.languages() == ()
     with pytest.raises(LapeError, match=r"There is no mask for .* see the tab Masks"):
         own.request(vars(SHORT))
 
 
 def test_unloading_frees_the_model(own: Backend) -> None:
     model = weakref.ref(own.ready().model)
-    version = own.version
+    version = own.version()
     own.unload()
     assert model() is None
-    assert own.version != version
+    assert own.version() != version
     with pytest.raises(LapeError, match=r"No model is loaded. Choose one and press Load."):
         list(own.compare(SHORT))
 
@@ -85,22 +85,22 @@ def test_a_public_page_loads_the_models_of_the_menu_only(own: Backend, monkeypat
 def test_a_mask_of_another_model_is_refused_by_name(own: Backend, tmp_path: Path) -> None:
     two_languages("org/other").save(tmp_path)
     with pytest.raises(LapeError, match=r"made for org/other, but .* is loaded. Load org/other first"):
-        own.change(lambda loaded: loaded.with_mask(tmp_path))
+        own.change("", lambda loaded: loaded.with_mask(tmp_path))
     assert own.ready().mask is None
 
 
 def test_a_mask_of_this_model_is_used(own: Backend, tmp_path: Path) -> None:
     two_languages(own.ready().name).save(tmp_path)
-    version = own.version
-    own.change(lambda loaded: loaded.with_mask(tmp_path))
-    assert own.languages == ("fr", "es")
-    assert own.version != version
+    version = own.version()
+    own.change("", lambda loaded: loaded.with_mask(tmp_path))
+    assert own.languages() == ("fr", "es")
+    assert own.version() != version
     assert list(next(iter(own.compare(SHORT)))) == ["on", "off"]  # no means, no steering
 
 
 def test_others_wait_while_a_model_runs(own: Backend, tmp_path: Path) -> None:
     two_languages(own.ready().name).save(tmp_path)
-    own.change(lambda loaded: loaded.with_mask(tmp_path))
+    own.change("", lambda loaded: loaded.with_mask(tmp_path))
     handle = own.ready().model.register_forward_pre_hook(lambda *_: time.sleep(0.02))
     with closing(own.compare(replace(SHORT, max_new_tokens=40))) as states:
         next(states)

@@ -14,7 +14,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from lape.errors import BadFile
-from lape.report import BEGIN, END, SECTIONS, html_of, markdown_of, readme_with, write_page, write_readme
+from lape.report import BEGIN, END, SECTIONS, evidence_of, html_of, markdown_of, readme_with, write_page, write_readme
 from lape.report.figures import Measured, curves, heat_map, nice_ticks, number, short, whiskers
 from lape.report.page import Table
 from lape.report.words import percent, seconds_text
@@ -795,6 +795,22 @@ def test_a_heat_map_shades_by_the_square_root_and_colours_harm() -> None:
     assert drawn.count('class="none"') == 1
     other = heat_map(matrix, label="", rows="", columns="", digits=1, harm=-1)
     assert re.findall(r'class="(more|less)"', other) == ["more", "less", "more"]
+
+
+def test_evidence_of_one_mask_by_kind(tmp_path: Path) -> None:
+    masks = {"one": {"mask": MASK}, "two": {"mask": {"sha256": "b"}}, "three": {}, "four": {"mask": "a"}, "five": ["a"]}
+    for name, settings in masks.items():
+        kind = "steering" if name == "one" else "perplexity"
+        (tmp_path / f"{name}.json").write_text(json.dumps({**file(kind, {}), "settings": settings}))
+    assert evidence_of(tmp_path, MASK["sha256"]) == {"steering": {**file("steering", {}), "settings": {"mask": MASK}}}
+    assert evidence_of(tmp_path / "nothing", MASK["sha256"]) == {}
+
+
+def test_a_heat_map_has_room_for_what_its_columns_are() -> None:
+    drawn = heat_map({"de": {"de": Measured(1.0)}}, label="", rows="off", columns="language of the text", digits=1)
+    (width,) = re.findall(r'<svg viewBox="0 0 ([\d.]+)', drawn)
+    (middle,) = re.findall(r'x="([\d.]+)" y="14">language of the text<', drawn)
+    assert float(width) - float(middle) > 7 * len("language of the text") / 2  # a letter is 7 pixels wide
 
 
 def test_whiskers_end_where_the_interval_ends() -> None:

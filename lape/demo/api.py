@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend, Column
+from lape.demo.part import visitor_of
 from lape.demo.request import DEFAULTS
 from lape.errors import LapeError
 
@@ -19,6 +20,7 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
     """The function behind `/compare`; its signature and docstring are the API page."""
 
     def compare(
+        request: gr.Request,
         prompt: str,
         source: str = DEFAULTS.source,
         target: str = DEFAULTS.target,
@@ -40,6 +42,7 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         many neurons are off and on.
 
         Args:
+            request: Who asks, which gradio fills in.
             prompt: Text to continue, at most 2,000 characters.
             source: Code of the prompt's language, whose neurons go off.
             target: Code of the language to steer to, whose neurons go on.
@@ -55,7 +58,8 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         """
         given = {name: value for name, value in locals().items() if name in vars(DEFAULTS)}
         try:
-            with closing(backend.compare(backend.request(given))) as states:
+            visitor = visitor_of(request)
+            with closing(backend.compare(backend.request(given, visitor), visitor)) as states:
                 for columns in states:
                     yield {name: _plain(column) for name, column in columns.items()}
         except LapeError as error:

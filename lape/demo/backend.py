@@ -1,31 +1,37 @@
-"""The one model behind the page, and its lock: load, let go, compare."""
+"""The one model behind the page, and its lock: load, let go, run, compare."""
 
 from __future__ import annotations
 
 import gc
-import itertools
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.loaded import Loaded
 from lape.demo.request import CompareRequest, checked
 from lape.demo.space import gpu, on_space
+from lape.demo.visitors import Visitors
 from lape.errors import LapeError
 from lape.evaluation.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
 from lape.evaluation.repetition import LOOP_SHARE, repeated_share
 from lape.generation import Finish, Update, side_by_side
+from lape.interventions import Intervention
 from lape.presets import PRESETS, resolve_name
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
 COLUMNS = ("on", "off", "steered", "random")
-_VERSIONS = itertools.count(1)
+
+Work = Callable[..., Generator[Any, None, None]]
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,10 @@ class Column:
 
 
 class Backend:
-    """The model behind the page; one comparison at a time, one model at a time.
+    """The model behind the page, and what each visitor does with it.
+
+    There is one model at a time and one use of it at a time. A visitor is named by the session of a page; "" is
+    nobody in particular.
 
     Args:
         loaded: The model and its mask; None begins without.
@@ -65,17 +74,19 @@ class Backend:
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.failure = failure
-        self._generate = gpu(self._updates)
+        self.visitors = Visitors(None)
+        self._work = gpu(self._working)
         self._set(loaded)
 
     def _set(self, loaded: Loaded | None) -> None:
-        self.loaded = loaded
-        self.version = next(_VERSIONS)  # pages that show another one are out of date
+        self.visitors.share(loaded)
         if loaded is not None and loaded.mask is not None:
-            # Loading the classifiers takes a second, which the page need not wait for.
-            with_classifier = ThreadPoolExecutor(1, thread_name_prefix="lape-language")
-            self._identifier = with_classifier.submit(LanguageIdentifier, loaded.mask.languages)
-            with_classifier.shutdown(wait=False)
+            _identifier(loaded.mask.languages)  # loading it takes a second, which the page need not wait for
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """What is loaded, as everybody begins with it."""
+        return self.visitors.shared.loaded
 
     def close(self) -> None:
         """Ends what runs within a token, for good."""
@@ -113,42 +124,90 @@ class Backend:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def change(self, make: Callable[[Loaded], Loaded]) -> Loaded:
-        """Puts something made of what is loaded in its place, such as the model with another mask.
+    def change(self, visitor: str, make: Callable[[Loaded], Loaded]) -> Loaded:
+        """Puts something made of what is loaded in its place for one visitor, such as the model with another mask.
+
+        `make` must not use the model: what it needs of it, `run` gives.
 
         Raises:
-            LapeError: No model is loaded, or it cannot be made; what was loaded stays.
+            LapeError: No model is loaded, or it cannot be made; what the visitor had stays.
         """
-        with self.lock:
-            loaded = make(self.ready())
-            self._set(loaded)
+        made = make(self.ready(visitor))
+        if not self.visitors.put(visitor, made):
+            raise LapeError("Another model has been loaded in the meantime; try again.")
+        return made
+
+    def leave(self, visitor: str) -> None:
+        """Lets go of what a visitor had, who has closed the page."""
+        self.visitors.leave(visitor)
+
+    def ready(self, visitor: str = "") -> Loaded:
+        """The model, with the visitor's own mask and statistics where there are some.
+
+        Raises:
+            LapeError: No model is loaded; says why, or the way out.
+        """
+        loaded = self.visitors.shown(visitor).loaded
+        if loaded is None:
+            raise LapeError(f"No model is loaded. {self.failure or 'Choose one and press Load.'}")
         return loaded
 
-    def ready(self) -> Loaded:
-        """What is loaded.
+    def version(self, visitor: str = "") -> int:
+        """A number that is another one after every change this visitor would see."""
+        return self.visitors.shown(visitor).version
+
+    def languages(self, visitor: str = "") -> tuple[str, ...]:
+        """Codes of the languages that have neurons for this visitor; none without a mask."""
+        loaded = self.visitors.shown(visitor).loaded
+        return () if loaded is None or loaded.mask is None else loaded.mask.languages
+
+    def run(self, work: Work, *arguments: Any) -> Generator[Any, None, None]:
+        """Runs work that uses the model, and streams what it yields.
+
+        Waits until the model is free and holds it until the work ends or the generator is closed. On ZeroGPU the
+        work runs in another process, which has the GPU.
+
+        Args:
+            work: A generator function at the top of a module, `work(model, tokenizer, *arguments)`; it takes its
+                hooks off when it is closed, and yields at least once a token or block.
+            *arguments: Plain values that can be pickled, and so must be what it yields.
 
         Raises:
-            LapeError: No model is; says why, or the way out.
+            LapeError: No model is loaded, or the work cannot be done.
         """
-        if self.loaded is None:
-            raise LapeError(f"No model is loaded. {self.failure or 'Choose one and press Load.'}")
-        return self.loaded
+        return self._held(self.ready().model, work, arguments)
 
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Codes of the languages that have neurons; none without a mask."""
-        return () if self.loaded is None or self.loaded.mask is None else self.loaded.mask.languages
+    def _held(self, model: PreTrainedModel, work: Work, arguments: tuple) -> Generator[Any, None, None]:
+        with self.lock:
+            if self.ready().model is not model:
+                raise LapeError("Another model has been loaded in the meantime; try again.")
+            with closing(self._work(work, arguments)) as values:
+                for value in values:
+                    if isinstance(value, LapeError):
+                        raise value
+                    if self.closing.is_set():
+                        return
+                    yield value
 
-    def request(self, values: dict[str, Any]) -> CompareRequest:
+    def _working(self, work: Work, arguments: tuple) -> Generator[Any, None, None]:
+        """What needs the GPU; errors of ours are sent as values, which keep their class between processes."""
+        loaded = self.ready()
+        try:
+            with closing(work(loaded.model, loaded.tokenizer, *arguments)) as values:
+                yield from values
+        except LapeError as error:
+            yield error
+
+    def request(self, values: dict[str, Any], visitor: str = "") -> CompareRequest:
         """Checks untrusted values.
 
         Raises:
             LapeError: One of them is not what it should be.
         """
-        loaded = self.ready()
+        loaded = self.ready(visitor)
         return checked(loaded.known_mask.languages, values, chat=loaded.chat)
 
-    def compare(self, request: CompareRequest) -> Generator[dict[str, Column], None, None]:
+    def compare(self, request: CompareRequest, visitor: str = "") -> Generator[dict[str, Column], None, None]:
         """Runs a request and streams its columns, about 8 times a second; the last state is always sent.
 
         Holds the model until it ends or is closed; closing ends the generation within a token.
@@ -156,69 +215,73 @@ class Backend:
         Raises:
             LapeError: The model cannot do it, such as a prompt longer than its context.
         """
-        with self.lock:
-            variants = self.ready().variants(request)
-            changed = {
-                name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
-                for name, variant in variants.items()
-            }
-            updates = self._generate(request)
-            try:
-                for update in _throttled(updates):
-                    yield {name: self._column(update, name, *changed[name]) for name in variants}
-            finally:
-                updates.close()
-
-    def _updates(self, request: CompareRequest) -> Generator[Update | LapeError, None, None]:
-        """What needs the GPU: on ZeroGPU this runs in another process, so an error of ours is sent as a value."""
-        loaded = self.ready()
-        try:
-            with closing(
-                side_by_side(
-                    loaded.model,
-                    loaded.tokenizer,
-                    [{"role": "user", "content": request.prompt}] if request.chat else request.prompt,
-                    loaded.variants(request),
-                    max_new_tokens=request.max_new_tokens,
-                    temperature=request.temperature,
-                    top_p=request.top_p,
-                    repetition_penalty=request.repetition_penalty,
-                    seed=request.seed,
-                    stop=self.closing,
-                )
-            ) as updates:
-                yield from updates
-        except LapeError as error:
-            yield error
-
-    def _column(self, update: Update, name: str, off: int, on: int) -> Column:
-        text = update.texts[name]
-        return Column(
-            text=text,
-            language=self.identify(text),
-            new_tokens=update.new_tokens[name],
-            tokens_per_second=update.new_tokens[name] / max(update.elapsed_seconds, 1e-6),
-            repeats=repeated_share(text) > LOOP_SHARE,
-            finished=update.finished[name],
-            off=off,
-            on=on,
-        )
-
-    def identify(self, text: str) -> Identified:
-        """The language of a text; unknown when the mask's labels are not languages the classifier has."""
-        try:
-            # While the classifiers still load, the first words need not wait: too short for them in any case.
-            return self._identifier.result().identify(text) if text_width(text) >= MIN_WIDTH else Identified(None)
-        except LapeError:
-            return Identified(None)
+        loaded = self.ready(visitor)
+        variants = loaded.variants(request)
+        changed = {
+            name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
+            for name, variant in variants.items()
+        }
+        with closing(self.run(generating, request, variants)) as updates:
+            for update in _throttled(updates):
+                yield {
+                    name: _column(
+                        update, name, *changed[name], identify(loaded.known_mask.languages, update.texts[name])
+                    )
+                    for name in variants
+                }
 
 
-def _throttled(updates: Iterator[Update | LapeError]) -> Iterator[Update]:
-    """Leaves out updates that come too soon after another, but never the last; raises an error that comes."""
-    sent, pending = 0.0, None
+def generating(
+    model: PreTrainedModel, tokenizer: Tokenizer, request: CompareRequest, variants: dict[str, Intervention | None]
+) -> Generator[Update, None, None]:
+    """The work of a comparison."""
+    return side_by_side(
+        model,
+        tokenizer,
+        [{"role": "user", "content": request.prompt}] if request.chat else request.prompt,
+        variants,
+        max_new_tokens=request.max_new_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        repetition_penalty=request.repetition_penalty,
+        seed=request.seed,
+    )
+
+
+def _column(update: Update, name: str, off: int, on: int, language: Identified) -> Column:
+    return Column(
+        text=update.texts[name],
+        language=language,
+        new_tokens=update.new_tokens[name],
+        tokens_per_second=update.new_tokens[name] / max(update.elapsed_seconds, 1e-6),
+        repeats=repeated_share(update.texts[name]) > LOOP_SHARE,
+        finished=update.finished[name],
+        off=off,
+        on=on,
+    )
+
+
+def identify(languages: tuple[str, ...], text: str) -> Identified:
+    """The language of a text among some; unknown when they are labels and not languages the classifier has."""
+    try:
+        # While the classifiers still load, the first words need not wait: too short for them in any case.
+        return _identifier(languages).result().identify(text) if text_width(text) >= MIN_WIDTH else Identified(None)
+    except LapeError:
+        return Identified(None)
+
+
+@lru_cache(maxsize=8)
+def _identifier(languages: tuple[str, ...]) -> Future[LanguageIdentifier]:
+    loading = ThreadPoolExecutor(1, thread_name_prefix="lape-language")
+    identifier = loading.submit(LanguageIdentifier, languages)
+    loading.shutdown(wait=False)
+    return identifier
+
+
+def _throttled(updates: Iterator[Update]) -> Iterator[Update]:
+    """Leaves out updates that come too soon after another, but never the last."""
+    sent, pending = -math.inf, None
     for update in updates:
-        if isinstance(update, LapeError):
-            raise update
         pending = update
         if time.monotonic() - sent >= UPDATE_SECONDS:
             yield update

@@ -15,8 +15,10 @@ from lape.demo.api import endpoint
 from lape.demo.backend import COLUMNS, Backend, Column
 from lape.demo.columns import TITLES, badges, head, status
 from lape.demo.controls import build_controls, has_chat, titles
-from lape.demo.part import MODEL, QUIET, Outputs, Part
+from lape.demo.loaded import Loaded
+from lape.demo.part import MODEL, QUIET, Outputs, Part, visitor_of
 from lape.demo.request import CompareRequest, examples_for, opening
+from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
 
@@ -40,14 +42,16 @@ class _Place:
 
 def build_compare(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
-    start = opening(backend.languages)
+    start = opening(backend.languages())
     inputs, examples = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
-        generate = gr.Button("Generate", variant="primary", elem_id="lape-generate", min_width=160, scale=0)
-        stop = gr.Button("Stop", interactive=False, elem_id="lape-stop", min_width=100, scale=0)
-        line = gr.HTML(_hint(backend), elem_id="lape-status", min_width=240)
+        generate = gr.Button(
+            word("compare.generate"), variant="primary", elem_id="lape-generate", min_width=160, scale=0
+        )
+        stop = gr.Button(word("compare.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
+        line = gr.HTML(_hint(backend, ""), elem_id="lape-status", min_width=240)
     seen = gr.State(None)  # the request and columns on show, for Stop
-    version = gr.State(backend.version)  # of what is loaded, as this page shows it
+    version = gr.State(backend.version())  # of what this page shows
 
     places: dict[str, _Place] = {}
     variants = _variants(backend, start)
@@ -59,7 +63,7 @@ def build_compare(backend: Backend) -> Part:
                     label=f"{TITLES[name]}: the model's text",
                     show_label=False,
                     container=False,
-                    placeholder=EMPTY,
+                    placeholder=word("compare.empty"),
                     interactive=False,
                     lines=7,
                     max_lines=16,
@@ -68,26 +72,27 @@ def build_compare(backend: Backend) -> Part:
                     elem_classes="lape-text",
                 )
                 places[name] = _Place(box, title, text, gr.HTML(badges(None, start), elem_id=f"lape-badges-{name}"))
-    control = gr.Markdown(_control(backend))
+    control = gr.Markdown(_control(backend, ""))
 
-    def heads(request: CompareRequest) -> Outputs:
-        variants = backend.ready().variants(request)
+    def heads(request: CompareRequest, visitor: str) -> Outputs:
+        variants = backend.ready(visitor).variants(request)
         shown = {places[name].head: head(name, variant, request) for name, variant in variants.items()}
         return shown | {place.box: gr.Column(visible=name in variants) for name, place in places.items()}
 
-    def refresh() -> Outputs:
-        """Makes the page true to what is loaded."""
-        start = opening(backend.languages)
-        known = titles(backend)
+    def refresh(visitor: str) -> Outputs:
+        """Makes the page true to what its visitor works on."""
+        languages = backend.languages(visitor)
+        start = opening(languages)
+        known = titles(languages)
         chosen = {"source": start.source, "target": start.target}
         shown: Outputs = {
             inputs[name]: gr.Dropdown(known, value=code if known else None) for name, code in chosen.items()
         }
-        openings = examples_for(backend.languages)
-        shown |= {place.text: gr.Textbox("", placeholder=EMPTY) for place in places.values()}
+        openings = examples_for(languages)
+        shown |= {place.text: gr.Textbox("", placeholder=word("compare.empty")) for place in places.values()}
         shown |= {place.badges: badges(None, start) for place in places.values()}
         if known:
-            shown |= heads(replace(start, prompt="-"))
+            shown |= heads(replace(start, prompt="-"), visitor)
         else:
             shown |= {place.box: gr.Column(visible=False) for place in places.values()}
         return shown | {
@@ -98,14 +103,14 @@ def build_compare(backend: Backend) -> Part:
                 sample_labels=[language(example.source).name for example in openings],
                 visible=bool(openings),
             ),
-            control: _control(backend),
-            line: _hint(backend),
+            control: _control(backend, visitor),
+            line: _hint(backend, visitor),
             seen: None,
-            version: backend.version,
+            version: backend.version(visitor),
         }
 
-    def example(index: Any) -> Outputs:
-        openings = examples_for(backend.languages)
+    def example(request: gr.Request, index: Any) -> Outputs:
+        openings = examples_for(backend.languages(visitor_of(request)))
         if type(index) is not int or not 0 <= index < len(openings):  # those of another mask
             return {inputs["prompt"]: gr.skip()}
         chosen = openings[index]
@@ -115,13 +120,14 @@ def build_compare(backend: Backend) -> Part:
             inputs["target"]: chosen.target,
         }
 
-    def preview(columns: Any, *values: Any) -> Outputs:
+    def preview(request: gr.Request, columns: Any, *values: Any) -> Outputs:
         """Keeps the titles true to the menus as long as nothing has been generated."""
         if columns is not None:
             return {line: gr.skip()}
         try:
-            request = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"})
-            return heads(request) | {line: status(EMPTY)}
+            visitor = visitor_of(request)
+            asked = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
+            return heads(asked, visitor) | {line: status(EMPTY)}
         except LapeError as error:
             return {line: status(str(error), failed=True)}
 
@@ -131,18 +137,20 @@ def build_compare(backend: Backend) -> Part:
         waiting = {line: status("Waiting for the model…"), seen: None}
         return cleared | waiting | {generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
 
-    def stream(shown_version: int, *values: Any) -> Iterator[Outputs]:
-        if shown_version != backend.version:
+    def stream(request: gr.Request, shown_version: int, *values: Any) -> Iterator[Outputs]:
+        visitor = visitor_of(request)
+        if shown_version != backend.version(visitor):
             yield {line: status(OUTDATED, failed=True)}
             return
         try:
-            request = backend.request(dict(zip(FIELDS, values, strict=True)))
+            asked = backend.request(dict(zip(FIELDS, values, strict=True)), visitor)
             began = time.perf_counter()
-            yield heads(request) | {line: status("Generating…")}
-            with closing(backend.compare(request)) as states:
+            yield heads(asked, visitor) | {line: status("Generating…")}
+            with closing(backend.compare(asked, visitor)) as states:
                 for columns in states:
-                    yield drawn(request, columns)
-            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{_unsteered(backend, request)}")}
+                    yield drawn(asked, columns)
+            unsteered = _unsteered(backend.ready(visitor), asked)
+            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{unsteered}")}
         except LapeError as error:
             yield {line: status(str(error), failed=True)}
         except Exception as error:
@@ -150,11 +158,12 @@ def build_compare(backend: Backend) -> Part:
             text = f"The model failed ({type(error).__name__}). The log of the server says more; try again."
             yield {line: status(text, failed=True)}
 
-    def follow(shown_version: int) -> Outputs:
+    def follow(request: gr.Request, shown_version: int) -> Outputs:
         """Makes a page true again that was out of date when it asked."""
-        if shown_version == backend.version:
+        visitor = visitor_of(request)
+        if shown_version == backend.version(visitor):
             return {version: shown_version}
-        return refresh() | {line: status(OUTDATED, failed=True)}
+        return refresh(visitor) | {line: status(OUTDATED, failed=True)}
 
     def drawn(request: CompareRequest, columns: dict[str, Column]) -> Outputs:
         shown: Outputs = {seen: (request, columns)}
@@ -180,7 +189,7 @@ def build_compare(backend: Backend) -> Part:
         return {
             generate: gr.Button(interactive=True),
             stop: gr.Button(interactive=False),
-            **{place.text: gr.Textbox(placeholder=EMPTY) for place in places.values()},
+            **{place.text: gr.Textbox(placeholder=word("compare.empty")) for place in places.values()},
         }
 
     asked = [inputs[name] for name in FIELDS]
@@ -218,24 +227,24 @@ def _variants(backend: Backend, request: CompareRequest) -> dict[str, Any]:
     return loaded.variants(request) if loaded is not None and loaded.mask is not None else {}
 
 
-def _hint(backend: Backend) -> str:
+def _hint(backend: Backend, visitor: str) -> str:
     """What to do first."""
     try:
-        backend.ready().known_mask  # noqa: B018
+        backend.ready(visitor).known_mask  # noqa: B018
     except LapeError as error:
         return status(str(error), failed=True)
     return status(EMPTY)
 
 
-def _control(backend: Backend) -> str:
-    if backend.loaded is None or backend.loaded.mask is None or backend.loaded.statistics is not None:
+def _control(backend: Backend, visitor: str) -> str:
+    if not backend.languages(visitor) or backend.ready(visitor).statistics is not None:
         return ""
     return "This mask has no statistics beside it, so the random control only switches neurons off."
 
 
-def _unsteered(backend: Backend, request: CompareRequest) -> str:
+def _unsteered(loaded: Loaded, request: CompareRequest) -> str:
     """Why there is no steered column, if there is none."""
-    if backend.ready().steers_to(request.target, request.mode):
+    if loaded.steers_to(request.target, request.mode):
         return ""
     name = language(request.target).name
     return f" The mask has no means for {name}, so nothing was steered to it: calibrate it in the tab Masks."

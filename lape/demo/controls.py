@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.request import LIMITS, MODES, CompareRequest, examples_for, opening
+from lape.demo.words import word
 from lape.languages import language
 
 
@@ -17,15 +19,15 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
     Returns:
         The controls by field of `CompareRequest`, and the examples.
     """
-    start = opening(backend.languages)
-    known = titles(backend)
+    start = opening(backend.languages())
+    known = titles(backend.languages())
     inputs: dict[str, Any] = {}
     with gr.Row(elem_classes="lape-controls", equal_height=False):
         with gr.Column(scale=3, min_width=320):
             inputs["prompt"] = gr.Textbox(
                 start.prompt,
-                label="Prompt",
-                info="The beginning of a text; the model goes on.",
+                label=word("compare.prompt"),
+                info=word("compare.prompt_info"),
                 lines=3,
                 max_lines=8,
                 autofocus=True,
@@ -34,12 +36,12 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
             )
             examples = gr.Dataset(
                 components=["textbox"],
-                samples=[[example.prompt] for example in examples_for(backend.languages)],
-                sample_labels=[language(example.source).name for example in examples_for(backend.languages)],
+                samples=[[example.prompt] for example in examples_for(backend.languages())],
+                sample_labels=[language(example.source).name for example in examples_for(backend.languages())],
                 type="index",
-                label="Examples of openings",
+                label=word("compare.examples"),
                 samples_per_page=12,
-                visible=bool(examples_for(backend.languages)),
+                visible=bool(examples_for(backend.languages())),
                 elem_classes="lape-examples",
             )
         with gr.Column(scale=2, min_width=320):
@@ -47,56 +49,56 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
                 inputs["source"] = gr.Dropdown(
                     known,
                     value=start.source if known else None,
-                    label="The prompt's language",
-                    info="Its neurons go off.",
+                    label=word("compare.source"),
+                    info=word("compare.source_info"),
                     min_width=180,
                 )
                 inputs["target"] = gr.Dropdown(
                     known,
                     value=start.target if known else None,
-                    label="Steer to",
-                    info="Its neurons go on.",
+                    label=word("compare.target"),
+                    info=word("compare.target_info"),
                     min_width=180,
                 )
             inputs["show_random"] = gr.Checkbox(
                 start.show_random,
-                label="Show a random control",
-                info="A fourth column that changes as many random neurons: is it language, or just damage?",
+                label=word("compare.show_random"),
+                info=word("compare.show_random_info"),
             )
             inputs["chat"] = gr.Checkbox(
                 start.chat,
-                label="Chat",
-                info="Send the prompt as a message, through the model's chat template.",
+                label=word("compare.chat"),
+                info=word("compare.chat_info"),
                 visible=has_chat(backend),
             )
-    with gr.Accordion("Parameters", open=False, elem_classes="lape-parameters"):
+    with gr.Accordion(word("compare.parameters"), open=False, elem_classes="lape-parameters"):
         with gr.Row():
-            inputs["strength"] = _slider("strength", start, "Factor on the neurons that go on.")
+            inputs["strength"] = _slider("strength", start)
             inputs["mode"] = gr.Dropdown(
                 [*MODES],
                 value=start.mode,
-                label="Mode",
-                info="Set to, add, or multiply by: strength × mean.",
+                label=word("compare.mode"),
+                info=word("compare.mode_info"),
                 min_width=200,
             )
-            inputs["max_new_tokens"] = _slider("max_new_tokens", start, "Per column.")
+            inputs["max_new_tokens"] = _slider("max_new_tokens", start)
         with gr.Row():
-            inputs["temperature"] = _slider("temperature", start, "0 always takes the likeliest token.")
-            inputs["top_p"] = _slider("top_p", start, "Share of probability to draw from.")
-            inputs["repetition_penalty"] = _slider("repetition_penalty", start, "1 is none.")
+            inputs["temperature"] = _slider("temperature", start)
+            inputs["top_p"] = _slider("top_p", start)
+            inputs["repetition_penalty"] = _slider("repetition_penalty", start)
             inputs["seed"] = gr.Number(
                 start.seed,
-                label=LIMITS["seed"].label,
-                info="The same seed gives the same texts.",
+                label=word("compare.seed"),
+                info=word("compare.seed_info"),
                 precision=0,
                 min_width=150,
             )
     return inputs, examples
 
 
-def titles(backend: Backend) -> list[tuple[str, str]]:
-    """The languages of the mask, as a menu shows them, and their codes."""
-    return [(language(code).title, code) for code in backend.languages]
+def titles(languages: Sequence[str]) -> list[tuple[str, str]]:
+    """Languages as a menu shows them, and their codes."""
+    return [(language(code).title, code) for code in languages]
 
 
 def has_chat(backend: Backend) -> bool:
@@ -104,15 +106,15 @@ def has_chat(backend: Backend) -> bool:
     return backend.loaded is not None and backend.loaded.chat
 
 
-def _slider(name: str, start: CompareRequest, info: str) -> gr.Slider:
+def _slider(name: str, start: CompareRequest) -> gr.Slider:
     limit = LIMITS[name]
     return gr.Slider(
         limit.low,
         limit.high,
         value=getattr(start, name),
         step=limit.step,
-        label=limit.label,
-        info=info,
+        label=word(f"compare.{name}"),
+        info=word(f"compare.{name}_info"),
         buttons=["reset"],
         min_width=200,
     )

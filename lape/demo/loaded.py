@@ -9,14 +9,17 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import STATISTICS_NAME
+from lape.bundled import MASK_NAME, STATISTICS_NAME, bundled_masks
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
+from lape.evaluation.evidence import FOLDER
+from lape.files import sha256_of
 from lape.interventions import Intervention
 from lape.masks import NeuronMask
 from lape.models import identity, load_model, placement_of
 from lape.pairs import pairs_of
+from lape.report import Evidence, evidence_of
 from lape.statistics import ActivationStatistics
 
 
@@ -30,6 +33,7 @@ class Loaded:
         mask: Its neurons, of at least two languages; None until there is one.
         statistics: Where the random control's means come from; None limits that control to switching off.
         notes: What a visitor should know about them, one sentence each.
+        place: Folder or file that the mask was read from; None for one that was made here.
 
     Raises:
         LapeError: The mask has fewer than two languages, or belongs to a model of another shape.
@@ -40,6 +44,7 @@ class Loaded:
     mask: NeuronMask | None = None
     statistics: ActivationStatistics | None = None
     notes: tuple[str, ...] = ()
+    place: Path | None = None
 
     def __post_init__(self) -> None:
         if self.mask is None:
@@ -78,7 +83,7 @@ class Loaded:
         notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
         if (placement := placement_of(loaded)) is not None:
             notes += placement.notes
-        return cls(loaded, tokenizer, found, statistics, tuple(notes))
+        return cls(loaded, tokenizer, found, statistics, tuple(notes), folder)
 
     @property
     def name(self) -> str:
@@ -100,6 +105,21 @@ class Loaded:
         if self.mask is None:
             raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
         return self.mask
+
+    def evidence(self) -> dict[str, Evidence]:
+        """What has been measured of the very mask in use, by kind; nothing of one that was made or changed here.
+
+        It lies beside the mask, where that was read from or among the bundled ones.
+
+        Raises:
+            BadFile: A file of evidence is damaged.
+        """
+        places = [path.parent for path in bundled_masks() if path.parts[-3] == self.name.replace("/", "--")]
+        for place in [self.place, *places] if self.place is not None else places:
+            file = place / MASK_NAME if place.is_dir() else place
+            if file.is_file() and _holds(file, self.mask):
+                return evidence_of(file.parent / FOLDER, sha256_of(file))
+        return {}
 
     def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
         """The columns of a request: name to what is done to the model's neurons.
@@ -148,7 +168,15 @@ class Loaded:
         mask, statistics = _read(folder)
         if (made_for := mask.metadata.get("model")) != self.name:
             raise MaskMismatch(f"This mask was made for {made_for}, but {self.name} is loaded. Load {made_for} first.")
-        return replace(self, mask=mask, statistics=statistics, notes=())
+        return replace(self, mask=mask, statistics=statistics, notes=(), place=folder)
+
+
+def _holds(file: Path, mask: NeuronMask | None) -> bool:
+    """Whether a file holds this mask; a damaged one does not."""
+    try:
+        return NeuronMask.load(file) == mask
+    except BadFile:
+        return False
 
 
 def _read(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Generator
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.bundled import bundled_folder
 from lape.calibration import calibrate
@@ -16,13 +19,14 @@ from lape.collection import README_NAME, MaskEntry, bundled_entries, collections
 from lape.corpora import read_corpora
 from lape.demo.backend import Backend
 from lape.demo.columns import status
-from lape.demo.loaded import Loaded
-from lape.demo.part import MODEL, Outputs, Part, failure
+from lape.demo.part import MODEL, Outputs, Part, failure, visitor_of
 from lape.demo.space import offers_login, on_space, on_zero_gpu
 from lape.errors import LapeError
 from lape.hub import LOGIN, token_place
 from lape.languages import language
+from lape.masks import NeuronMask
 from lape.publish import push
+from lape.statistics import ActivationStatistics
 
 HERE = "on this machine"
 WIKIPEDIA = "hf:wikimedia/wikipedia:20231101.{language}"
@@ -104,13 +108,14 @@ def build_masks(backend: Backend) -> Part:
             card: gr.Code(visible=False),
         }
 
-    def using(where: Any, at: Any, name: Any) -> Outputs:
+    def using(request: gr.Request, where: Any, at: Any, name: Any) -> Outputs:
         try:
+            visitor = visitor_of(request)
             model, method = _chosen(name)
-            if model != (loaded := backend.ready()).name:
+            if model != (loaded := backend.ready(visitor)).name:
                 raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
             folder = _find(where, at, model, method, statistics=True)
-            backend.change(lambda loaded: loaded.with_mask(folder))
+            backend.change(visitor, lambda loaded: loaded.with_mask(folder))
         except Exception as error:
             return {line: failure(error)}
         return {line: status(f"In use: {name}.")}
@@ -122,12 +127,15 @@ def build_masks(backend: Backend) -> Part:
             return {line: failure(error)}
         return {line: status(""), card: gr.Code(text, visible=True)}
 
-    def calibrating(text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
+    def calibrating(request: gr.Request, text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
         try:
             if on_zero_gpu():
                 raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
             text = WIKIPEDIA if on_space() else _text(text, "name of the text") or WIKIPEDIA
-            mask = backend.change(lambda loaded: _calibrated(loaded, text)).known_mask
+            visitor = visitor_of(request)
+            (made,) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
+            mask, statistics = made
+            backend.change(visitor, lambda loaded: replace(loaded, mask=mask, statistics=statistics, notes=()))
         except Exception as error:
             return {line: failure(error)}
         tokens = sum(mask.metadata["calibration"]["tokens"].values())
@@ -166,7 +174,7 @@ def build_masks(backend: Backend) -> Part:
     used = use.click(using, asked, everything, **QUIETLY, **MODEL)
     calibrated = measure.click(calibrating, source, everything, show_progress_on=[line], **QUIETLY, **MODEL)
     share.click(sharing, [collection, chosen, repo, tag, private, proposed], everything, **QUIETLY)
-    return Part(lambda: {}, [], (used, calibrated))
+    return Part(lambda visitor: {}, [], (used, calibrated))
 
 
 def _text(value: Any, what: str) -> str:
@@ -229,11 +237,12 @@ def _listed(entries: list[MaskEntry]) -> str:
     return f'<ul class="lape-masks" aria-label="Masks">{"".join(items)}</ul>'
 
 
-def _calibrated(loaded: Loaded, text: str) -> Loaded:
-    mask = loaded.known_mask
+def calibrated_on(
+    model: PreTrainedModel, tokenizer: Tokenizer, mask: NeuronMask, text: str
+) -> Generator[tuple[NeuronMask, ActivationStatistics], None, None]:
+    """The work of a calibration."""
     corpora = read_corpora(text, mask.languages)
-    calibrated, statistics = calibrate(mask, loaded.model, loaded.tokenizer, corpora, tokens=CALIBRATION_TOKENS)
-    return replace(loaded, mask=calibrated, statistics=statistics, notes=())
+    yield calibrate(mask, model, tokenizer, corpora, tokens=CALIBRATION_TOKENS)
 
 
 def _sharing() -> str:

@@ -10,8 +10,10 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.columns import facts, status
+from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure
 from lape.demo.space import on_space, on_zero_gpu
+from lape.demo.words import word
 from lape.errors import LapeError
 from lape.models import identity
 from lape.placement import QUANTIZATIONS
@@ -23,14 +25,16 @@ WEIGHTS = ("auto", "full", *(name for name in QUANTIZATIONS if name != "auto"))
 
 def build_models(backend: Backend) -> Part:
     """Adds the bar to the gradio page that is being built."""
-    shown = gr.HTML(_shown(backend), elem_id="lape-loaded")
-    with gr.Accordion("Model", open=backend.loaded is None, elem_id="lape-models", visible=not on_zero_gpu()):
+    shown = gr.HTML(_shown(backend.loaded, backend.failure), elem_id="lape-loaded")
+    with gr.Accordion(
+        word("models.model"), open=backend.loaded is None, elem_id="lape-models", visible=not on_zero_gpu()
+    ):
         with gr.Row(equal_height=True):
             menu = gr.Dropdown(
                 [(_label(preset), preset.model) for preset in PRESETS],
                 value=backend.loaded.name if backend.loaded else PRESETS[0].model,
-                label="Model",
-                info="A model of the menu." if on_space() else "One of the menu, or any id of the Hub, or a folder.",
+                label=word("models.model"),
+                info=word("models.of_the_menu") if on_space() else word("models.any"),
                 allow_custom_value=not on_space(),
                 scale=3,
                 min_width=260,
@@ -38,13 +42,13 @@ def build_models(backend: Backend) -> Part:
             weights = gr.Dropdown(
                 [*WEIGHTS],
                 value="auto",
-                label="Weights",
-                info="auto: 4-bit on a GPU, if large.",
+                label=word("models.weights"),
+                info=word("models.weights_info"),
                 min_width=150,
             )
         with gr.Row(elem_classes="lape-actions"):
-            load = gr.Button("Load", variant="primary", min_width=100, scale=0, elem_id="lape-load")
-            unload = gr.Button("Unload", min_width=100, scale=0, elem_id="lape-unload")
+            load = gr.Button(word("models.load"), variant="primary", min_width=100, scale=0, elem_id="lape-load")
+            unload = gr.Button(word("models.unload"), min_width=100, scale=0, elem_id="lape-unload")
             line = gr.HTML(status(_hint(backend)), elem_id="lape-model-status", min_width=240)
 
     def busy() -> Outputs:
@@ -72,8 +76,9 @@ def build_models(backend: Backend) -> Part:
             return {line: failure(error)}
         return {line: status("Unloaded; its memory is free.")}
 
-    def refresh() -> Outputs:
-        return {shown: _shown(backend), load: gr.Button(interactive=True)}
+    def refresh(visitor: str) -> Outputs:
+        loaded = backend.visitors.shown(visitor).loaded
+        return {shown: _shown(loaded, backend.failure), load: gr.Button(interactive=True)}
 
     everything = [shown, line, load]
     begun = load.click(busy, None, everything, trigger_mode="once", **QUIET)
@@ -108,11 +113,10 @@ def _hint(backend: Backend) -> str:
     return "Another model takes the place of this one." if backend.loaded else "No model is loaded."
 
 
-def _shown(backend: Backend) -> str:
-    """What is loaded, in small facts, and what should be known about it."""
-    loaded = backend.loaded
+def _shown(loaded: Loaded | None, why: str) -> str:
+    """What is loaded, in small facts, and what should be known about it; else why nothing is."""
     if loaded is None:
-        return facts("No model is loaded") + (status(backend.failure, failed=True) if backend.failure else "")
+        return facts("No model is loaded") + (status(why, failed=True) if why else "")
     made = identity(loaded.model)
     texts = [loaded.name.rpartition("/")[2], made.quantization or made.dtype]
     if loaded.mask is not None:

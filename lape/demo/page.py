@@ -17,19 +17,15 @@ from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
 from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
+from lape.demo.measure import build_measure
 from lape.demo.models import build_models
-from lape.demo.part import QUIET, Outputs
+from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
+from lape.demo.words import translations, word
 from lape.errors import LapeError
 
-PAPER = "https://arxiv.org/abs/2402.16438"
 QUEUE_SIZE = 20
-INTRODUCTION = f"""# Language neurons, switched
-
-A few neurons of a language model fire for one language only ([Tang et al. 2024]({PAPER})).
-Here one prompt is continued side by side: with the neurons of its language **on**, **off**, and **steered** to another.
-"""
 
 
 class Page(gr.Blocks):
@@ -50,25 +46,32 @@ def _refuse_file(_: Any) -> None:
 def build_page(backend: Backend) -> Page:
     """The page of a backend, with its queue, not yet served."""
     with Page(title="lape: language neurons, switched", analytics_enabled=False) as page:
-        gr.Markdown(INTRODUCTION, elem_classes="lape-introduction")
+        gr.Markdown(word("page.introduction"), elem_classes="lape-introduction")
         parts = [build_models(backend)]
         with gr.Tabs():
-            with gr.Tab("Compare"):
+            with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
-            with gr.Tab("Masks"):
+            with gr.Tab(word("page.measure")):
+                parts.append(build_measure(backend))
+            with gr.Tab(word("page.masks")):
                 parts.append(build_masks(backend))
-        built = gr.State(backend.version)
+        built = gr.State(backend.version())
 
-        def refresh(version: int | None = None) -> Outputs:
-            """Makes every part true to what is loaded; a page just built is."""
-            if version == backend.version:
+        def refresh(request: gr.Request, version: int | None = None) -> Outputs:
+            """Makes every part true to what the visitor works on; a page just built is."""
+            visitor = visitor_of(request)
+            if version == backend.version(visitor):
                 return {built: version}
-            return {built: None} | {key: value for part in parts for key, value in part.refresh().items()}
+            return {built: None} | {key: value for part in parts for key, value in part.refresh(visitor).items()}
+
+        def leave(request: gr.Request) -> None:
+            backend.leave(visitor_of(request))
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         page.load(refresh, built, everything, **QUIET)
         for change in (event for part in parts for event in part.changes):
             change.then(refresh, None, everything, **QUIET)
+        page.unload(leave)
     # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
     page.queue(max_size=QUEUE_SIZE, api_open=False)
     return page
@@ -133,6 +136,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             theme=THEME,
             css=CSS,
             head=KEYS,
+            i18n=translations(),
         )
     except OSError as error:
         check_port(port)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import gradio as gr
+
 from lape.demo.columns import status
 from lape.errors import LapeError
 
@@ -22,14 +24,19 @@ class Part:
     """A part of the page that shows what is loaded.
 
     Attributes:
-        refresh: Gives its components their state for what is loaded now.
+        refresh: Gives its components their state for what a visitor works on now.
         outputs: The components it may change.
         changes: Events after which something else may be loaded.
     """
 
-    refresh: Callable[[], Outputs]
+    refresh: Callable[[str], Outputs]
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
+
+
+def visitor_of(request: gr.Request | None) -> str:
+    """Who asks: the session of a page that is open, or of a client; "" where there is none."""
+    return (request.session_hash if request is not None else None) or ""
 
 
 def failure(error: Exception) -> str:

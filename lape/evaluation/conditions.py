@@ -127,4 +127,4 @@ def instruction_cases(
 def _halves(openings: Openings, source: str, halves: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     if source not in openings:
         raise unknown_label("language with openings", source, openings)
-    return [(name, half(openings[source], name)) for name in halves]
+    return [(name, some) for name in halves if (some := half(openings[source], name))]

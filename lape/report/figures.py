@@ -78,10 +78,12 @@ def heat_map(
     largest = max((abs(cell.value) for row in matrix.values() for cell in row.values() if cell), default=0.0)
     most = most or largest or 1.0
     left = _label_width([*matrix, rows])
-    width, height = left + CELL * len(names) + 2, HEAD + CELL * len(matrix) + 2
+    middle = left + CELL * len(names) / 2
+    width = max(left + CELL * len(names) + 2, middle + _label_width([columns]) / 2)  # a few cells are less wide
+    height = HEAD + CELL * len(matrix) + 2
     parts = [
         _open(width, height, label),
-        _text(left + CELL * len(names) / 2, 14, columns, "dim mid"),
+        _text(middle, 14, columns, "dim mid"),
         _text(left - 8, HEAD - 10, rows, "dim end"),
     ]
     parts += [_text(left + CELL * (place + 0.5), HEAD - 10, name, "mid") for place, name in enumerate(names)]

@@ -21,14 +21,6 @@ def parts(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results, settings = evidence["results"], evidence["settings"]
     counts = sorted({found["count"] for found in settings["openings"].values()})
-    codes = [*dict.fromkeys([*results["pairs"], *(target for row in results["pairs"].values() for target in row)])]
-    shares: dict[str, dict[str, Measured | None]] = {
-        source: {
-            target: _percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
-            for target in sorted(codes)
-        }
-        for source, row in results["pairs"].items()
-    }
     shown = [
         paragraph(
             f"{' or '.join(map(str, counts))} sentence openings a language are continued greedily by "
@@ -39,18 +31,7 @@ def parts(evidence: Evidence) -> list[str]:
             "less likely the continuations are to the untouched model than its own, in nats per token; it counts the "
             "change of language too, and a text that repeats itself is cheap."
         ),
-        figure(
-            heat_map(
-                shares,
-                label=f"Share of continuations in the target language. {evidence['summary']}",
-                rows="off",
-                columns="target, on",
-                digits=0,
-                most=100.0,
-                framed=False,
-            ),
-            "Continuations in the target language, percent, from each language to each.",
-        ),
+        shares_figure(evidence),
         conditions(evidence).html(),
         off(evidence).html(),
     ]
@@ -64,6 +45,29 @@ def parts(evidence: Evidence) -> list[str]:
     shown.append(details("From every other language", (pairs_from(evidence, source).html() for source in others)))
     shown.append(details("One continuation of each pair, chosen by its place", [_samples(evidence).html()]))
     return shown
+
+
+def shares_figure(evidence: Evidence) -> str:
+    """The share that reaches the target, from every language to every other, as a picture."""
+    pairs = evidence["results"]["pairs"]
+    codes = sorted({*pairs, *(target for row in pairs.values() for target in row)})
+    shares: dict[str, dict[str, Measured | None]] = {
+        source: {
+            target: _percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
+            for target in codes
+        }
+        for source, row in pairs.items()
+    }
+    shown = heat_map(
+        shares,
+        label=f"Share of continuations in the target language. {evidence['summary']}",
+        rows="off",
+        columns="target, on",
+        digits=0,
+        most=100.0,
+        framed=False,
+    )
+    return figure(shown, "Continuations in the target language, percent, from each language to each.")
 
 
 def readme(evidence: Evidence) -> list[Table]:

@@ -1,0 +1,95 @@
+"""A pytest plugin for the tests in Chromium: one server with the embedded model, one browser, for all of them."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from lape.embedded import embedded_gguf
+
+try:
+    from playwright.sync_api import expect, sync_playwright
+except ImportError:
+    expect = sync_playwright = None  # type: ignore[assignment]
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+MARKS = [
+    pytest.mark.browser,
+    pytest.mark.slow,
+    pytest.mark.skipif(sync_playwright is None, reason="playwright is not installed: make test installs it"),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install your system's chromium package"),
+    pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it"),
+]
+PATIENCE = 400_000  # ms; a CPU that does something else at the same time is slow
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: Playwright keeps an event loop running in this thread, which others may not expect."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
+
+
+@pytest.fixture(scope="session")
+def backend() -> Any:
+    """What the page serves; shared, so leave the model loaded."""
+    from lape.demo.backend import Backend
+    from lape.demo.loaded import Loaded
+
+    return Backend(Loaded.load(None))
+
+
+@pytest.fixture(scope="session")
+def url(backend: Any) -> Iterator[str]:
+    from lape.demo.page import build_page, launch
+
+    page = build_page(backend)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    yield launch(page, port)
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
+    """Opens the page; in the end, nothing outside was asked for and nothing went wrong in the console."""
+    outside: list[str] = []
+    wrong: list[str] = []
+    contexts = []
+
+    def heard(message: Any) -> None:
+        # Gradio's own manifest and favicon are not there, which harms nothing.
+        if message.type == "error" and "404" not in message.text:
+            wrong.append(message.text)
+
+    def open_page(query: str = "", **context: Any) -> Any:
+        contexts.append(browser.new_context(**{"viewport": {"width": 1360, "height": 900}, **context}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(60_000)
+        page.on("request", lambda request: outside.append(request.url) if is_outside(request.url) else None)
+        page.on("console", heard)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.goto(url + query)
+        page.locator("#lape-generate").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert outside == []
+    assert wrong == []
+
+
+def is_outside(address: str) -> bool:
+    return not address.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:"))
