@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from lape.bundled import MASK_NAME, bundled_folder
 from lape.errors import BadFile
+from lape.evaluation.evidence import read_evidence
+from lape.files import sha256_of
 from lape.report import BEGIN, END, SECTIONS, evidence_of, html_of, markdown_of, readme_with, write_page, write_readme
 from lape.report.figures import Measured, curves, heat_map, nice_ticks, number, short, whiskers
 from lape.report.page import Table
@@ -876,3 +879,19 @@ def test_a_table_marks_its_figures_and_strong_rows() -> None:
     ]
     assert '<td class="figure">1</td>' in found.html()
     assert '<tr class="strong"><th scope=row>mean</th>' in found.html()
+
+
+# The project's own
+
+
+def test_the_readmes_tables_are_those_of_the_bundled_evidence() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    evidence = evidence_of(bundled_folder() / "evidence")
+    assert set(evidence) == set(SECTIONS)
+    assert readme_with(text, markdown_of(evidence)) == text
+
+
+def test_the_bundled_evidence_is_of_the_bundled_mask() -> None:
+    digest = sha256_of(bundled_folder() / MASK_NAME)
+    for each in read_evidence(bundled_folder() / "evidence").values():
+        assert each["settings"]["mask"]["sha256"] == digest
