@@ -15,7 +15,6 @@ from markdown_it import MarkdownIt
 
 from lape.bundled import MASK_NAME, bundled_folder
 from lape.errors import BadFile
-from lape.evaluation.evidence import read_evidence
 from lape.files import sha256_of
 from lape.report import BEGIN, END, SECTIONS, evidence_of, html_of, markdown_of, readme_with, write_page, write_readme
 from lape.report.figures import Measured, curves, heat_map, nice_ticks, number, short, whiskers
@@ -886,12 +885,6 @@ def test_a_table_marks_its_figures_and_strong_rows() -> None:
 
 def test_the_readmes_tables_are_those_of_the_bundled_evidence() -> None:
     text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    evidence = evidence_of(bundled_folder() / "evidence")
+    evidence = evidence_of(bundled_folder() / "evidence", sha256_of(bundled_folder() / MASK_NAME))
     assert set(evidence) == set(SECTIONS)
     assert readme_with(text, markdown_of(evidence)) == text
-
-
-def test_the_bundled_evidence_is_of_the_bundled_mask() -> None:
-    digest = sha256_of(bundled_folder() / MASK_NAME)
-    for each in read_evidence(bundled_folder() / "evidence").values():
-        assert each["settings"]["mask"]["sha256"] == digest
