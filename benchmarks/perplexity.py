@@ -18,7 +18,7 @@ from lape.evaluation.likelihood import rows_per_pass
 from lape.evaluation.perplexity import text_blocks
 
 LANGUAGES = ("fr", "de")
-TOKENS, BLOCK = 512, 128
+TOKENS, BLOCK = 1024, 128
 TEXTS = {
     "fr": "Le village numéro {} se trouve au bord de la mer, et ses habitants vivent de la pêche.",
     "de": "Das Dorf Nummer {} liegt am Meer, und seine Bewohner leben vom Fischfang und vom Handel.",
@@ -31,19 +31,18 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     repeats = parser.parse_args().repeats
     model, tokenizer = lape.load_model()
-    mask = lape.NeuronMask.from_pretrained()
-    masks = {"lape": mask, "random0": mask.random_like(None, 0)}
+    masks = {"lape": lape.NeuronMask.from_pretrained()}
     texts = text_blocks(
         tokenizer,
         {code: [TEXTS[code].format(number) for number in range(100)] for code in LANGUAGES},
         tokens=TOKENS,
         block=BLOCK,
     )
-    rows = [block for blocks in texts.values() for _ in range(1 + len(masks) * len(LANGUAGES)) for block in blocks]
+    rows = [block for blocks in texts.values() for _condition in range(1 + len(LANGUAGES)) for block in blocks]
     batches = torch.stack(rows).split(rows_per_pass(model, BLOCK))
 
     def matrix() -> None:
-        compare(model, tokenizer, texts, masks, {"lape": ["random0"]})
+        compare(model, tokenizer, texts, masks, {})
 
     def passes() -> None:
         with torch.no_grad():

@@ -1,24 +1,10 @@
 """Masks: the neurons selected for each language, and the value that switches each one on.
 
 File `mask.safetensors`, per language code: `neurons.<code>` int32 `[n, 2]` of (layer, neuron), sorted;
-`mean.<code>` float32 `[n]`, the mean activation over all tokens of that language, where it is known; and
-one metadata key `lape`. `mask.json` repeats the metadata with counts, to be read by people. Keys:
-
-    kind          str    "mask"
-    format        int    version of this format
-    shape         list   [layers, neurons per layer] of the model
-    languages     list   every code, also those without a neuron
-    model         str    Hub id or path
-    revision      str?   commit, or gguf-q4_1:<sha256> for the embedded weights
-    method        str    identification method
-    settings      dict   its settings
-    architecture, dtype, quantization, tokens, corpora, block, special_tokens, library, date   as in the statistics
-    calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library
-    released      dict?  of an imported mask: {file, sha256, url}
-    collection, commit   str?   repo on the Hub it was got from, and its commit
-    uploaded      str?   name of the file that a visitor of the page brought it as
-
-Keys of a newer format that are not listed here are kept, and named in a warning.
+`mean.<code>` float32 `[n]`, the mean activation over all tokens of that language, where it is known;
+`selection.<code>` float32 `[n]`, how often the neuron is selected from resampled text, where that was computed; and one
+metadata key `lape`, whose keys are listed in `lape/metadata.py`. `mask.json` repeats it, with
+counts, for people.
 """
 
 from __future__ import annotations
@@ -40,7 +26,7 @@ from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
 from lape.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
 from lape.metadata import KEYS, check_metadata
 from lape.models import identity
-from lape.pairs import flat_of, jaccard, pairs_of, size_text
+from lape.pairs import columns_of, flat_of, jaccard, pairs_of, size_text
 from lape.presets import EMBEDDED
 from lape.statistics import ActivationStatistics
 
@@ -54,7 +40,9 @@ class NeuronMask:
         means: Language code to float32 `[n]`, the neuron's mean activation over that language's tokens;
             a language whose means are not known has no key.
         shape: `(layers, neurons per layer)` of the model.
-        metadata: Where it comes from; the keys are listed in the module's docstring.
+        metadata: Where it comes from; the keys are listed in `lape/metadata.py`.
+        selection: Language code to float32 `[n]`, the probability that the neuron is selected when other text is
+            read (`lape.evaluation.stability.selection`); a language for which it was not computed has no key.
 
     Example:
         >>> mask = NeuronMask({"fr": torch.tensor([[0, 3], [1, 2]])}, {}, (2, 4))
@@ -66,27 +54,23 @@ class NeuronMask:
     means: Mapping[str, torch.Tensor]
     shape: tuple[int, int]
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    selection: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        neurons, means = {}, {}
-        for code, pairs in self.neurons.items():
-            flat = flat_of(pairs, self.shape, repr(code))
-            order = flat.argsort()
-            neurons[code] = pairs_of(flat[order], self.shape[1])
-            if code in self.means:
-                if self.means[code].shape != flat.shape:
-                    raise BadFile(f"There are {len(flat)} neurons for {code!r} but {self.means[code].numel()} means.")
-                if self.means[code].is_complex() or not self.means[code].float().isfinite().all():
-                    raise BadFile(f"The mask has means for {code!r} that are not finite numbers.")
-                means[code] = self.means[code].float()[order]
-        if extra := set(self.means) - set(self.neurons):
-            raise BadFile(f"The mask has means but no neurons for {', '.join(sorted(extra))}.")
+        flat = {code: flat_of(pairs, self.shape, repr(code)) for code, pairs in self.neurons.items()}
+        order = {code: indices.argsort() for code, indices in flat.items()}
+        neurons = {code: pairs_of(indices[order[code]], self.shape[1]) for code, indices in flat.items()}
+        selection = columns_of("selection probabilities", self.selection, order)
+        for code, shares in selection.items():
+            if len(shares) and not 0 <= shares.min() <= shares.max() <= 1:
+                raise BadFile(f"The mask has selection probabilities for {code!r} that are not from 0 to 1.")
         object.__setattr__(self, "neurons", neurons)
-        object.__setattr__(self, "means", means)
+        object.__setattr__(self, "means", columns_of("means", self.means, order))
+        object.__setattr__(self, "selection", selection)
         object.__setattr__(self, "shape", tuple(self.shape))
 
     def __eq__(self, other: object) -> bool:
-        """Same shape, languages, neurons and means; where they come from does not count."""
+        """Same shape, languages, neurons and means; where they come from and how sure they are does not count."""
         if not isinstance(other, NeuronMask):
             return NotImplemented
         return self.shape == other.shape and _same(self.neurons, other.neurons) and _same(self.means, other.means)
@@ -119,7 +103,7 @@ class NeuronMask:
         return pairs[:, 0] * self.shape[1] + pairs[:, 1]
 
     def __or__(self, other: NeuronMask) -> NeuronMask:
-        """Neurons of either mask, language by language; means of this one first."""
+        """Neurons of either mask, language by language; means of this one first, no selection probabilities."""
         return self._combine(other, lambda mine, theirs: torch.cat([mine, theirs]).unique())
 
     def __and__(self, other: NeuronMask) -> NeuronMask:
@@ -129,6 +113,18 @@ class NeuronMask:
     def __sub__(self, other: NeuronMask) -> NeuronMask:
         """Neurons of this mask that the other does not have, language by language."""
         return self._combine(other, lambda mine, theirs: mine[~torch.isin(mine, theirs)])
+
+    def exclusive(self) -> NeuronMask:
+        """The neurons that belong to one language only; those that several share are left out."""
+        times = torch.cat([self.flat(code) for code in self.languages]).bincount(
+            minlength=self.shape[0] * self.shape[1]
+        )
+        only = {code: times[self.flat(code)] == 1 for code in self.languages}
+        neurons, means, selection = (
+            {code: values[only[code]] for code, values in column.items()}
+            for column in (self.neurons, self.means, self.selection)
+        )
+        return replace(self, neurons=neurons, means=means, selection=selection)
 
     def jaccard(self, other: NeuronMask) -> dict[str, float]:
         """Shared neurons over neurons of either, for each language in both; 1.0 when both have none.
@@ -159,8 +155,7 @@ class NeuronMask:
         calibration, before = statistics.provenance(chosen), self.metadata.get("calibration") or {}
         for key in ("tokens", "corpora"):
             calibration[key] = {**before.get(key, {}), **calibration[key]}
-        metadata = {**self.metadata, "calibration": calibration}
-        return NeuronMask(self.neurons, {**self.means, **means}, self.shape, metadata)
+        return replace(self, means={**self.means, **means}, metadata={**self.metadata, "calibration": calibration})
 
     def random_like(self, statistics: ActivationStatistics | None, seed: int) -> NeuronMask:
         """As many random neurons for each language and layer, the control for every claim.
@@ -221,6 +216,7 @@ class NeuronMask:
         }
         tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
         tensors |= {f"mean.{code}": means for code, means in self.means.items()}
+        tensors |= {f"selection.{code}": shares for code, shares in self.selection.items()}
         file = Path(folder) / MASK_NAME
         save_tensors(file, tensors, metadata)
         counts = {code: self.count(code) for code in self.languages}
@@ -247,8 +243,11 @@ class NeuronMask:
             neurons = {code: tensors[f"neurons.{code}"] for code in metadata["languages"]}
         except KeyError as error:
             raise BadFile(f"{str(file)!r} does not say its shape and languages, or lacks their neurons.") from error
-        means = {code: tensors[f"mean.{code}"] for code in neurons if f"mean.{code}" in tensors}
-        return cls(neurons, means, (layers, width), metadata)
+        means, selection = (
+            {code: tensors[f"{name}.{code}"] for code in neurons if f"{name}.{code}" in tensors}
+            for name in ("mean", "selection")
+        )
+        return cls(neurons, means, (layers, width), metadata, selection)
 
     @classmethod
     def from_pretrained(

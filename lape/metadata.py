@@ -1,7 +1,23 @@
 """What the metadata of a mask or of statistics may say, checked when a file is read: it may be anybody's.
 
-The keys are described in `lape/masks.py` and `lape/statistics.py`. What is checked here is that a value has the form
-the rest of the project, and whoever reads about a mask, can rely on; a key that is not known may hold anything.
+Keys of a mask; those of statistics are in `lape/statistics.py`:
+
+    kind          str    "mask"
+    format        int    version of this format
+    shape         list   [layers, neurons per layer] of the model
+    languages     list   every code, also those without a neuron
+    model         str    Hub id or path
+    revision      str?   commit, or gguf-q4_1:<sha256> for the embedded weights
+    method        str    identification method
+    settings      dict   its settings
+    architecture, dtype, quantization, tokens, corpora, block, special_tokens, library, date   as in the statistics
+    calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library
+    released      dict?  of an imported mask: {file, sha256, url}
+    collection, commit   str?   repo on the Hub it was got from, and its commit
+    uploaded      str?   name of the file that a visitor of the page brought it as
+
+What is checked is the form that the rest of the project, and whoever reads about a mask, can rely on. Keys of a newer
+format that are not listed here may hold anything; they are kept, and named in a warning.
 """
 
 from __future__ import annotations

@@ -5,6 +5,8 @@ A flat index is layer * neurons per layer + neuron.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from lape.errors import BadFile
@@ -44,6 +46,29 @@ def flat_of(pairs: torch.Tensor, shape: tuple[int, int], what: str) -> torch.Ten
     if len(flat.unique()) < len(flat):
         raise BadFile(f"The mask names a neuron of {what} twice.")
     return flat
+
+
+def columns_of(
+    what: str, given: Mapping[str, torch.Tensor], order: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """Checks one number per neuron, such as its mean, and returns them as float32 in the order of the neurons.
+
+    Args:
+        what: They are, for the error.
+        given: Language code to `[n]`; languages may be missing.
+        order: Language code to the int64 `[n]` places of its neurons.
+
+    Raises:
+        BadFile: A language is unknown, or has another number of them, or they are not finite.
+    """
+    if extra := set(given) - set(order):
+        raise BadFile(f"The mask has {what} but no neurons for {', '.join(sorted(extra))}.")
+    for code, values in given.items():
+        if values.shape != order[code].shape:
+            raise BadFile(f"There are {len(order[code])} neurons for {code!r} but {values.numel()} {what}.")
+        if values.is_complex() or not values.float().isfinite().all():
+            raise BadFile(f"The mask has {what} for {code!r} that are not finite numbers.")
+    return {code: values.float()[order[code]] for code, values in given.items()}
 
 
 def jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float:

@@ -312,10 +312,14 @@ def test_rivals_have_the_counts_of_the_mask(recorded: Path) -> None:
     subject = runs.Subject(recorded, lambda: pytest.fail("the model is not needed"))
     masks, left_out = rival_masks(subject, "lape")
     counts = {code: subject.mask.count(code) for code in CODES}
-    assert "probability" in masks
+    assert {"probability", "exclusive"} <= set(masks)
+    for code in CODES:
+        shared = {index for other in CODES if other != code for index in subject.mask.flat(other).tolist()}
+        assert set(masks["exclusive"].flat(code).tolist()) == set(subject.mask.flat(code).tolist()) - shared
     for name, mask in masks.items():
         found = {code: mask.count(code) for code in CODES}
-        assert found == (dict.fromkeys(CODES, min(counts.values())) if name == "equal count" else counts)
+        least = dict.fromkeys(CODES, min(counts.values()))
+        assert name == "exclusive" or found == (least if name == "equal count" else counts)
     assert not set(masks) & set(left_out)
 
 

@@ -7,11 +7,14 @@ import random
 from pathlib import Path
 
 import pytest
+import torch
 from samples import statistics_of
 
 from lape import ActivationStatistics, NeuronMask
 from lape.cli import identify as command
 from lape.cli import main
+from lape.evaluation.stability import selection
+from lape.groups import BlockGroups
 from lape.identify import METHODS, identify, method_settings
 
 
@@ -104,3 +107,43 @@ def test_an_equal_count_mask_from_the_command_is_the_librarys(recorded: Path, tm
     statistics = ActivationStatistics.load(recorded / "statistics.safetensors")
     assert main(["identify", str(recorded), "--method", "margin", "--per-language", "3", "--out", str(tmp_path)]) == 0
     assert NeuronMask.load(tmp_path) == identify(statistics, "margin", per_language=3)
+
+
+def test_selection_probabilities_come_from_the_groups_beside_the_statistics(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    statistics = ActivationStatistics.load(recorded / "statistics.safetensors")
+    every = {
+        code: torch.stack([counts.clamp(max=25), (counts - 25).clamp(min=0)]).int()
+        for code, counts in statistics.active.items()
+    }
+    groups = BlockGroups(
+        every,
+        {code: torch.zeros(0, 2, 4, 40).int() for code in every},
+        dict.fromkeys(every, 2),
+        (),
+        {**statistics.metadata, "block": 25},
+    )
+    words = ["identify", str(recorded), "--filter-rate", "0.5", "--bar", "0.5", "--out", str(tmp_path), "--selection"]
+    assert main(words) == 2
+    assert "groups.safetensors" in capsys.readouterr().err
+    groups.save(recorded / "groups.safetensors")
+    assert main(words) == 0
+    mask = NeuronMask.load(tmp_path)
+    expected = selection(groups, identify(statistics, filter_rate=0.5, activation_bar_ratio=0.5))
+    assert {code: shares.tolist() for code, shares in mask.selection.items()} == {
+        code: shares.tolist() for code, shares in expected.items()
+    }
+    assert any(0 < share < 1 for shares in mask.selection.values() for share in shares.tolist())
+
+
+def test_groups_of_another_recording_are_refused(
+    recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    counts = torch.ones(2, 4, 40, dtype=torch.int32)
+    metadata = {**ActivationStatistics.load(recorded / "statistics.safetensors").metadata, "block": 25}
+    every = dict.fromkeys(("en", "fr", "ru"), counts)
+    halves = dict.fromkeys(every, torch.zeros(0, 2, 4, 40).int())
+    BlockGroups(every, halves, dict.fromkeys(every, 2), (), metadata).save(recorded / "groups.safetensors")
+    assert main(["identify", str(recorded), "--out", str(tmp_path), "--selection"]) == 2
+    assert "other recordings" in capsys.readouterr().err

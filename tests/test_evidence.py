@@ -249,6 +249,9 @@ def test_evidence_with_a_figure_that_is_not_finite_is_not_written(tmp_path: Path
         ('{"kind": "perplexity"}', "lacks title, summary, .*lape evaluate"),
         ("{", "is not JSON"),
         ("\xff", "is not JSON"),
+        ('{"kind": "perplexity", "results": {"a": NaN}}', "is not JSON"),
+        ('{"kind": "perplexity", "results": {"a": -1e999}}', "is not JSON"),
+        (" " * 10_000_001, "has more than 10,000,000 bytes"),
     ],
 )
 def test_a_damaged_file_of_evidence_is_named(tmp_path: Path, text: str, said: str) -> None:

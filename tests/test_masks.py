@@ -32,6 +32,21 @@ def test_neurons_are_sorted_and_their_means_with_them() -> None:
     assert mask.flat("fr").tolist() == [1, 3, 6]
 
 
+def test_selection_probabilities_follow_their_neurons_to_disk_and_back(tmp_path: Path) -> None:
+    shuffled = torch.tensor([[1, 2], [0, 3], [0, 1]])
+    empty = torch.empty(0, 2, dtype=torch.int32)
+    mask = lape.NeuronMask(
+        {"fr": shuffled, "ja": empty}, {}, (2, 4), {}, {"fr": torch.tensor([0.25, 1.0, 0.5]), "ja": torch.empty(0)}
+    )
+    mask.save(tmp_path)
+    loaded = lape.NeuronMask.load(tmp_path)
+    assert neurons_of(loaded)["fr"] == [(0, 1), (0, 3), (1, 2)]
+    assert loaded.selection["fr"].tolist() == [0.5, 1.0, 0.25]
+    assert loaded.selection["ja"].tolist() == []
+    assert loaded == mask_of(neurons_of(mask))  # equality is of neurons and means
+    assert mask_of(neurons_of(mask)).selection == {}
+
+
 def test_counts() -> None:
     assert [left.count("fr"), left.count("en"), right.count("ja")] == [3, 0, 1]
     assert left.per_layer("fr") == [2, 1]
@@ -49,7 +64,7 @@ def test_equality_is_of_shape_neurons_and_means() -> None:
     assert left != "fr"
 
 
-@pytest.mark.parametrize("name", ["neurons", "means", "shape", "metadata"])
+@pytest.mark.parametrize("name", ["neurons", "means", "shape", "metadata", "selection"])
 def test_frozen(name: str) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(left, name, {})
@@ -115,6 +130,15 @@ def test_laws() -> None:
         assert (a - b) & b == a - a
         assert a - (b | c) == (a - b) - c
         assert a.jaccard(b)["fr"] == (a & b).count("fr") / (a | b).count("fr")
+
+
+def test_exclusive_leaves_out_what_languages_share() -> None:
+    neurons = {"fr": [(0, 1), (0, 3), (1, 2)], "es": [(0, 3), (1, 0)], "ja": [(1, 2), (0, 3)], "en": []}
+    means = {"fr": [1.0, 2.0, 3.0], "es": [4.0, 5.0]}
+    found = mask_of(neurons, means, model="org/a").exclusive()
+    assert neurons_of(found) == {"fr": [(0, 1)], "es": [(1, 0)], "ja": [], "en": []}
+    assert {code: values.tolist() for code, values in found.means.items()} == {"fr": [1.0], "es": [5.0]}
+    assert found.metadata == {"model": "org/a"}
 
 
 def test_means_unknown_on_one_side_are_left_out() -> None:
@@ -271,6 +295,10 @@ def write(folder: Path, tensors: dict | None = None, drop: str = "", **metadata:
         ({"neurons.fr": torch.tensor([1, 2])}, "whole numbers"),
         ({"mean.fr": torch.tensor([1.5])}, "2 neurons for 'fr' but 1 means"),
         ({"mean.fr": torch.tensor([[1.5, 2.5]])}, "means"),
+        ({"selection.fr": torch.tensor([0.5])}, "2 neurons for 'fr' but 1 selection probabilities"),
+        ({"selection.fr": torch.tensor([0.5, float("nan")])}, "not finite"),
+        ({"selection.fr": torch.tensor([0.5, 1.5])}, "from 0 to 1"),
+        ({"selection.fr": torch.tensor([-0.5, 1.0])}, "from 0 to 1"),
         ({"mean.fr": torch.tensor([1.5, float("nan")])}, "not finite"),
     ],
 )

@@ -74,7 +74,10 @@ def edits(plan: list[Intervention | None], layer: int) -> Iterator[tuple[int, li
             yield row, on, lambda old, by=entry.strength: old * by
         elif entry.on:
             means = mean_of(entry.mask, entry.on, layer) * entry.strength
-            yield row, on, (lambda old, to=means: to.expand_as(old)) if entry.mode == "replace" else means.add
+            if entry.mode == "replace":
+                yield row, on, lambda old, to=means: to.to(old).expand_as(old)
+            else:
+                yield row, on, lambda old, by=means: old + by.to(old)
 
 
 def mean_of(mask: NeuronMask, code: str, layer: int) -> torch.Tensor:

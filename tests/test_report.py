@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from markdown_it import MarkdownIt
 
+from lape.bundled import MASK_NAME, bundled_folder
 from lape.errors import BadFile
-from lape.report import BEGIN, END, SECTIONS, html_of, markdown_of, readme_with, write_page, write_readme
+from lape.files import sha256_of
+from lape.report import BEGIN, END, SECTIONS, evidence_of, html_of, markdown_of, readme_with, write_page, write_readme
 from lape.report.figures import Measured, curves, heat_map, nice_ticks, number, short, whiskers
 from lape.report.page import Table
 from lape.report.words import percent, seconds_text
@@ -208,9 +210,28 @@ def steering(de: float = 0.95, fr: float = 0.85, **other: Any) -> dict[str, Any]
         "pairs": {"en": {"de": {"items": 20, "setting": SETTING, "conditions": scores}}},
         "averages": scores,
     }
+
+    def kept(share: float) -> dict[str, Any]:
+        return {
+            "kept_share": figure(share, 0.05),
+            "gibberish_share": 0.0,
+            "languages": {"en": 15, "de": 5},
+            "sample": "",
+        }
+
+    conditions = {"untouched": kept(0.9), "off": kept(0.25), "random0": kept(0.85)}
+    averages = {name: {"kept_share": found["kept_share"]} for name, found in conditions.items()}
+    kept_in = {"languages": {"de": {"neurons": 8, "conditions": conditions}}, "averages": averages}
     return file(
         "steering",
-        {**steered(de, fr, **other), "setting": SETTING, "without_openings": [], "lss": lss, "lss_left_out": None},
+        {
+            **steered(de, fr, **other),
+            "kept": kept_in,
+            "setting": SETTING,
+            "without_openings": [],
+            "lss": lss,
+            "lss_left_out": None,
+        },
         openings={"en": {"count": 20, "sha256": "cd" * 32}},
         decoding={"max_new_tokens": 32, "repetition_penalty": 1.1, "rows": 80, "temperature": 0},
         identifier="py3langid",
@@ -257,6 +278,18 @@ def stability(share: float | None = 0.2) -> dict[str, Any]:
             "full_tokens": {"de": 10240, "fr": 10240},
             "points": points,
             "enough": {"jaccard": 0.8, "tokens": share and 2048, "share": share},
+            "spread": [
+                {
+                    "tokens": tokens,
+                    "share": part,
+                    "parts": round(1 / part),
+                    "to_full": {"de": full, "fr": None},
+                    "to_full_mean": full,
+                    "to_full_mean_lowest": full - 0.04,
+                }
+                for tokens, part, full in ((1280, 0.125, 0.75), (2560, 0.25, 0.82))
+            ],
+            "spread_enough": {"jaccard": 0.8, "tokens": share and 2560, "share": share and 0.25},
             "selection": {"de": one, "fr": {"neurons": 0, "mean": None, "median": None, "certain": None}},
             "wanted_share": 0.25,
             "passed": share is not None and share <= 0.25,
@@ -374,7 +407,8 @@ def test_the_goals_are_read_from_the_files() -> None:
         [
             "tokens for a mask that agrees with the whole one's",
             "reached",
-            "2,048, 20 % of the recording (Jaccard index 0.8)",
+            "2,560 spread over the text, 25 % of the recording; 2,048 from its beginning, 20 % of the recording "
+            "(Jaccard index 0.8)",
             "at most 25 %",
         ],
     ]
@@ -491,12 +525,31 @@ def test_tuning_lists_the_best_settings_first_and_each_targets_own() -> None:
     assert [row[:2] for row in tried] == [["replace × 2, top rate 2 %", "80 %"], ["replace × 1, top rate 2 %", "30 %"]]
 
 
+def test_what_is_kept_when_off_by_hand() -> None:
+    assert table("Continuations in the language of their openings, its own neurons off and nothing on") == [
+        [
+            "language",
+            "neurons",
+            "off: kept, %",
+            "random neurons (seed 0): kept, %",
+            "untouched: kept, %",
+            "off: most common",
+        ],
+        ["German (de)", "8", "25 [20, 30]", "85 [80, 90]", "90 [85, 95]", "en 15, de 5"],
+        ["mean", "", "25 [20, 30]", "85 [80, 90]", "90 [85, 95]", ""],
+    ]
+
+
 def test_stability_and_harm_by_hand() -> None:
     rows = table("Agreement of masks (Jaccard index) by the tokens they are made from")[1:]
     assert rows == [
         ["1,024", "10 %", "0.50", "0.50", "0.30"],
         ["2,048", "20 %", "0.85", "0.85", "0.50"],
         ["10,240", "100 %", "", "", "0.70"],
+    ]
+    assert table("The same for tokens spread evenly over the text, where its subjects change along it")[1:] == [
+        ["1,280", "12 %", "0.75", "0.71", "8"],
+        ["2,560", "25 %", "0.82", "0.78", "4"],
     ]
     rows = table("Telling the next line of a text")[1:]
     assert rows == [
@@ -746,6 +799,22 @@ def test_a_heat_map_shades_by_the_square_root_and_colours_harm() -> None:
     assert re.findall(r'class="(more|less)"', other) == ["more", "less", "more"]
 
 
+def test_evidence_of_one_mask_by_kind(tmp_path: Path) -> None:
+    masks = {"one": {"mask": MASK}, "two": {"mask": {"sha256": "b"}}, "three": {}, "four": {"mask": "a"}, "five": ["a"]}
+    for name, settings in masks.items():
+        kind = "steering" if name == "one" else "perplexity"
+        (tmp_path / f"{name}.json").write_text(json.dumps({**file(kind, {}), "settings": settings}))
+    assert evidence_of(tmp_path, MASK["sha256"]) == {"steering": {**file("steering", {}), "settings": {"mask": MASK}}}
+    assert evidence_of(tmp_path / "nothing", MASK["sha256"]) == {}
+
+
+def test_a_heat_map_has_room_for_what_its_columns_are() -> None:
+    drawn = heat_map({"de": {"de": Measured(1.0)}}, label="", rows="off", columns="language of the text", digits=1)
+    (width,) = re.findall(r'<svg viewBox="0 0 ([\d.]+)', drawn)
+    (middle,) = re.findall(r'x="([\d.]+)" y="14">language of the text<', drawn)
+    assert float(width) - float(middle) > 7 * len("language of the text") / 2  # a letter is 7 pixels wide
+
+
 def test_whiskers_end_where_the_interval_ends() -> None:
     rows = {"de": {"own": Measured(0.5, 0.25, 0.75), "random": None}, "fr": {"own": Measured(-0.5), "random": None}}
     drawn = whiskers(rows, label="", unit="nats")
@@ -809,3 +878,13 @@ def test_a_table_marks_its_figures_and_strong_rows() -> None:
     ]
     assert '<td class="figure">1</td>' in found.html()
     assert '<tr class="strong"><th scope=row>mean</th>' in found.html()
+
+
+# The project's own
+
+
+def test_the_readmes_tables_are_those_of_the_bundled_evidence() -> None:
+    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    evidence = evidence_of(bundled_folder() / "evidence", sha256_of(bundled_folder() / MASK_NAME))
+    assert set(evidence) == set(SECTIONS)
+    assert readme_with(text, markdown_of(evidence)) == text

@@ -50,11 +50,37 @@ def test_the_highest_target_share_wins_then_the_lowest_cost_then_the_first() -> 
     assert best({a: measured(3, 0.5), b: measured(3, 0.5), c: measured(2, 0.1)}) == a
     silent = Measured("aa", "bb", [output(None, tokens=0)] * 4, [output()] * 4)
     assert best({a: silent, b: measured(0, 5.0)}) == b  # no output has no fluency
-    assert RULE.startswith("highest share in the target language; among equals the lowest fluency cost")
+    assert RULE.startswith("highest share in the target language; among equals the highest mean over it and its")
+
+
+def test_among_equals_the_middle_of_a_plateau_wins_over_its_cheap_edge() -> None:
+    weak, edge, middle, strong = (Setting("replace", strength) for strength in (1.0, 1.5, 2.0, 3.0))
+    lone = Setting("add", 2.0)
+    tried = {
+        strong: measured(3, 2.0),
+        middle: measured(4, 0.9),
+        weak: measured(1, 0.1),
+        edge: measured(4, 0.2),
+        lone: measured(4, 0.0),
+    }
+    # Outputs in the target, with the neighbours: edge 1 + 4 + 4, middle 4 + 4 + 3, lone 4. The order of the grid does
+    # not matter.
+    assert best(tried) == middle
+    assert best({**tried, strong: measured(4, 2.0)}) == middle  # strong has no stronger one: 4 + 4
+    assert best({**tried, Setting("replace", 2.5): measured(0, 0.0)}) == edge  # middle: 4 + 4 + 0
+    assert best({**tried, weak: measured(3, 0.1)}) == edge  # 3 + 4 + 4 as middle has, and cheaper
+
+
+def test_top_rates_beside_count_as_neighbours_too() -> None:
+    low, middle, high = (Setting("add", 2.0, rate) for rate in (0.01, 0.02, 0.05))
+    others = Setting("add", 2.0, 0.03, "others")
+    tried = {low: measured(4, 0.1), others: measured(4, 0.0), high: measured(2, 0.3), middle: measured(4, 0.2)}
+    assert best(tried) == middle  # 4 + 4 + 2; low 4 + 4; what switches others off is no neighbour: 4
+    assert best({**tried, middle: measured(3, 0.2)}) == low  # 4 + 3; others 4
 
 
 def test_the_common_setting_is_the_best_on_average() -> None:
-    a, b, c = Setting("replace", 1.0), Setting("replace", 2.0), Setting("add", 1.0)
+    a, b, c = Setting("replace", 1.0), Setting("scale", 2.0), Setting("add", 1.0)
     swept = {
         ("aa", "bb"): {a: measured(4, 0.1), b: measured(3, 1.0), c: measured(2, 1.0)},
         ("aa", "cc"): {a: measured(0, 0.1), b: measured(2, 1.0), c: measured(3, 0.5)},

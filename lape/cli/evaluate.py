@@ -87,7 +87,9 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-new-tokens", type=int, default=32, help="of each output (default: %(default)s)")
     parser.add_argument("--source", default="en", help="language that tuning steers from (default: %(default)s)")
     parser.add_argument(
-        "--top-rates", type=_numbers, help="of masks that tuning tries beside the given one (default: 0.01,0.02,0.05)"
+        "--top-rates",
+        type=_numbers,
+        help="of masks that tuning tries beside the given one (default: 0.01,0.02,0.03,0.05)",
     )
     parser.add_argument(
         "--strengths",

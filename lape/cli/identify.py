@@ -33,6 +33,12 @@ def register(commands: Any) -> None:
         "--per-language", type=int, metavar="N", help="as many neurons for every language, the most specific ones"
     )
     identify.add_argument("--languages", type=codes, help="codes to tell apart (default: all that were recorded)")
+    identify.add_argument(
+        "--selection",
+        action="store_true",
+        help="also keep how often each neuron is selected from resampled text, which reads groups.safetensors beside "
+        "the statistics (record with --groups 16)",
+    )
     identify.add_argument("--out", type=Path, help="folder to write mask.safetensors to (default: DIR)")
 
 
@@ -45,7 +51,11 @@ def _setting(text: str) -> tuple[str, float]:
 
 
 def _identify(options: argparse.Namespace) -> None:
+    from dataclasses import replace
+
     from lape.bundled import MASK_NAME, STATISTICS_NAME
+    from lape.evaluation.stability import selection
+    from lape.groups import GROUPS_NAME, BlockGroups
     from lape.identify import identify
     from lape.masks import NeuronMask
     from lape.statistics import ActivationStatistics
@@ -55,6 +65,10 @@ def _identify(options: argparse.Namespace) -> None:
     rates = {name: getattr(options, name) for name in ("top_rate", "filter_rate", "activation_bar_ratio")}
     settings = {name: rate for name, rate in rates.items() if rate is not None} | dict(options.others)
     mask = identify(statistics, options.method, options.languages, per_language=options.per_language, **settings)
+    if options.selection:
+        groups = BlockGroups.load(options.statistics / GROUPS_NAME)
+        groups.check(statistics)
+        mask = replace(mask, selection=selection(groups, mask))
     if options.out is None and (folder / MASK_NAME).exists():
         there = NeuronMask.load(folder).metadata.get("method")
         if there != options.method:

@@ -10,14 +10,17 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import STATISTICS_NAME
+from lape.bundled import MASK_NAME, STATISTICS_NAME, bundled_masks
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
+from lape.evaluation.evidence import FOLDER
+from lape.files import sha256_of
 from lape.interventions import Intervention
 from lape.masks import NeuronMask
 from lape.models import identity, load_model, placement_of
 from lape.pairs import pairs_of
+from lape.report import Evidence, evidence_of
 from lape.statistics import ActivationStatistics
 
 
@@ -31,6 +34,7 @@ class Loaded:
         mask: Its neurons, of at least two languages; None until there is one.
         statistics: Where the random control's means come from; None limits that control to switching off.
         notes: What a visitor should know about them, one sentence each.
+        place: Folder or file that the mask was read from; None for one that was made here.
 
     Raises:
         LapeError: The mask has fewer than two languages, or belongs to a model of another shape.
@@ -41,6 +45,7 @@ class Loaded:
     mask: NeuronMask | None = None
     statistics: ActivationStatistics | None = None
     notes: tuple[str, ...] = ()
+    place: Path | None = None
 
     def __post_init__(self) -> None:
         if self.mask is None:
@@ -79,7 +84,7 @@ class Loaded:
         notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
         if (placement := placement_of(loaded)) is not None:
             notes += placement.notes
-        return cls(loaded, tokenizer, found, statistics, tuple(notes))
+        return cls(loaded, tokenizer, found, statistics, tuple(notes), folder)
 
     @property
     def name(self) -> str:
@@ -101,6 +106,21 @@ class Loaded:
         if self.mask is None:
             raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
         return self.mask
+
+    def evidence(self) -> dict[str, Evidence]:
+        """What has been measured of the very mask in use, by kind; nothing of one that was made or changed here.
+
+        It lies beside the mask, where that was read from or among the bundled ones.
+
+        Raises:
+            BadFile: A file of evidence is damaged.
+        """
+        places = [path.parent for path in bundled_masks() if path.parts[-3] == self.name.replace("/", "--")]
+        for place in [self.place, *places] if self.place is not None else places:
+            file = place / MASK_NAME if place.is_dir() else place
+            if file.is_file() and _holds(file, self.mask):
+                return evidence_of(file.parent / FOLDER, sha256_of(file))
+        return {}
 
     def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
         """The columns of a request: name to what is done to the model's neurons.
@@ -140,7 +160,11 @@ class Loaded:
         return NeuronMask(pairs, {}, mask.shape, mask.metadata).random_like(self.statistics, request.seed)
 
     def with_mask(
-        self, mask: NeuronMask, statistics: ActivationStatistics | None = None, notes: Sequence[str] = ()
+        self,
+        mask: NeuronMask,
+        statistics: ActivationStatistics | None = None,
+        notes: Sequence[str] = (),
+        place: Path | None = None,
     ) -> Loaded:
         """The same model with another mask, and with the statistics that belong to it.
 
@@ -148,6 +172,7 @@ class Loaded:
             mask: Made for this model.
             statistics: Of this model, for the mask's languages.
             notes: What a visitor should know about them.
+            place: Folder or file that the mask was read from, if it was.
 
         Raises:
             MaskMismatch: One of them was made for another model.
@@ -157,7 +182,15 @@ class Loaded:
                 raise MaskMismatch(
                     f"This {kind} was made for {made_for}, but {self.name} is loaded. Load {made_for} first."
                 )
-        return replace(self, mask=mask, statistics=statistics, notes=tuple(notes))
+        return replace(self, mask=mask, statistics=statistics, notes=tuple(notes), place=place)
+
+
+def _holds(file: Path, mask: NeuronMask | None) -> bool:
+    """Whether a file holds this mask; a damaged one does not."""
+    try:
+        return NeuronMask.load(file) == mask
+    except BadFile:
+        return False
 
 
 def read_mask(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:

@@ -104,7 +104,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
             found = found_mask(where, at, model, method, statistics=True)
             mask, statistics = read_mask(found.folder)
             mask = replace(mask, metadata={**mask.metadata, **found.origin})
-            backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
+            backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics, place=found.folder))
         except Exception as error:
             return {line: failure(error)}
         return {line: status(f"In use: {name}.")}

@@ -20,6 +20,7 @@ from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
 from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
+from lape.demo.measure import build_measure
 from lape.demo.models import build_models
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
@@ -74,6 +75,8 @@ def build_page(backend: Backend) -> Page:
         with gr.Tabs():
             with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
+            with gr.Tab(word("page.measure")):
+                parts.append(build_measure(backend))
             with gr.Tab(word("page.masks")):
                 parts.append(build_masks(backend))
             with gr.Tab(word("page.about")):

@@ -131,54 +131,67 @@ def checked(languages: Sequence[str], values: dict[str, Any], *, chat: bool = Fa
     """
     given = {field.name: values.get(field.name, getattr(DEFAULTS, field.name)) for field in fields(CompareRequest)}
     _check_prompt(given["prompt"])
-    source = _code("prompt's language", given["source"], languages)
-    target = _code("language to steer to", given["target"], languages)
+    source = checked_code("prompt's language", given["source"], languages)
+    target = checked_code("language to steer to", given["target"], languages)
     if source == target:
         raise LapeError(
             f"The prompt's language and the language to steer to are both {language(source).name}; "
             "choose two different ones."
         )
     if given["mode"] not in MODES:  # a list or dict is in no tuple of strings either
-        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {_shown(given['mode'])}.")
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(given['mode'])}.")
     for name in ("show_random", "chat"):
         if not isinstance(given[name], bool):
-            raise LapeError(f"{name} must be true or false, not {_shown(given[name])}.")
+            raise LapeError(f"{name} must be true or false, not {shown_value(given[name])}.")
     if given["chat"] and not chat:
         raise LapeError("This model has no chat template; switch chat off.")
-    return CompareRequest(**{**given, **{name: _number(name, given[name]) for name in LIMITS}})
+    return CompareRequest(**{**given, **{name: checked_number(LIMITS[name], given[name]) for name in LIMITS}})
 
 
 def _check_prompt(prompt: object) -> None:
-    if not isinstance(prompt, str):
-        raise LapeError(f"The prompt must be text, not {_shown(prompt)}.")
-    if not prompt.strip():
+    if not checked_text("prompt", prompt, PROMPT_CHARACTERS).strip():
         raise LapeError("The prompt is empty; write the beginning of a text for the model to continue.")
-    if len(prompt) > PROMPT_CHARACTERS:
-        raise LapeError(
-            f"The prompt has {len(prompt):,} characters and at most {PROMPT_CHARACTERS:,} are allowed; shorten it."
-        )
-    if any("\ud800" <= character <= "\udfff" for character in prompt):
-        raise LapeError("The prompt holds half a character (a lone surrogate); type it again.")
 
 
-def _code(what: str, code: object, languages: Sequence[str]) -> str:
+def checked_text(what: str, text: object, most: int) -> str:
+    """A text of at most so many characters, which may be empty.
+
+    Raises:
+        LapeError: It is not that.
+    """
+    if not isinstance(text, str):
+        raise LapeError(f"The {what} must be text, not {shown_value(text)}.")
+    if len(text) > most:
+        raise LapeError(f"The {what} has {len(text):,} characters and at most {most:,} are allowed; shorten it.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LapeError(f"The {what} holds half a character (a lone surrogate); type it again.")
+    return text
+
+
+def checked_code(what: str, code: object, languages: Sequence[str]) -> str:
+    """The code of one of some languages.
+
+    Raises:
+        LapeError: It is not that.
+    """
     if not isinstance(code, str) or code not in languages:
-        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {_shown(code)}.")
+        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {shown_value(code)}.")
     return code
 
 
-def _number(name: str, value: Any) -> float:
-    limit = LIMITS[name]
+def checked_number(limit: Limit, value: Any) -> float:
+    """A number within its range.
+
+    Raises:
+        LapeError: It is no number, or outside.
+    """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not limit.low <= value or not value <= limit.high or (limit.whole and value != math.floor(value)):
         kind = "a whole number" if limit.whole else "a number"
-        raise LapeError(
-            f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, "
-            f"not {'empty' if value is None else _shown(value)}."
-        )
+        raise LapeError(f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, not {shown_value(value)}.")
     return int(value) if limit.whole else float(value)
 
 
-def _shown(value: object) -> str:
+def shown_value(value: object) -> str:
     """A value of any kind and size as a short piece of a sentence."""
     return "empty" if value is None else reprlib.repr(value)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
+from lape.demo.measure_html import REPORT_CSS
+
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif")
 THEME = gr.themes.Default(
     primary_hue=gr.themes.colors.indigo,
@@ -99,6 +101,7 @@ CSS = """
   .lape-actions > .block { flex-basis: 100%; }
 }
 """
+CSS += REPORT_CSS
 KEYS = """<script>
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && event.target.closest("#lape-prompt")) {

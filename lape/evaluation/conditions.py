@@ -80,6 +80,15 @@ def untouched_cases(openings: Openings, source: str, halves: Sequence[str]) -> l
     ]
 
 
+def off_cases(openings: Openings, mask: NeuronMask, source: str, halves: Sequence[str], condition: str) -> list[Case]:
+    """The language of the openings off and nothing on, one case for each half."""
+    intervention = Intervention(mask, off=source)
+    return [
+        Case(f"{condition} off={source} prompts={name}", prompts, prompts, intervention)
+        for name, prompts in _halves(openings, source, halves)
+    ]
+
+
 def steered_cases(
     openings: Openings,
     masks: Masks,
@@ -118,4 +127,4 @@ def instruction_cases(
 def _halves(openings: Openings, source: str, halves: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
     if source not in openings:
         raise unknown_label("language with openings", source, openings)
-    return [(name, half(openings[source], name)) for name in halves]
+    return [(name, some) for name in halves if (some := half(openings[source], name))]

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -41,6 +42,7 @@ FOLDER = "evidence"
 KINDS = ("perplexity", "steering", "tuning", "layers", "stability", "harm")
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "py3langid")
 KEYS = ("kind", "title", "summary", "settings", "environment", "command", "seconds", "results")
+LARGEST_BYTES = 10_000_000
 DIGITS = 7  # significant, of every result: past them a float64 sum says nothing
 
 
@@ -222,7 +224,9 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(Path(folder).glob("*.json")):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            if path.stat().st_size > LARGEST_BYTES:
+                raise BadFile(f"{str(path)!r} has more than {LARGEST_BYTES:,} bytes, which no evidence has.")
+            content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
         except (OSError, ValueError, RecursionError) as error:
             raise BadFile(f"{str(path)!r} is not JSON ({type(error).__name__}).") from error
         if isinstance(content, dict) and content.get("kind") in KINDS:
@@ -230,6 +234,13 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
                 raise BadFile(f"{str(path)!r} lacks {', '.join(missing)}. Make it again with `lape evaluate`.")
             found[path.stem] = content
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a figure is not finite")
+    return number
 
 
 def _line(value: Any, key: str) -> str:

@@ -22,7 +22,7 @@ from lape.identify import METHODS, equal_count, identify
 from lape.languages import language
 from lape.masks import NeuronMask
 
-EQUAL = "equal count"
+EQUAL, EXCLUSIVE = "equal count", "exclusive"
 STABLE_SHARE_WANTED = 0.25  # of the recording's tokens, for a mask that agrees well enough with the whole one's
 
 
@@ -69,15 +69,17 @@ def perplexity(subject: Subject, options: Options) -> Work:
 def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dict[str, str]]:
     """Masks to compare with, and those that cannot be had, with the reason.
 
-    The other methods get as many neurons for each language as the mask has; the mask's own method is also measured
-    with the same number for every language.
+    The other methods get as many neurons for each language as the mask has. The mask's own method is also measured
+    with the same number for every language, and the mask itself without the neurons that several languages share.
     """
     masks: dict[str, NeuronMask] = {}  # every method tells the same languages apart, whichever are measured
     left_out: dict[str, str] = {}
     statistics, mask = subject.statistics, subject.whole_mask
-    if statistics is None:
-        return {}, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
     counts = {code: mask.count(code) for code in mask.languages}
+    if any(mask.exclusive().count(code) < counts[code] for code in counts):
+        masks[EXCLUSIVE] = narrowed(mask.exclusive(), subject.languages)
+    if statistics is None:
+        return masks, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
     makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: partial(equal_count, mask, statistics)}
     for name in METHODS:
         if name != main:
@@ -158,8 +160,9 @@ def stability_of(subject: Subject, options: Options) -> Work:
     settings = subject.settings(groups=subject.hash_of(GROUPS_NAME), seed=options.seed)
 
     def reached(found: Mapping[str, Any]) -> dict[str, Any]:
-        share = found["enough"]["share"]
-        return {"wanted_share": STABLE_SHARE_WANTED, "passed": share is not None and share <= STABLE_SHARE_WANTED}
+        shares = [found[which]["share"] for which in ("spread_enough", "enough")]
+        passed = any(share is not None and share <= STABLE_SHARE_WANTED for share in shares)
+        return {"wanted_share": STABLE_SHARE_WANTED, "passed": passed}
 
     def measure(cell: Cell) -> dict[str, Any]:
         found = stability(groups, method, languages, cell=cell, **of_method)
@@ -172,13 +175,20 @@ def stability_of(subject: Subject, options: Options) -> Work:
         return {**found, **reached(found), "selection": selected}
 
     def summary(results: Mapping[str, Any]) -> str:
-        enough, last = results["enough"], results["points"][-1]
-        share = enough["share"]
+        last, jaccard = results["points"][-1], results["enough"]["jaccard"]
+        parts = [
+            f"{found['tokens']:,} tokens a language {how} ({100 * found['share']:.0f} % of the recording)"
+            for how, found in (
+                ("spread evenly over the text", results["spread_enough"]),
+                ("from its beginning", results["enough"]),
+            )
+            if found["share"] is not None
+        ]
         said = (
-            f"From {enough['tokens']:,} tokens a language on ({100 * share:.0f} % of the recording, wanted at most "
-            f"{100 * STABLE_SHARE_WANTED:.0f} %) the mask agrees with the whole one at {enough['jaccard']:g} or more"
-            if share is not None
-            else f"No part of the recording that was looked at agrees with the whole one at {enough['jaccard']:g}"
+            f"A mask from {', or from '.join(parts)}, wanted from at most {100 * STABLE_SHARE_WANTED:.0f} %, agrees "
+            f"with the whole one at {jaccard:g} or more"
+            if parts
+            else f"No part of the recording that was looked at agrees with the whole one at {jaccard:g}"
         )
         halves = "have no neurons" if last["halves_mean"] is None else f"agree at {last['halves_mean']:.2f}"
         return f"{said} (mean Jaccard index); the masks of its two halves {halves}."

@@ -128,7 +128,7 @@ def negative_log_likelihoods(
     sums = [0.0] * len(rows)
     for start in range(0, len(rows), batch):
         part = order[start : start + batch]
-        edits = plan if isinstance(plan, Intervention) else [plan[row] if plan is not None else None for row in part]
+        edits = [plan if plan is None or isinstance(plan, Intervention) else plan[row] for row in part]
         try:
             found = _sums(model, [rows[row] for row in part], edits)
         except torch.OutOfMemoryError as error:
@@ -187,8 +187,11 @@ def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, b
         raise LapeError(f"A row of {longest} tokens is longer than the model's context of {context}.")
 
 
-def _sums(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan) -> list[float]:
-    """The sums of one forward pass."""
+def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Intervention | None]) -> list[float]:
+    """The sums of one forward pass, with an intervention or None for each row."""
+    plan: Plan = edits
+    if (first := edits[0]) is not None and all(edit is first for edit in edits):
+        plan = first  # one for all rows edits whole columns, which is faster
     width = max(len(row.context) + len(row.scored) - 1 for row in rows)
     inputs = torch.zeros((len(rows), width), dtype=torch.long)
     positions = []  # that predict a scored token, in the flattened batch

@@ -41,7 +41,7 @@ class Matrix:
 
     Attributes:
         untouched: Text to its scores under the untouched model.
-        conditions: Condition to text to scores.
+        conditions: Condition to text to scores; one that is still being measured has not all texts.
         seed: Of the bootstrap.
     """
 
@@ -59,7 +59,9 @@ class Matrix:
         """
         return {
             "texts": {text: self._text(text) for text in self.untouched},
-            "conditions": {name: {text: self._cost(name, text) for text in self.untouched} for name in self.conditions},
+            "conditions": {
+                name: {text: self._cost(name, text) for text in texts} for name, texts in self.conditions.items()
+            },
         }
 
     def delta_nats(self, condition: str, text: str) -> Figure:
@@ -156,16 +158,27 @@ def matrix(
     found: dict[str, dict[str, Scores]] = {name: {} for name in conditions}
     for text, blocks in texts.items():
         ids = [block.tolist() for block in blocks]
-        sizes = tuple(map(len, ids)), tuple(byte_counts(tokenizer, ids))
+        sizes = block_sizes(tokenizer, blocks)
         reader = _Reader(model, passages(tokenizer, ids), {UNTOUCHED: None, **changing}, batch)
         scores = {}
         for name in reader.conditions:
-            kept = cell(f"perplexity {name} text={text}", partial(reader.read, name))
+            kept = cell(cell_key(name, text), partial(reader.read, name))
             scores[name] = Scores(tuple(kept["nll_nats"]), *sizes)
         untouched[text] = scores[UNTOUCHED]
         for name in conditions:
             found[name][text] = scores.get(name, scores[UNTOUCHED])
     return Matrix(untouched, found, seed)
+
+
+def cell_key(condition: str, text: str) -> str:
+    """Names the cell that keeps the scores of a text under a condition."""
+    return f"perplexity {condition} text={text}"
+
+
+def block_sizes(tokenizer: Tokenizer, blocks: Sequence[torch.Tensor]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Tokens and UTF-8 bytes of each block."""
+    ids = [block.tolist() for block in blocks]
+    return tuple(map(len, ids)), tuple(byte_counts(tokenizer, ids))
 
 
 class _Reader:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -142,8 +142,10 @@ class Subject:
 def narrowed(mask: NeuronMask, languages: Iterable[str]) -> NeuronMask:
     """A mask with some of its languages; with all when none is named."""
     kept = [mask.known(code) for code in languages] or list(mask.languages)
-    means = {code: mask.means[code] for code in kept if code in mask.means}
-    return NeuronMask({code: mask.neurons[code] for code in kept}, means, mask.shape, mask.metadata)
+    neurons, means, selection = (
+        {code: column[code] for code in kept if code in column} for column in (mask.neurons, mask.means, mask.selection)
+    )
+    return replace(mask, neurons=neurons, means=means, selection=selection)
 
 
 @dataclass(frozen=True)

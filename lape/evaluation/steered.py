@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import LapeError, NotEnoughText, UnknownLabel
-from lape.evaluation.conditions import Masks, Off, Openings, Setting
+from lape.evaluation.conditions import UNTOUCHED, Masks, Off, Openings, Setting
 from lape.evaluation.continuations import Bench, Decoding
 from lape.evaluation.evidence import Cell
+from lape.evaluation.kept import OFF, kept
 from lape.evaluation.language import identifier
 from lape.evaluation.lss import lss, lss_items
 from lape.evaluation.openings import HALVES, instructions, openings, read_openings
@@ -24,7 +25,7 @@ from lape.interventions import Mode
 from lape.languages import language
 
 TARGET_SHARE_WANTED = 0.9
-TOP_RATES = (0.01, 0.02, 0.05)
+TOP_RATES = (0.01, 0.02, 0.03, 0.05)
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ def steering_of(subject: Subject, options: SteeringOptions, setting: Setting) ->
         )
         return {
             **found.values(),
+            "kept": kept(_bench(subject, options), subject.mask, prompts, seeds=options.seeds, cell=cell),
             "setting": asdict(setting),
             "without_openings": [code for code in subject.mask.languages if code not in prompts],
             "lss": shift,
@@ -117,10 +119,15 @@ def steering_of(subject: Subject, options: SteeringOptions, setting: Setting) ->
         english = results["averages"]["source"].get("en")
         named = setting_text(asdict(setting))
         said = f"With {named}: over all {everywhere['pairs']} pairs of languages {_averaged(everywhere)}"
-        return f"{said}; from English {_averaged(english)}." if english else f"{said}."
+        before, after = (results["kept"]["averages"][name]["kept_share"]["value"] for name in (UNTOUCHED, OFF))
+        said = f"{said}; from English {_averaged(english)}." if english else f"{said}."
+        return (
+            f"{said} With its own neurons off and nothing on, the model goes on in the language of the opening in "
+            f"{100 * after:.0f} % of the cases, untouched in {100 * before:.0f} %."
+        )
 
     cells = len(HALVES) * (len(prompts) + sum(_conditions(pair, controls, options) for pair in pairs))
-    cells += len(shifted) * (2 + len(controls))
+    cells += len(shifted) * (2 + len(controls)) + len(HALVES) * len(prompts) * (1 + len(options.seeds))
     return Work("Steering: the language of the output, every pair of languages", described, cells, measure, summary)
 
 

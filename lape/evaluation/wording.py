@@ -9,7 +9,7 @@ _CONDITIONS = {
     "instruction-english": "an instruction in English",
     "instruction-native": "an instruction in the language",
 }
-_ORDER = ("steered", "random", "instruction", "untouched")
+_ORDER = ("steered", "off", "random", "instruction", "untouched")
 
 
 def setting_text(setting: Mapping[str, Any]) -> str:

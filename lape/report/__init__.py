@@ -73,6 +73,20 @@ def write_readme(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
     return _write(path, readme_with(text, markdown_of(_evidence(folder))))
 
 
+def evidence_of(folder: str | os.PathLike[str], mask_sha256: str) -> dict[str, Evidence]:
+    """The evidence in a folder that is of one mask, by kind; none where there is no such folder.
+
+    Args:
+        folder: Usually `evidence` beside the mask.
+        mask_sha256: Of the mask's file.
+
+    Raises:
+        BadFile: A file is damaged.
+    """
+    found = read_evidence(folder) if Path(folder).is_dir() else {}
+    return {each["kind"]: each for each in found.values() if _mask_sha256(each["settings"]) == mask_sha256}
+
+
 def html_of(found: Mapping[str, Evidence]) -> str:
     """The page of some evidence by kind."""
     first = next(iter(found.values()))["settings"]["mask"]
@@ -80,7 +94,7 @@ def html_of(found: Mapping[str, Evidence]) -> str:
         ("results", "What came out", [goals(found).html(), *_summaries(found)]),
     ]
     for kind, section in SECTIONS.items():
-        shown = _read(kind, found[kind], section.parts) if kind in found else [notice(_missing(section))]
+        shown = read(kind, found[kind], section.parts) if kind in found else [notice(_missing(section))]
         parts.append((kind, section.heading, shown))
     parts.append(("made", "How it was measured", [show(found).html() for show in (made, versions, texts)]))
     lead = f"Neurons of {first['model']} found by the method {first['method']}: what switching them does."
@@ -96,7 +110,7 @@ def markdown_of(found: Mapping[str, Evidence]) -> str:
             blocks.append(_missing(section))
             continue
         blocks.append(plain(found[kind]["summary"]))
-        for table in _read(kind, found[kind], section.readme):
+        for table in read(kind, found[kind], section.readme):
             blocks += [f"{plain(table.caption)}:", table.markdown()]
     blocks += ["### How it was measured", made(found).markdown(), versions(found).markdown()]
     return "\n\n".join(blocks)
@@ -120,7 +134,7 @@ def goals(found: Mapping[str, Evidence]) -> Table:
     """What was wanted, what came out, and whether that is enough."""
     rows = []
     if "perplexity" in found:
-        rows += _read("perplexity", found["perplexity"], perplexity.goals)
+        rows += read("perplexity", found["perplexity"], perplexity.goals)
     else:
         rows += [[name, *perplexity.UNMEASURED] for name in perplexity.GOALS.values()]
     rows.append(_goal("steering with tuned settings: outputs in the target language", "tuning", found, _tuned))
@@ -169,6 +183,11 @@ def texts(found: Mapping[str, Evidence]) -> Table:
     return Table("Mask and held-out text, by SHA-256", ["evidence", "what", "SHA-256", ""], rows, words=4)
 
 
+def _mask_sha256(settings: Any) -> Any:
+    mask = settings.get("mask") if isinstance(settings, dict) else None
+    return mask.get("sha256") if isinstance(mask, dict) else None
+
+
 def _evidence(folder: str | os.PathLike[str]) -> dict[str, Evidence]:
     found: dict[str, Evidence] = {each["kind"]: each for each in read_evidence(folder).values()}
     if not found:
@@ -181,11 +200,15 @@ def _evidence(folder: str | os.PathLike[str]) -> dict[str, Evidence]:
     return found
 
 
-def _read(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
-    """Shows evidence, or says that it is not of this version."""
+def read(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
+    """Shows evidence of a kind.
+
+    Raises:
+        BadFile: It is damaged, or not of this version.
+    """
     try:
         return show(evidence)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, StopIteration, ZeroDivisionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration, ArithmeticError) as error:
         raise BadFile(
             f"The evidence of {kind} cannot be read ({type(error).__name__}: {error}): it is damaged, or of another "
             "version of lape. Measure it again."
@@ -201,7 +224,7 @@ def _missing(section: Section) -> str:
 
 
 def _goal(name: str, kind: str, found: Mapping[str, Evidence], show: Callable[[Evidence], list[str]]) -> list[str]:
-    return [name, *(_read(kind, found[kind], show) if kind in found else perplexity.UNMEASURED)]
+    return [name, *(read(kind, found[kind], show) if kind in found else perplexity.UNMEASURED)]
 
 
 def _tuned(evidence: Evidence) -> list[str]:
@@ -215,11 +238,16 @@ def _tuned(evidence: Evidence) -> list[str]:
 
 def _stable(evidence: Evidence) -> list[str]:
     results = evidence["results"]
-    enough = results["enough"]
-    some = enough["share"] is not None
-    measured = f"{number(enough['tokens'], 0)}, {percent(enough['share'])} of the recording" if some else "all of them"
-    wanted = f"at most {percent(results['wanted_share'])}"
-    return [verdict(results), f"{measured} (Jaccard index {enough['jaccard']:g})", wanted]
+    parts = [
+        f"{number(found['tokens'], 0)} {how}, {percent(found['share'])} of the recording"
+        for how, found in (
+            ("spread over the text", results["spread_enough"]),
+            ("from its beginning", results["enough"]),
+        )
+        if found["share"] is not None
+    ]
+    measured = f"{'; '.join(parts) or 'all of them'} (Jaccard index {results['enough']['jaccard']:g})"
+    return [verdict(results), measured, f"at most {percent(results['wanted_share'])}"]
 
 
 def _write(path: str | os.PathLike[str], text: str) -> Path:

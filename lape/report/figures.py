@@ -78,10 +78,12 @@ def heat_map(
     largest = max((abs(cell.value) for row in matrix.values() for cell in row.values() if cell), default=0.0)
     most = most or largest or 1.0
     left = _label_width([*matrix, rows])
-    width, height = left + CELL * len(names) + 2, HEAD + CELL * len(matrix) + 2
+    middle = left + CELL * len(names) / 2
+    width = max(left + CELL * len(names) + 2, middle + _label_width([columns]) / 2)  # a few cells are less wide
+    height = HEAD + CELL * len(matrix) + 2
     parts = [
         _open(width, height, label),
-        _text(left + CELL * len(names) / 2, 14, columns, "dim mid"),
+        _text(middle, 14, columns, "dim mid"),
         _text(left - 8, HEAD - 10, rows, "dim end"),
     ]
     parts += [_text(left + CELL * (place + 0.5), HEAD - 10, name, "mid") for place, name in enumerate(names)]
@@ -194,15 +196,13 @@ def histograms(rows: Mapping[str, Mapping[str, Sequence[int]]], *, label: str, a
         most = max(sums := [sum(bars) for bars in zip(*counts.values(), strict=True)])
         parts.append(_text(left - 10, floor_y - 2, name, "end"))
         parts.append(_text(left + step * places + 8, floor_y - tall + 12, f"{most:,}", "dim"))
-        ends = f'x1="{left}" x2="{_n(left + step * places)}" y1="{floor_y}" y2="{floor_y}"'
-        parts.append(f'<line class="grid" {ends}/>')
+        parts.append(f'<path class="grid" d="M{left} {floor_y}h{_n(step * places)}"/>')
         for place in (place for place, count in enumerate(sums) if count):
             bars = ", ".join(f"{which} {values[place]:,}" for which, values in counts.items())
             parts.append(f"<g><title>{escape(f'{name}, {across} {place}: {bars}')}</title>")
             x, y = left + step * place, float(floor_y)
             for which, values in enumerate(counts.values()):
-                high = tall * values[place] / most
-                y -= high
+                y -= (high := tall * values[place] / most)
                 box = f'x="{_n(x)}" y="{_n(y)}" width="{_n(step - 1)}" height="{_n(high)}"'
                 parts.append(f'<rect class="series{which}" {box}/>')
             parts.append("</g>")

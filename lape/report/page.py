@@ -79,6 +79,12 @@ def figure(picture: str, caption: str) -> str:
     )
 
 
+def quotes(texts: Sequence[tuple[str, str]]) -> str:
+    """Texts that a model wrote, each after what it was given or how it was made, in their own direction of writing."""
+    items = "".join(f'<dt dir="auto">{escape(name)}</dt><dd dir="auto">{escape(text)}</dd>' for name, text in texts)
+    return f'<dl class="texts">{items}</dl>'
+
+
 def details(summary: str, parts: Iterable[str]) -> str:
     """Parts that are shown when asked for."""
     return "\n".join([f"<details><summary>{escape(summary)}</summary>", *parts, "</details>"])
@@ -101,7 +107,12 @@ def page(title: str, lead: str, sections: Sequence[tuple[str, str, Sequence[str]
     template = Template((files("lape.data") / "report.html").read_text(encoding="utf-8"))
     links = "\n".join(f'<li><a href="#{anchor}">{escape(heading)}</a></li>' for anchor, heading, _ in sections)
     body = "\n".join(section(*part) for part in sections)
-    return template.substitute(title=escape(title), lead=escape(lead), links=links, body=body)
+    return template.substitute(title=escape(title), lead=escape(lead), links=links, body=body, figures=figures_css())
+
+
+def figures_css() -> str:
+    """How tables, notices and pictures look, in colours that the page around them names, such as `--text`."""
+    return (files("lape.data") / "figures.css").read_text(encoding="utf-8")
 
 
 def plain(text: str) -> str:

@@ -12,6 +12,15 @@ from lape.report.words import floored, interval, mean, named, verdict
 HEADING = "Switched off: what it costs each language"
 Evidence = Mapping[str, Any]
 UNMEASURED = ("not measured", "", "")
+CHANGES = {
+    "delta_nats": "Change of log-perplexity, nats per token",
+    "delta_bits_per_byte": "Change in bits per byte",
+}
+UNITS = {
+    "delta_nats": "nats per token",
+    "bits_per_byte": "bits per byte",
+    "delta_bits_per_byte": "change in bits per byte",
+}
 GOALS = {
     "dominance": "dominance: mean cost of switching off to the own text, over that to the others",
     "over_control": "mean cost to the own text, over that of as many random neurons",
@@ -20,32 +29,41 @@ GOALS = {
 
 def parts(evidence: Evidence) -> list[str]:
     """The section of the page."""
-    results, settings = evidence["results"], evidence["settings"]
-    main = results["masks"][settings["mask_name"]]
-    texts = results["texts"]
-    sizes = sorted({text["tokens"] for text in texts.values()})
-    shown = [
+    results, name = evidence["results"], evidence["settings"]["mask_name"]
+    main = results["masks"][name]
+    every = (cells(other, mask, "delta_nats").html() for other, mask in results["masks"].items())
+    return [
+        *about(evidence),
+        costs_figure(main, evidence["summary"]),
+        *beside(evidence),
+        details("Every cell with its interval, every mask", every),
+        details(
+            "Bits per byte, which compare across languages and tokenizers",
+            [cells(name, main, unit).html() for unit in ("bits_per_byte", "delta_bits_per_byte")],
+        ),
+    ]
+
+
+def about(evidence: Evidence) -> list[str]:
+    """What was measured, and where the claim does not hold."""
+    counts = sorted({text["tokens"] for text in evidence["results"]["texts"].values()})
+    sizes = " or ".join(f"{count:,}" for count in counts)
+    block = evidence["settings"]["block"]
+    return [
         paragraph(
-            f"Held-out text, {' or '.join(f'{size:,}' for size in sizes)} tokens a language in blocks of "
-            f"{settings['block']}, every token scored once. A cost is the change of the log-perplexity in nats per "
-            "token when the neurons of one language are set to zero. Intervals are 95 % bootstrap percentiles over "
-            "blocks, before and after paired block by block."
+            f"Held-out text, {sizes} tokens a language in blocks of {block}, every token scored once. A cost is "
+            "the change of the log-perplexity in nats per token when the neurons of one language are set to zero. "
+            "Intervals are 95 % bootstrap percentiles over blocks, before and after paired block by block."
         ),
         *notices(failures(evidence)),
-        figure(
-            heat_map(
-                _matrix(main, "delta_nats"),
-                label=f"Cost of each switched-off language to each text: {evidence['summary']}",
-                rows="off",
-                columns="language of the text",
-                digits=2,
-                harm=1,
-            ),
-            "Change of log-perplexity, nats per token; a frame marks a language's own text. Orange is harm, blue gain; "
-            "the shade grows with the square root.",
-        ),
-        languages(evidence).html(),
     ]
+
+
+def beside(evidence: Evidence) -> list[str]:
+    """The cost to each language's own text, its random control, and other masks."""
+    results = evidence["results"]
+    main = results["masks"][evidence["settings"]["mask_name"]]
+    shown = [languages(evidence).html()]
     if any(_controls(results, code) for code in main["off"]):
         own = {
             code: {"own neurons": interval(row[code]["delta_nats"]), "random neurons": _controls(results, code)}
@@ -58,23 +76,55 @@ def parts(evidence: Evidence) -> list[str]:
                 "same layers, their mean and the range over the seeds.",
             )
         )
-    shown += [masks(evidence).html(), *notices(left_out(evidence))]
-    shown.append(
-        details(
-            "Every cell with its interval, every mask",
-            (_cells(name, mask, "delta_nats", "nats per token").html() for name, mask in results["masks"].items()),
-        )
+    return [*shown, masks(evidence).html(), *notices(left_out(evidence))]
+
+
+def costs_figure(
+    mask: Mapping[str, Any], summary: str, unit: str = "delta_nats", *, title: str = "", most: float | None = None
+) -> str:
+    """The matrix of one mask as a picture.
+
+    Args:
+        mask: One of `masks` of the results; a cell that is None has not been measured yet.
+        summary: What it comes to, for those who do not see it.
+        unit: One of `CHANGES`.
+        title: What the caption begins with.
+        most: Cost of the darkest cell, so that masks can be compared; None takes this mask's largest.
+    """
+    shown = heat_map(
+        _matrix(mask, unit),
+        label=f"Cost of each switched-off language to each text: {summary}",
+        rows="off",
+        columns="language of the text",
+        digits=2,
+        most=most,
+        harm=1,
     )
-    shown.append(
-        details(
-            "Bits per byte, which compare across languages and tokenizers",
-            [
-                _cells(settings["mask_name"], main, "bits_per_byte", "bits per byte").html(),
-                _cells(settings["mask_name"], main, "delta_bits_per_byte", "change in bits per byte").html(),
-            ],
-        )
+    return figure(
+        shown,
+        f"{title}{': ' if title else ''}{CHANGES[unit]}; a frame marks a language's own text. Orange is harm, blue "
+        "gain; the shade grows with the square root.",
     )
-    return shown
+
+
+def largest(masks: Iterable[Mapping[str, Any]], unit: str) -> float:
+    """The largest cost of some masks, as far as they are measured; 0 where none is."""
+    found = [cell for mask in masks for row in _matrix(mask, unit).values() for cell in row.values() if cell]
+    return max((abs(cell.value) for cell in found), default=0.0)
+
+
+def cells(name: str, mask: Mapping[str, Any], unit: str) -> Table:
+    """The matrix of one mask in figures with their intervals.
+
+    Args:
+        name: Of the mask.
+        mask: As for `costs_figure`.
+        unit: `delta_nats`, `bits_per_byte` or `delta_bits_per_byte`.
+    """
+    matrix = _matrix(mask, unit)
+    texts = list(next(iter(matrix.values()), {}))
+    rows = [[off, *(cell.text(3) if cell else "" for cell in row.values())] for off, row in matrix.items()]
+    return Table(f"{name}: {UNITS[unit]}, language switched off by language of the text", ["off", *texts], rows)
 
 
 def readme(evidence: Evidence) -> list[Table]:
@@ -91,7 +141,8 @@ def goals(evidence: Evidence) -> list[list[str]]:
             found = main[key]
             below = interval(found["others_nats" if key == "dominance" else "control_nats"])
             nats = f"{interval(found['own_nats']).text(3)} / {below.text(4)} nats per token{floored(found)}"
-            rows.append([name, verdict(found), f"{interval(found).text(1)} = {nats}", f"at least {found['wanted']:g}"])
+            measured = f"{interval(found).text(1)} = {nats}{_best(evidence) if key == 'dominance' else ''}"
+            rows.append([name, verdict(found), measured, f"at least {found['wanted']:g}"])
         else:
             rows.append([name, *UNMEASURED])
     return rows
@@ -197,12 +248,19 @@ def _neurons(mask: Mapping[str, Any]) -> str:
     return number(sum(mask["neurons"].values()), 0)
 
 
-def _matrix(mask: Mapping[str, Any], figure_name: str) -> Matrix:
-    return {off: {text: interval(cell[figure_name]) for text, cell in row.items()} for off, row in mask["off"].items()}
+def _best(evidence: Evidence) -> str:
+    """The mask of highest dominance, where it is another one than the mask itself."""
+    results = evidence["results"]
+    rivals = {name: mask["dominance"] for name, mask in results["masks"].items() if name not in results["controls"]}
+    best = max(rivals, key=lambda name: rivals[name]["value"])
+    if best == evidence["settings"]["mask_name"]:
+        return ""
+    own = number(rivals[best]["own_nats"]["value"], 3)
+    return f"; highest for {best}: {number(rivals[best]['value'], 1)}, at {own} to the own text"
 
 
-def _cells(name: str, mask: Mapping[str, Any], figure_name: str, unit: str) -> Table:
-    matrix = _matrix(mask, figure_name)
-    texts = list(next(iter(matrix.values()), {}))
-    rows = [[off, *(cell.text(3) if cell else "" for cell in row.values())] for off, row in matrix.items()]
-    return Table(f"{name}: {unit}, language switched off by language of the text", ["off", *texts], rows)
+def _matrix(mask: Mapping[str, Any], unit: str) -> Matrix:
+    return {
+        off: {text: interval(cell[unit]) if cell else None for text, cell in row.items()}
+        for off, row in mask["off"].items()
+    }

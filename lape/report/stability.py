@@ -49,7 +49,7 @@ def parts(evidence: Evidence) -> list[str]:
                     caption,
                 )
             )
-    shown.append(points_table(evidence).html())
+    shown += [points_table(evidence).html(), spread_table(evidence).html()]
     if results.get("selection"):
         shown.append(selection(evidence).html())
     if said := results.get("selection_left_out"):
@@ -59,7 +59,11 @@ def parts(evidence: Evidence) -> list[str]:
 
 def readme(evidence: Evidence) -> list[Table]:
     """The tables for a README."""
-    return [points_table(evidence), *([selection(evidence)] if evidence["results"].get("selection") else [])]
+    return [
+        points_table(evidence),
+        spread_table(evidence),
+        *([selection(evidence)] if evidence["results"].get("selection") else []),
+    ]
 
 
 def points_table(evidence: Evidence) -> Table:
@@ -86,6 +90,22 @@ def points_table(evidence: Evidence) -> Table:
         "of two halves, mean",
     ]
     return Table("Agreement of masks (Jaccard index) by the tokens they are made from", head, rows)
+
+
+def spread_table(evidence: Evidence) -> Table:
+    """A row for each share of the text that is spread evenly over it."""
+    rows = [
+        [
+            number(part["tokens"], 0),
+            percent(part["share"]),
+            _index(part["to_full_mean"]),
+            _index(part["to_full_mean_lowest"]),
+            number(part["parts"], 0),
+        ]
+        for part in evidence["results"]["spread"]
+    ]
+    head = ["tokens per language", "of the recording", "agreement with the whole, mean", "lowest of a part", "parts"]
+    return Table("The same for tokens spread evenly over the text, where its subjects change along it", head, rows)
 
 
 def selection(evidence: Evidence) -> Table:

@@ -21,14 +21,6 @@ def parts(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results, settings = evidence["results"], evidence["settings"]
     counts = sorted({found["count"] for found in settings["openings"].values()})
-    codes = [*dict.fromkeys([*results["pairs"], *(target for row in results["pairs"].values() for target in row)])]
-    shares: dict[str, dict[str, Measured | None]] = {
-        source: {
-            target: _percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
-            for target in sorted(codes)
-        }
-        for source, row in results["pairs"].items()
-    }
     shown = [
         paragraph(
             f"{' or '.join(map(str, counts))} sentence openings a language are continued greedily by "
@@ -39,19 +31,9 @@ def parts(evidence: Evidence) -> list[str]:
             "less likely the continuations are to the untouched model than its own, in nats per token; it counts the "
             "change of language too, and a text that repeats itself is cheap."
         ),
-        figure(
-            heat_map(
-                shares,
-                label=f"Share of continuations in the target language. {evidence['summary']}",
-                rows="off",
-                columns="target, on",
-                digits=0,
-                most=100.0,
-                framed=False,
-            ),
-            "Continuations in the target language, percent, from each language to each.",
-        ),
+        shares_figure(evidence),
         conditions(evidence).html(),
+        off(evidence).html(),
     ]
     shown += [pairs_from(evidence, source).html() for source in _main_source(results)]
     if results.get("lss"):
@@ -65,11 +47,34 @@ def parts(evidence: Evidence) -> list[str]:
     return shown
 
 
+def shares_figure(evidence: Evidence) -> str:
+    """The share that reaches the target, from every language to every other, as a picture."""
+    pairs = evidence["results"]["pairs"]
+    codes = sorted({*pairs, *(target for row in pairs.values() for target in row)})
+    shares: dict[str, dict[str, Measured | None]] = {
+        source: {
+            target: _percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
+            for target in codes
+        }
+        for source, row in pairs.items()
+    }
+    shown = heat_map(
+        shares,
+        label=f"Share of continuations in the target language. {evidence['summary']}",
+        rows="off",
+        columns="target, on",
+        digits=0,
+        most=100.0,
+        framed=False,
+    )
+    return figure(shown, "Continuations in the target language, percent, from each language to each.")
+
+
 def readme(evidence: Evidence) -> list[Table]:
     """The tables for a README."""
     results = evidence["results"]
     tables = [conditions(evidence), *(pairs_from(evidence, source) for source in _main_source(results))]
-    return [*tables, by_target(evidence)]
+    return [*tables, by_target(evidence), off(evidence)]
 
 
 def conditions(evidence: Evidence) -> Table:
@@ -99,6 +104,23 @@ def by_target(evidence: Evidence) -> Table:
     average = evidence["results"]["averages"]["target"]
     rows = [_row(named(target), found["conditions"]["steered"]) for target, found in average.items()]
     return Table("To each language, mean over the others as sources", ["target", *HEAD], rows)
+
+
+def off(evidence: Evidence) -> Table:
+    """A row for each language: whether it is kept when its own neurons are off and nothing is on."""
+    results = evidence["results"]["kept"]
+    names = list(in_order(results["averages"]))
+    rows = []
+    for code, found in results["languages"].items():
+        shares = [_percent(found["conditions"][name]["kept_share"]).text(0) for name in names]
+        others = found["conditions"]["off"]["languages"].items()
+        common = ", ".join(f"{language} {count}" for language, count in list(others)[:2])
+        rows.append([named(code), number(found["neurons"], 0), *shares, common])
+    means = [_percent(results["averages"][name]["kept_share"]).text(0) for name in names]
+    rows.append(["mean", "", *means, ""])
+    head = ["language", "neurons", *(f"{condition_text(name)}: kept, %" for name in names), "off: most common"]
+    caption = "Continuations in the language of their openings, its own neurons off and nothing on"
+    return Table(caption, head, rows, strong=frozenset({len(rows) - 1}))
 
 
 def shift(evidence: Evidence) -> Table:

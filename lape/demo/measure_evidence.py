@@ -1,0 +1,175 @@
+"""What has been measured of the visitor's mask: the goals, the perplexity matrix, steering."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lape.demo.backend import Backend
+from lape.demo.measure_html import report_html
+from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.request import checked_code, shown_value
+from lape.demo.words import word
+from lape.errors import LapeError
+from lape.report import SECTIONS, goals, made, read
+from lape.report.page import details, notice, paragraph, section
+from lape.report.perplexity import CHANGES, HEADING, about, beside, cells, costs_figure, largest
+
+Found = Mapping[str, Mapping[str, Any]]
+KINDS = ("perplexity", "steering")
+UNIT = next(iter(CHANGES))
+MOST_MASKS = 100
+NOTHING = (
+    "Nothing has been measured of the mask in use: lape evaluate all --mask FOLDER --corpus TEXT does that, and puts "
+    "its figures beside the mask. Or measure your own text here."
+)
+
+
+@dataclass(frozen=True)
+class _View:
+    """What is shown of a mask: HTML, and the names of the masks to choose from."""
+
+    overview: str
+    names: tuple[str, ...] = ()
+    matrix: str = ""
+    rest: str = ""
+
+
+def build_evidence(backend: Backend) -> Part:
+    """Adds it to the tab that is being built."""
+    start = _view(backend, "")
+    overview = gr.HTML(start.overview, elem_id="lape-evidence")
+    with gr.Row(visible=bool(start.names)) as choices:
+        mask = gr.Dropdown(
+            [*start.names],
+            value=next(iter(start.names), None),
+            label=word("measure.mask"),
+            info=word("measure.mask_info"),
+            min_width=240,
+        )
+        unit = gr.Radio(
+            [(word(f"measure.{name}"), name) for name in CHANGES],
+            value=UNIT,
+            label=word("measure.unit"),
+            info=word("measure.unit_info"),
+            elem_id="lape-evidence-unit",
+            min_width=240,
+        )
+    matrix = gr.HTML(start.matrix, elem_id="lape-evidence-matrix")
+    rest = gr.HTML(start.rest, elem_id="lape-evidence-rest")
+
+    def refresh(visitor: str) -> Outputs:
+        view = _view(backend, visitor)
+        return {
+            overview: view.overview,
+            choices: gr.Row(visible=bool(view.names)),
+            mask: gr.Dropdown([*view.names], value=next(iter(view.names), None)),
+            unit: UNIT,
+            matrix: view.matrix,
+            rest: view.rest,
+        }
+
+    def choosing(request: gr.Request, name: Any, figure: Any) -> Outputs:
+        try:
+            return {matrix: report_html(matrix_parts(backend.ready(visitor_of(request)).evidence(), name, figure))}
+        except Exception as error:
+            return {matrix: failure(error)}
+
+    gr.on(
+        [mask.input, unit.input], choosing, [mask, unit], matrix, api_name="measure_evidence", preprocess=False, **QUIET
+    )
+    return Part(refresh, [overview, choices, mask, unit, matrix, rest])
+
+
+def _view(backend: Backend, visitor: str) -> _View:
+    try:
+        loaded = backend.ready(visitor)
+        loaded.known_mask  # noqa: B018
+        found = loaded.evidence()
+        names = mask_names(found)
+        return _View(
+            report_html(_overview(found)),
+            tuple(names),
+            report_html(matrix_parts(found, names[0], UNIT)) if names else "",
+            report_html(_rest(found)),
+        )
+    except Exception as error:
+        return _View(failure(error))
+
+
+def _overview(found: Found) -> list[str]:
+    """What was wanted and what came out, how it was measured, and what the matrix below is."""
+    if not found:
+        return [notice(NOTHING)]
+    parts = [read("any kind", found, goals).html()]
+    for kind in KINDS:
+        if kind in found:
+            parts.append(read(kind, found[kind], lambda evidence: paragraph(evidence["summary"])))
+        else:
+            parts.append(notice(f"Not measured: {SECTIONS[kind].command} does that."))
+    parts.append(details("How it was measured", [read("any kind", found, made).html()]))
+    if "perplexity" in found:
+        parts.append(section("lape-switched-off", HEADING, read("perplexity", found["perplexity"], about)))
+    return parts
+
+
+def _rest(found: Found) -> list[str]:
+    """What stands below the matrix: its control and rivals, and steering."""
+    parts = read("perplexity", found["perplexity"], beside) if "perplexity" in found else []
+    if "steering" in found:
+        steering = SECTIONS["steering"]
+        parts = [
+            *parts,
+            section("lape-switched-on", steering.heading, read("steering", found["steering"], steering.parts)),
+        ]
+    return parts
+
+
+def mask_names(found: Found) -> list[str]:
+    """The masks whose matrix has been measured, the mask in use first.
+
+    Raises:
+        BadFile: The evidence is damaged.
+    """
+    if "perplexity" not in found:
+        return []
+
+    def names(evidence: Mapping[str, Any]) -> list[str]:
+        main, masks = evidence["settings"]["mask_name"], evidence["results"]["masks"]
+        if main not in masks or len(masks) > MOST_MASKS:
+            raise ValueError(f"{len(masks)} masks, and the one in use is not among them or they are too many")
+        return [main, *(name for name in masks if name != main)]
+
+    return read("perplexity", found["perplexity"], names)
+
+
+def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
+    """The matrix of one mask, as a picture and in figures.
+
+    Args:
+        found: Evidence by kind.
+        name: Of the mask; anything may come.
+        unit: One of `CHANGES`; anything may come.
+
+    Raises:
+        LapeError: There is no such matrix; says what there is.
+        BadFile: The evidence is damaged.
+    """
+    names = mask_names(found)
+    if not names:
+        raise LapeError(NOTHING)
+    name = checked_code("mask", name, names)
+    if not isinstance(unit, str) or unit not in CHANGES:
+        raise LapeError(f"The figure must be {' or '.join(CHANGES)}, not {shown_value(unit)}.")
+
+    def parts(evidence: Mapping[str, Any]) -> list[str]:
+        masks = evidence["results"]["masks"]
+        picture = costs_figure(
+            masks[name], evidence["summary"], unit, title=name, most=largest([masks[names[0]]], unit) or None
+        )
+        return [picture, details("Every cell with its interval", [cells(name, masks[name], unit).html()])]
+
+    return read("perplexity", found["perplexity"], parts)

@@ -1,0 +1,85 @@
+"""What a visitor asks to be measured, checked: nothing that arrives is trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lape.demo.request import LIMITS, MODES, checked_code, checked_number, checked_text, shown_value
+from lape.errors import LapeError, UnknownLabel
+from lape.evaluation.conditions import Setting
+from lape.evaluation.openings import openings
+from lape.languages import language
+
+TEXTS = 4  # languages at a time
+TEXT_CHARACTERS = 4000  # of each; of its tokens, `own_costs` reads the first
+OPENINGS, OPENING_CHARACTERS = 10, 300  # how many, and of each on average
+
+
+@dataclass(frozen=True)
+class SteeringRequest:
+    """Openings of one language to be steered to another.
+
+    Attributes:
+        openings: At least one.
+        source: Their language.
+        target: Another one.
+        setting: How.
+    """
+
+    openings: tuple[str, ...]
+    source: str
+    target: str
+    setting: Setting
+
+
+def checked_texts(languages: Sequence[str], rows: Sequence[tuple[Any, Any]]) -> dict[str, str]:
+    """Texts by language, from untrusted pairs of language and text; those without text are left out.
+
+    Raises:
+        LapeError: There is none, one is too long, or two are of one language.
+    """
+    found: dict[str, str] = {}
+    for code, given in rows:
+        text = checked_text("text", "" if given is None else given, TEXT_CHARACTERS)
+        if not text.strip():
+            continue
+        code = checked_code("language of a text", code, languages)
+        if code in found:
+            raise LapeError(f"There are two texts in {language(code).name}; choose another language, or join them.")
+        found[code] = text
+    if not found:
+        raise LapeError("There is no text; write or paste some, or press the button that fills in examples.")
+    return found
+
+
+def checked_steering(
+    languages: Sequence[str], given: Any, source: Any, target: Any, strength: Any, mode: Any
+) -> SteeringRequest:
+    """What to steer, from untrusted values.
+
+    Raises:
+        LapeError: One of them is not what it should be.
+    """
+    text = checked_text("openings", "" if given is None else given, OPENINGS * OPENING_CHARACTERS)
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not lines:
+        raise LapeError("There is no opening; write the beginning of a sentence, one a line.")
+    if len(lines) > OPENINGS:
+        raise LapeError(f"There are {len(lines):,} openings, and at most {OPENINGS} are allowed; leave some out.")
+    source = checked_code("language of the openings", source, languages)
+    target = checked_code("language to steer to", target, languages)
+    if source == target:
+        raise LapeError(f"The openings and the target are both in {language(source).name}; choose two languages.")
+    if mode not in MODES:
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(mode)}.")
+    return SteeringRequest(lines, source, target, Setting(mode, checked_number(LIMITS["strength"], strength)))
+
+
+def example_openings(code: str) -> list[str]:
+    """The project's own openings in a language; none where there are none."""
+    try:
+        return openings(code)
+    except UnknownLabel:
+        return []

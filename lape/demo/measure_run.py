@@ -1,0 +1,109 @@
+"""Buttons that measure something and stop it: progress after every cell, and what is done stays."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lape.demo.columns import status
+from lape.demo.measure_html import report_html
+from lape.demo.part import MODEL, QUIET, Outputs, failure, visitor_of
+from lape.demo.words import word
+from lape.evaluation.own_text import Progress
+
+STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
+STOPPED = "Stopped. What was measured until then stays."
+
+
+@dataclass(frozen=True)
+class Run:
+    """A measurement that has been asked for and checked.
+
+    Attributes:
+        states: How far it is, from `Backend.run`.
+        draw: Gives the parts of a report from the results.
+    """
+
+    states: Generator[Progress, None, None]
+    draw: Callable[[dict[str, Any]], list[str]]
+
+
+def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., Run]) -> list[Any]:
+    """Adds the buttons, the line that says how far it is, and the place for the results.
+
+    Args:
+        name: Of the measurement, in ids.
+        label: Of the button.
+        inputs: Components whose values `prepare` takes.
+        prepare: Checks the visitor and the values, of any kind, and gives what to run; may raise a LapeError.
+
+    Returns:
+        The line and the results.
+    """
+    with gr.Row(elem_classes="lape-actions"):
+        start = gr.Button(label, variant="primary", elem_id=f"lape-{name}-start", min_width=160, scale=0)
+        stop = gr.Button(word("compare.stop"), interactive=False, elem_id=f"lape-{name}-stop", min_width=100, scale=0)
+        line = gr.HTML(status(""), elem_id=f"lape-{name}-status", min_width=240)
+    results = gr.HTML(elem_id=f"lape-{name}-results")
+    touched = [start, stop, line, results]
+
+    def busy() -> Outputs:
+        waiting = {line: status("Waiting for the model…"), results: ""}
+        return waiting | {start: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
+
+    def stream(request: gr.Request, *values: Any) -> Iterator[Outputs]:
+        try:
+            run, drawn = prepare(visitor_of(request), *values), 0
+            began = time.perf_counter()
+            with closing(run.states) as states:
+                for progress in states:
+                    seconds = time.perf_counter() - began
+                    update: Outputs = {line: status(progress_text(progress, seconds))}
+                    if progress.done > drawn:
+                        update[results], drawn = report_html(run.draw(progress.results)), progress.done
+                    yield update
+            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.")}
+        except Exception as error:
+            yield {line: failure(error)}
+
+    def idle() -> Outputs:
+        return {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+
+    def stopped() -> Outputs:
+        return idle() | {line: status(STOPPED)}
+
+    begun = start.click(busy, None, touched, trigger_mode="once", **QUIET)
+    running = begun.then(
+        stream,
+        inputs,
+        touched,
+        preprocess=False,
+        api_name=f"measure_{name}",
+        api_visibility="private",
+        show_progress="hidden",
+        **MODEL,
+    )
+    running.then(idle, None, touched, **QUIET)
+    halted = stop.click(stopped, None, touched, cancels=[running], **QUIET)
+    halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(
+        lambda: {line: status(STOPPED)}, None, touched, **QUIET
+    )
+    return [line, results]
+
+
+def progress_text(progress: Progress, seconds: float) -> str:
+    """How far a measurement is, and how long it will still take.
+
+    Example:
+        >>> progress_text(Progress(3, 9, {}), 6)
+        '3 of 9 measured in 6 s, about 12 s to go'
+    """
+    said = f"{progress.done} of {progress.cells} measured in {seconds:.0f} s"
+    if not progress.done:
+        return said
+    return f"{said}, about {seconds / progress.done * (progress.cells - progress.done):.0f} s to go"

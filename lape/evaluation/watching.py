@@ -1,0 +1,82 @@
+"""A measurement that is watched while it goes on, and that can be stopped at any time."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Generator
+from typing import Any
+
+from transformers import PreTrainedModel
+
+from lape.architectures import activation_sites
+from lape.evaluation.evidence import Cell, Compute
+
+PULSE_SECONDS = 0.5  # between two signs of life
+
+
+class _Stopped(BaseException):
+    """Ends a measurement that nobody waits for any more; not an `Exception`, so that nothing takes it for a failure."""
+
+
+def watched(
+    model: PreTrainedModel, measure: Callable[[Cell], object], pulse_seconds: float = PULSE_SECONDS
+) -> Generator[dict[str, Any], None, None]:
+    """Runs a measurement in a thread and streams its cells, whatever function with a `cell` it is.
+
+    Closing the generator ends the measurement within one forward pass of the model: a token of a generation, a batch
+    of a perplexity.
+
+    Args:
+        model: What the measurement runs; only this may stop it between cells.
+        measure: Takes the `cell` to measure with, such as `lambda cell: matrix(..., cell=cell)`.
+        pulse_seconds: How often to yield at least, so that whoever watches can stop it.
+
+    Yields:
+        The cells so far, key to value: after each new one, and at every pulse.
+
+    Raises:
+        LapeError: What `measure` raises, as everything else that it raises.
+    """
+    arrived: queue.SimpleQueue[tuple[str, Any] | BaseException | None] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def go_on(*_: object) -> None:
+        if stop.is_set():
+            raise _Stopped
+
+    def cell(key: str, compute: Compute) -> Any:
+        go_on()
+        value = compute()
+        arrived.put((key, value))
+        return value
+
+    def work() -> None:
+        try:
+            measure(cell)
+            arrived.put(None)
+        except BaseException as error:
+            arrived.put(error)
+
+    hook = activation_sites(model).decoder.register_forward_pre_hook(go_on)
+    thread = threading.Thread(target=work, name="lape-measure", daemon=True)
+    thread.start()
+    kept: dict[str, Any] = {}
+    try:
+        while True:
+            try:
+                item = arrived.get(timeout=pulse_seconds)
+            except queue.Empty:
+                yield dict(kept)
+                continue
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            key, value = item
+            kept[key] = value
+            yield dict(kept)
+    finally:
+        stop.set()
+        thread.join()
+        hook.remove()

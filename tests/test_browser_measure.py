@@ -1,0 +1,104 @@
+"""The Measure tab in Chromium, with the embedded model: evidence, a run that ends, a run that is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_report
+from browsing import MARKS, PATIENCE, expect
+
+from lape.demo.backend import Backend
+from lape.demo.loaded import Loaded
+
+pytestmark = MARKS
+HTML = "<img src=x onerror='window.ran=1'>${window.ran=1}{{value}}"
+
+
+def measure_tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name="Measure").click()
+    page.get_by_role("tab", name=name).click()
+
+
+@pytest.fixture
+def made(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Evidence that is known, with a summary that would be markup; pages that are opened look for it anew."""
+    found = {"perplexity": test_report.perplexity(), "steering": test_report.steering()}
+    for evidence in found.values():
+        evidence["summary"] = HTML
+    monkeypatch.setattr(Loaded, "evidence", lambda self: found)
+    backend.visitors.share(backend.loaded)
+    yield
+    backend.visitors.share(backend.loaded)
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1360), ("dark", 390)])
+def test_evidence_is_shown_on_hover_and_without(
+    opened: Callable[..., Any], made: None, theme: str, width: int, tmp_path: Path
+) -> None:
+    page = opened(f"/?__theme={theme}", viewport={"width": width, "height": 844})
+    measure_tab(page, "Evidence")
+    expect(page.locator("#lape-evidence")).to_contain_text("dominance: mean cost")
+    matrix = page.locator("#lape-evidence-matrix")
+    assert matrix.locator("svg title").first.text_content() == "de, de: 0.600 [0.599, 0.601]"
+    matrix.get_by_text("Every cell with its interval").press("Enter")  # by keyboard
+    expect(matrix.get_by_role("cell", name="0.600 [0.599, 0.601]")).to_be_visible()
+    page.get_by_label("bits per byte").check()
+    expect(matrix.locator("figcaption")).to_contain_text("lape: Change in bits per byte")
+    page.get_by_role("combobox", name="Neurons").click()
+    page.get_by_role("option", name="random 1").click()
+    expect(matrix.locator("figcaption")).to_contain_text("random 1: Change in bits per byte")
+    expect(page.locator("#lape-evidence-rest")).to_contain_text("Means over 2 ordered pairs of languages")
+    expect(page.get_by_text(HTML).first).to_be_visible()
+    assert page.evaluate("window.ran === undefined")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    inside = page.locator("#lape-evidence .wide").evaluate_all("all => all.every((e) => e.clientWidth <= innerWidth)")
+    assert inside, "a table is wider than the page instead of scrolling in its place"
+    page.screenshot(path=tmp_path / f"evidence-{theme}-{width}.png", full_page=True)
+
+
+def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any], backend: Backend) -> None:
+    page = opened()
+    measure_tab(page, "Your text")
+    start, line = page.locator("#lape-texts-start"), page.locator("#lape-texts-status")
+    start.click()
+    expect(line).to_contain_text("There is no text")
+    page.locator("#lape-texts-text-0 textarea").fill("Il était une fois une petite fille qui vivait dans un village.")
+    start.click()
+    expect(start).to_be_disabled()
+    expect(line).to_contain_text("Done", timeout=PATIENCE)
+    expect(start).to_be_enabled()
+    assert page.locator("#lape-texts-results svg title").count() == 2  # own neurons and random ones
+    page.locator("#lape-texts-fill").click()
+    expect(page.locator("#lape-texts-text-1 textarea")).not_to_have_value("")
+    page.locator("#lape-texts-more").click()
+    expect(page.locator("#lape-texts-text-2 textarea")).to_be_visible()
+    start.click()
+    page.locator("#lape-texts-results svg title").first.wait_for(state="attached", timeout=PATIENCE)
+    page.locator("#lape-texts-stop").click()
+    expect(line).to_contain_text("Stopped. What was measured until then stays.")
+    assert backend.lock.acquire(timeout=30), "the model is still busy"
+    backend.lock.release()
+    page.wait_for_timeout(2000)  # updates that were on their way have arrived
+    expect(line).to_contain_text("Stopped. What was measured until then stays.")
+    assert 0 < page.locator("#lape-texts-results svg title").count() < 8
+    expect(start).to_be_enabled()
+
+
+def test_own_openings_are_measured(opened: Callable[..., Any], tmp_path: Path) -> None:
+    page = opened("/?__theme=dark", viewport={"width": 390, "height": 844})
+    measure_tab(page, "Your openings")
+    page.locator("#lape-openings-text textarea").fill("Le vieux gardien du phare\n" + HTML)
+    page.locator("#lape-openings-start").click()
+    expect(page.locator("#lape-openings-status")).to_contain_text("Done", timeout=PATIENCE)
+    results = page.locator("#lape-openings-results")
+    expect(results).to_contain_text("The language of the continuations of 2 openings")
+    for name in ("steered", "random neurons (seed 0)", "an instruction in English", "untouched"):
+        expect(results.get_by_role("rowheader", name=name)).to_be_visible()
+    results.get_by_text("What was written: steered").click()
+    expect(results.get_by_text(HTML).first).to_be_visible()
+    assert page.evaluate("window.ran === undefined")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.screenshot(path=tmp_path / "openings.png", full_page=True)

@@ -1,0 +1,60 @@
+"""Whether a language is kept when its own neurons are off: counted by hand on a tiny model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from families import random_mask
+from test_steering import OPENINGS, SHAPE, ByFirstLetter, Counting
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from lape import Intervention, NeuronMask
+from lape.evaluation.continuations import Bench, Decoding, continue_prompts
+from lape.evaluation.kept import kept
+from lape.evaluation.openings import half
+
+
+@pytest.fixture
+def bench(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Bench:
+    return Bench(tiny_model, tokenizer, ByFirstLetter(), Decoding(max_new_tokens=6, rows=8))
+
+
+@pytest.fixture(scope="module")
+def mask() -> NeuronMask:
+    return random_mask(SHAPE)
+
+
+def test_shares_are_those_of_texts_made_one_by_one(bench: Bench, mask: NeuronMask) -> None:
+    found = kept(bench, mask, OPENINGS, seeds=(3,))
+    json.dumps(found, allow_nan=False)
+    assert list(found["languages"]) == ["aa", "bb"]  # cc has neurons and no openings
+    random = mask.random_like(None, 3)
+    for code in ("aa", "bb"):
+        entry = found["languages"][code]
+        assert entry["neurons"] == mask.count(code)
+        plans = {"untouched": None, "off": Intervention(mask, off=code), "random3": Intervention(random, off=code)}
+        assert entry["conditions"].keys() == plans.keys()
+        for name, plan in plans.items():
+            prompts = [*half(OPENINGS[code], "tuning"), *half(OPENINGS[code], "reporting")]
+            texts = [
+                text
+                for prompt in prompts
+                for text in continue_prompts(bench.model, bench.tokenizer, [prompt], plan, bench.decoding)
+            ]
+            told = [ByFirstLetter().identify(text) for text in texts]
+            shown = entry["conditions"][name]
+            assert shown["kept_share"]["value"] == sum(one.language == code for one in told) / len(told)
+            assert shown["gibberish_share"] == sum(one.gibberish for one in told) / len(told)
+            assert sum(shown["languages"].values()) == len(told)
+            assert shown["languages"].get("none", 0) == sum(one.language is None for one in told)
+            assert shown["sample"] == texts[len(texts) // 2]
+    for name, average in found["averages"].items():
+        shares = [found["languages"][code]["conditions"][name]["kept_share"]["value"] for code in ("aa", "bb")]
+        assert average["kept_share"]["value"] == pytest.approx(sum(shares) / 2)
+
+
+def test_one_half_alone_and_cells_by_name(bench: Bench, mask: NeuronMask) -> None:
+    cells = Counting()
+    kept(bench, mask, {"aa": OPENINGS["aa"]}, seeds=(), halves=("tuning",), cell=cells)
+    assert cells.computed == ["untouched source=aa prompts=tuning", "off off=aa prompts=tuning"]
