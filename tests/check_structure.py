@@ -27,6 +27,7 @@ ORDER = """
     statistics
     groups
     counting tallies
+    reading
     recording
     masks
     calibration released plots
