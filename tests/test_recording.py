@@ -451,7 +451,7 @@ def test_a_recording_is_watched_step_by_step(tiny_model: PreTrainedModel, tokeni
     recording = watched(tiny_model, tokenizer)
     steps = [(step.language, step.tokens, step.total_tokens) for step in recording]
     xx = [("xx", 0, 0), ("xx", 48, 48), ("xx", 96, 96), ("xx", 128, 128)]
-    assert steps == xx + [("yy", 0, 128), ("yy", 48, 176), ("yy", 96, 224), ("yy", 128, 256)]
+    assert steps == [*xx, ("yy", 0, 128), ("yy", 48, 176), ("yy", 96, 224), ("yy", 128, 256)]
     assert recording.asked_tokens == recording.tokens == 256
     assert_same(recording.statistics(), record_both(tiny_model, tokenizer))
 
@@ -510,5 +510,5 @@ def test_identification_says_which_language_was_not_reached(
         if step.total_tokens >= 96:
             break
     assert recording.statistics().languages == ("xx",)
-    with pytest.raises(LapeError, match=r"No language in the statistics 'yy'\. .* There are: xx\."):
+    with pytest.raises(LapeError, match=r"No language in the statistics 'yy'.*There are: xx\."):
         lape.identify(recording.statistics(), languages=["xx", "yy"])
