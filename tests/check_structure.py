@@ -23,7 +23,7 @@ ORDER = """
     memory snapshots
     models
     bundled corpora pairs
-    collection
+    collection texts
     statistics
     groups
     counting tallies
