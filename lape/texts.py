@@ -9,7 +9,7 @@ from io import StringIO
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source, describe, paragraphs, token_blocks
+from lape.corpora import Source, paragraphs, token_blocks
 from lape.errors import BadFile
 
 SHORTEST_BLOCK = 8  # tokens
@@ -38,21 +38,16 @@ class Texts:
         return cls(tuple(paragraphs(StringIO(text.replace("\r\n", "\n")))))
 
 
-def taken(source: Source, characters: int) -> Iterator[Texts]:
-    """Reads a source into memory, until there is enough of it.
+def taken(source: Source, characters: int) -> Iterator[str]:
+    """The first documents of a source, until there is enough text.
 
     Args:
         source: Such as a dataset that is streamed.
         characters: How many are enough; the document that has the last of them is cut there.
-
-    Yields:
-        What has been read, after each document; nothing where there is none.
     """
-    documents: list[str] = []
     for document in source() if callable(source) else source:
-        documents.append(document[:characters])
+        yield document[:characters]
         characters -= len(document)
-        yield Texts(tuple(documents), describe(source))
         if characters <= 0:
             return
 

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio_client.utils import is_file_obj_with_meta, traverse
 
 from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
+from lape.demo.find import build_find
 from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
 from lape.demo.models import build_models
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
+from lape.demo.uploads import MAX_FILE_SIZE, check_files
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
@@ -31,15 +32,14 @@ class Page(gr.Blocks):
     """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came."""
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Refuses too few values, and files."""
+        """Refuses too few values, and files where none are taken."""
         if len(inputs) < (needed := len(block_fn.inputs)):
             text = f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came."
             raise gr.Error(text, print_exception=False)
-        traverse(inputs, _refuse_file, is_file_obj_with_meta)
-
-
-def _refuse_file(_: Any) -> None:
-    raise gr.Error("Files are not accepted here.", print_exception=False)
+        try:
+            check_files(block_fn.inputs, inputs)
+        except LapeError as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
 
 def build_page(backend: Backend) -> Page:
@@ -50,6 +50,8 @@ def build_page(backend: Backend) -> Page:
         with gr.Tabs():
             with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
+            with gr.Tab(word("page.find")):
+                parts.append(build_find(backend))
             with gr.Tab(word("page.masks")):
                 parts.append(build_masks(backend))
         built = gr.State(backend.version())
@@ -62,7 +64,11 @@ def build_page(backend: Backend) -> Page:
             return {built: None} | {key: value for part in parts for key, value in part.refresh(visitor).items()}
 
         def leave(request: gr.Request) -> None:
-            backend.leave(visitor_of(request))
+            visitor = visitor_of(request)
+            backend.leave(visitor)
+            for part in parts:
+                if part.leave is not None:
+                    part.leave(visitor)
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         page.load(refresh, built, everything, **QUIET)
@@ -129,7 +135,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             show_error=True,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
-            max_file_size="1kb",  # nothing is uploaded here
+            max_file_size=MAX_FILE_SIZE,
             theme=THEME,
             css=CSS,
             head=KEYS,

@@ -139,18 +139,18 @@ def checked(languages: Sequence[str], values: dict[str, Any], *, chat: bool = Fa
             "choose two different ones."
         )
     if given["mode"] not in MODES:  # a list or dict is in no tuple of strings either
-        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {_shown(given['mode'])}.")
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown(given['mode'])}.")
     for name in ("show_random", "chat"):
         if not isinstance(given[name], bool):
-            raise LapeError(f"{name} must be true or false, not {_shown(given[name])}.")
+            raise LapeError(f"{name} must be true or false, not {shown(given[name])}.")
     if given["chat"] and not chat:
         raise LapeError("This model has no chat template; switch chat off.")
-    return CompareRequest(**{**given, **{name: _number(name, given[name]) for name in LIMITS}})
+    return CompareRequest(**{**given, **{name: number(limit, given[name]) for name, limit in LIMITS.items()}})
 
 
 def _check_prompt(prompt: object) -> None:
     if not isinstance(prompt, str):
-        raise LapeError(f"The prompt must be text, not {_shown(prompt)}.")
+        raise LapeError(f"The prompt must be text, not {shown(prompt)}.")
     if not prompt.strip():
         raise LapeError("The prompt is empty; write the beginning of a text for the model to continue.")
     if len(prompt) > PROMPT_CHARACTERS:
@@ -163,22 +163,26 @@ def _check_prompt(prompt: object) -> None:
 
 def _code(what: str, code: object, languages: Sequence[str]) -> str:
     if not isinstance(code, str) or code not in languages:
-        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {_shown(code)}.")
+        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {shown(code)}.")
     return code
 
 
-def _number(name: str, value: Any) -> float:
-    limit = LIMITS[name]
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not limit.low <= value or not value <= limit.high or (limit.whole and value != math.floor(value)):
+def number(limit: Limit, value: Any) -> float:
+    """A number within its limits, int where it is whole.
+
+    Raises:
+        LapeError: It is anything else.
+    """
+    valid = isinstance(value, int | float) and not isinstance(value, bool) and limit.low <= value <= limit.high
+    if not valid or (limit.whole and value != math.floor(value)):
         kind = "a whole number" if limit.whole else "a number"
         raise LapeError(
             f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, "
-            f"not {'empty' if value is None else _shown(value)}."
+            f"not {'empty' if value is None else shown(value)}."
         )
     return int(value) if limit.whole else float(value)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     """A value of any kind and size as a short piece of a sentence."""
     return "empty" if value is None else reprlib.repr(value)
