@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
+from transformers import PreTrainedModel
 
 from lape.corpora import describe
 from lape.demo.backend import Backend
@@ -17,6 +18,7 @@ from lape.demo.downloads import Downloads
 from lape.demo.find_controls import build_controls
 from lape.demo.finding import Counted, FindRequest, allowance, checked_find, counting
 from lape.demo.found import progress, silent, stands_on, table, unread, zipped
+from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.stops import Stops
 from lape.demo.words import word
@@ -45,15 +47,16 @@ def build_find(backend: Backend) -> Part:
     with gr.Row(elem_classes="lape-actions"):
         find = gr.Button(word("find.find"), variant="primary", min_width=160, scale=0, elem_id="lape-find-start")
         stop = gr.Button(word("find.stop"), interactive=False, min_width=100, scale=0, elem_id="lape-find-stop")
-        reset = gr.Button(word("find.reset"), min_width=160, scale=0, elem_id="lape-find-reset")
+        reset = gr.Button(word("find.reset"), min_width=230, scale=0, elem_id="lape-find-reset")
         line = gr.HTML(status(_limits()), elem_id="lape-find-status", min_width=240)
     result = gr.HTML("", elem_id="lape-find-result")
     said: Any = word("find.download")  # gradio's type hint does not know that it translates this one
-    download = gr.DownloadButton(said, visible=False, elem_id="lape-find-download")
+    with gr.Row(elem_classes="lape-actions"):
+        download = gr.DownloadButton(said, visible=False, min_width=300, scale=0, elem_id="lape-find-download")
     ready = gr.State(None)
     stops, downloads = Stops(), Downloads()
 
-    def busy(request: gr.Request) -> Outputs:
+    def preparing(request: gr.Request) -> Outputs:
         stops.begin(visitor_of(request))
         return {
             line: status("Reading the text…"),
@@ -64,7 +67,7 @@ def build_find(backend: Backend) -> Part:
             ready: None,
         }
 
-    def reading(request: gr.Request, *values: Any) -> Iterator[Outputs]:
+    def fetching(request: gr.Request, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
         try:
             backend.ready(visitor)
@@ -92,6 +95,7 @@ def build_find(backend: Backend) -> Part:
             return
         visitor = visitor_of(request)
         try:
+            model = backend.ready(visitor).model
             counted = None
             arguments = waiting.texts, waiting.asked.tokens, allowance().seconds
             if not stops.pressed(visitor):
@@ -103,12 +107,12 @@ def build_find(backend: Backend) -> Part:
             if counted is None or not counted.total_tokens:
                 yield {line: status("Stopped before anything was counted.")}
                 return
-            yield shown(visitor, waiting, counted)
+            yield shown(visitor, waiting, counted, model)
         except Exception as error:
             yield {line: failure(error)}
 
-    def shown(visitor: str, waiting: _Ready, counted: Counted) -> Outputs:
-        """What came out, put in place for the visitor where it can be used."""
+    def shown(visitor: str, waiting: _Ready, counted: Counted, model: PreTrainedModel) -> Outputs:
+        """What came out of a model, put in place for the visitor where it can be used."""
         statistics = counted.state.statistics(waiting.texts)
         languages = list(statistics.tokens)
         said = _ended(counted) + unread([code for code in waiting.texts if code not in languages])
@@ -127,14 +131,24 @@ def build_find(backend: Backend) -> Part:
         if sum(mask.count(code) > 0 for code in mask.languages) < 2:
             text = f"{said} Fewer than two languages have neurons, so it is not put in use: the mask stays as it was."
             return kept | {line: status(f"{text} Add text, or raise the top rate.", failed=True)}
-        backend.change(visitor, lambda loaded: replace(loaded, mask=mask, statistics=statistics, notes=()))
-        neurons = sum(mask.count(code) for code in mask.languages)
-        return kept | {line: status(f"{said} {neurons:,} neurons found. In use in every tab, for you alone.")}
 
-    def idle() -> Outputs:
+        def used(loaded: Loaded) -> Loaded:
+            if loaded.model is not model:
+                raise LapeError("Another model has been loaded in the meantime, so the mask is not put in use.")
+            note = f"Your own mask: {waiting.asked.method} on {counted.total_tokens:,} tokens."
+            return replace(loaded, mask=mask, statistics=statistics, notes=(note,))
+
+        try:
+            backend.change(visitor, used)
+        except LapeError as error:
+            return kept | {line: status(f"{said} {error}", failed=True)}
+        neurons = sum(mask.count(code) for code in mask.languages)
+        return kept | {line: status(f"{said} {neurons:,} neurons found, now in use in every tab, for you alone.")}
+
+    def resting() -> Outputs:
         return {find: gr.Button(interactive=True), stop: gr.Button(interactive=False), ready: None}
 
-    def stopping(request: gr.Request) -> Outputs:
+    def halting(request: gr.Request) -> Outputs:
         stops.press(visitor_of(request))
         return {line: status("Stopping after this step…"), stop: gr.Button(interactive=False)}
 
@@ -146,12 +160,12 @@ def build_find(backend: Backend) -> Part:
         return {line: status("Back to the mask the page began with."), result: "", download: hidden}
 
     drawn = [line, result, download, find, stop, ready]
-    begun = find.click(busy, None, drawn, trigger_mode="once", **QUIET)
+    begun = find.click(preparing, None, drawn, trigger_mode="once", **QUIET)
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    read = begun.then(reading, controls.inputs, [line, ready], preprocess=False, **quietly, **READING)
+    read = begun.then(fetching, controls.inputs, [line, ready], preprocess=False, **quietly, **READING)
     ran = read.then(finding, ready, [line, result, download], **quietly, **MODEL)
-    ran.then(idle, None, drawn, **QUIET)
-    stop.click(stopping, None, [line, stop], **QUIET)
+    ran.then(resting, None, drawn, **QUIET)
+    stop.click(halting, None, [line, stop], **QUIET)
     back = reset.click(resetting, None, [line, result, download], **QUIET)
     return Part(lambda visitor: {}, [], (ran, back), downloads.leave)
 

@@ -24,6 +24,7 @@ from lape.texts import decoded
 
 FIRST = ("en", "fr")  # labels of the rows that are open at first
 EXAMPLE = ("en", "fr", "zh")
+TOKENS = 4096  # per language, at first
 TITLES = [(known.title, code) for code, known in LANGUAGES.items()]
 
 
@@ -69,12 +70,12 @@ def build_controls(backend: Backend) -> FindControls:
     with gr.Column() as own:
         rows, labels, texts = _rows()
         with gr.Row(elem_classes="lape-actions"):
-            more = gr.Button(word("find.more"), min_width=150, scale=0, elem_id="lape-find-more")
+            more = gr.Button(word("find.more"), min_width=180, scale=0, elem_id="lape-find-more")
             said: Any = word("find.upload")  # gradio's type hint does not know that it translates this one
             upload = gr.UploadButton(
-                said, file_count="multiple", file_types=[".txt"], min_width=200, scale=0, elem_id="lape-find-upload"
+                said, file_count="multiple", file_types=[".txt"], min_width=220, scale=0, elem_id="lape-find-upload"
             )
-            example = gr.Button(word("find.example"), min_width=150, scale=0, elem_id="lape-find-example")
+            example = gr.Button(word("find.example"), min_width=180, scale=0, elem_id="lape-find-example")
             line = gr.HTML(status(""), elem_id="lape-find-texts", min_width=240)
     with gr.Row(visible=False) as hub:
         dataset = gr.Textbox(
@@ -94,18 +95,7 @@ def build_controls(backend: Backend) -> FindControls:
             info=word("find.languages_info"),
             min_width=260,
         )
-    method, rates = _methods(backend)
-    allowed = allowance()
-    with gr.Row():
-        tokens = gr.Slider(
-            LEAST_TOKENS,
-            allowed.tokens,
-            value=min(4096, allowed.tokens),
-            step=1,
-            label=word("find.tokens"),
-            info=word("find.tokens_info"),
-            min_width=220,
-        )
+    tokens, method, rates = _settings()
 
     def opened(label_values: list[str | None], text_values: list[str | None]) -> Outputs:
         """The rows with these labels and texts; those that are empty at the end are closed."""
@@ -126,7 +116,7 @@ def build_controls(backend: Backend) -> FindControls:
         following = next((code for code in backend.languages() if code not in used), None)
         return {rows[at]: gr.Row(visible=True), labels[at]: gr.skip() if label_values[at] else following}
 
-    def uploading(files: Any, *values: Any) -> Outputs:
+    def filling(files: Any, *values: Any) -> Outputs:
         try:
             label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
         except Exception as error:
@@ -149,7 +139,7 @@ def build_controls(backend: Backend) -> FindControls:
         **QUIET,
     )
     more.click(opening, labels, [*rows, *labels], preprocess=False, **QUIET)
-    upload.upload(uploading, [upload, *labels, *texts], filled, preprocess=False, **QUIET)
+    upload.upload(filling, [upload, *labels, *texts], filled, preprocess=False, **QUIET)
     example.click(exemplified, None, filled, **QUIET)
     for label, text in zip(labels, texts, strict=True):
         label.change(lambda code: gr.Textbox(rtl=_is_rtl(code)), label, text, preprocess=False, **QUIET)
@@ -187,9 +177,19 @@ def _rows() -> tuple[list[Any], list[Any], list[Any]]:
     return rows, labels, texts
 
 
-def _methods(backend: Backend) -> tuple[Any, dict[str, Any]]:
-    """The menu of methods, and sliders for the settings of the one that is chosen."""
-    with gr.Row():
+def _settings() -> tuple[Any, Any, dict[str, Any]]:
+    """Tokens, the menu of methods, and sliders for the settings of the one that is chosen."""
+    most = allowance().tokens
+    with gr.Row(equal_height=True):
+        tokens = gr.Slider(
+            LEAST_TOKENS,
+            most,
+            value=min(TOKENS, most),
+            step=1,
+            label=word("find.tokens"),
+            info=word("find.tokens_info"),
+            min_width=260,
+        )
         method = gr.Dropdown(
             [(word(f"find.method_{name}"), name) for name in METHODS],
             value="lape",
@@ -211,7 +211,7 @@ def _methods(backend: Backend) -> tuple[Any, dict[str, Any]]:
                 buttons=["reset"],
                 min_width=220,
             )
-    return method, rates
+    return tokens, method, rates
 
 
 def _applied(method: Any) -> list[Any]:

@@ -72,9 +72,9 @@ CSS = """
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
 .lape-table { overflow-x: auto; margin: .4rem 0 .7rem; }
-.lape-table table { border-collapse: collapse; font-size: .9rem; min-width: 26rem; }
-.lape-table th, .lape-table td { text-align: start; padding: .35rem .9rem .35rem 0; color: var(--body-text-color);
-  border-bottom: 1px solid var(--border-color-primary); }
+.lape-table table { border-collapse: collapse; font-size: .9rem; border: 0; }
+.lape-table th, .lape-table td { text-align: start; padding: .35rem 1.2rem .35rem 0; color: var(--body-text-color);
+  border: 0; border-bottom: 1px solid var(--border-color-primary); }
 .lape-table th { font-weight: 600; color: var(--body-text-color-subdued); }
 .lape-progress { width: 100%; height: .5rem; accent-color: var(--color-accent); }
 @media (min-width: 900px) { .lape-head p { min-height: 3em; } }
