@@ -47,12 +47,12 @@ def build_find(backend: Backend) -> Part:
     with gr.Row(elem_classes="lape-actions"):
         find = gr.Button(word("find.find"), variant="primary", min_width=160, scale=0, elem_id="lape-find-start")
         stop = gr.Button(word("find.stop"), interactive=False, min_width=100, scale=0, elem_id="lape-find-stop")
-        reset = gr.Button(word("find.reset"), min_width=230, scale=0, elem_id="lape-find-reset")
+        reset = gr.Button(word("find.reset"), min_width=270, scale=0, elem_id="lape-find-reset")
         line = gr.HTML(status(_limits()), elem_id="lape-find-status", min_width=240)
     result = gr.HTML("", elem_id="lape-find-result")
     said: Any = word("find.download")  # gradio's type hint does not know that it translates this one
     with gr.Row(elem_classes="lape-actions"):
-        download = gr.DownloadButton(said, visible=False, min_width=300, scale=0, elem_id="lape-find-download")
+        download = gr.DownloadButton(said, visible=False, min_width=340, scale=0, elem_id="lape-find-download")
     ready = gr.State(None)
     stops, downloads = Stops(), Downloads()
 

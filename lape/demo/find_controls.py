@@ -73,7 +73,7 @@ def build_controls(backend: Backend) -> FindControls:
             more = gr.Button(word("find.more"), min_width=180, scale=0, elem_id="lape-find-more")
             said: Any = word("find.upload")  # gradio's type hint does not know that it translates this one
             upload = gr.UploadButton(
-                said, file_count="multiple", file_types=[".txt"], min_width=220, scale=0, elem_id="lape-find-upload"
+                said, file_count="multiple", file_types=[".txt"], min_width=270, scale=0, elem_id="lape-find-upload"
             )
             example = gr.Button(word("find.example"), min_width=180, scale=0, elem_id="lape-find-example")
             line = gr.HTML(status(""), elem_id="lape-find-texts", min_width=240)
@@ -95,7 +95,7 @@ def build_controls(backend: Backend) -> FindControls:
             info=word("find.languages_info"),
             min_width=260,
         )
-    tokens, method, rates = _settings()
+    tokens, method, about, rates = _settings()
 
     def opened(label_values: list[str | None], text_values: list[str | None]) -> Outputs:
         """The rows with these labels and texts; those that are empty at the end are closed."""
@@ -121,8 +121,8 @@ def build_controls(backend: Backend) -> FindControls:
             label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
         except Exception as error:
             return {line: failure(error)}
-        names = ", ".join(language(code).name for code in label_values if code)
-        return opened(label_values, text_values) | {line: status(f"Texts: {names}.")}
+        languages = sum(bool(text) for text in text_values)
+        return opened(label_values, text_values) | {line: status(f"There is text in {languages} languages now.")}
 
     def exemplified() -> Outputs:
         closed = [None] * (MOST_LANGUAGES - len(EXAMPLE))
@@ -143,7 +143,7 @@ def build_controls(backend: Backend) -> FindControls:
     example.click(exemplified, None, filled, **QUIET)
     for label, text in zip(labels, texts, strict=True):
         label.change(lambda code: gr.Textbox(rtl=_is_rtl(code)), label, text, preprocess=False, **QUIET)
-    method.change(_applied, method, list(rates.values()), preprocess=False, **QUIET)
+    method.change(_applied, method, [about, *rates.values()], preprocess=False, **QUIET)
     return FindControls(kind, dataset, languages, tokens, method, rates, labels, texts)
 
 
@@ -177,8 +177,8 @@ def _rows() -> tuple[list[Any], list[Any], list[Any]]:
     return rows, labels, texts
 
 
-def _settings() -> tuple[Any, Any, dict[str, Any]]:
-    """Tokens, the menu of methods, and sliders for the settings of the one that is chosen."""
+def _settings() -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Tokens, the menu of methods, a line about the one that is chosen, and sliders for its settings."""
     most = allowance().tokens
     with gr.Row(equal_height=True):
         tokens = gr.Slider(
@@ -191,12 +191,13 @@ def _settings() -> tuple[Any, Any, dict[str, Any]]:
             min_width=260,
         )
         method = gr.Dropdown(
-            [(word(f"find.method_{name}"), name) for name in METHODS],
+            [(name, name) for name in METHODS],
             value="lape",
             label=word("find.method"),
             info=word("find.method_info"),
             min_width=260,
         )
+    about = gr.Markdown(word("find.about_lape"), elem_id="lape-find-about")
     rates = {}
     with gr.Accordion(word("find.settings"), open=False), gr.Row():
         for name, limit in RATES.items():
@@ -211,18 +212,19 @@ def _settings() -> tuple[Any, Any, dict[str, Any]]:
                 buttons=["reset"],
                 min_width=220,
             )
-    return tokens, method, rates
+    return tokens, method, about, rates
 
 
 def _applied(method: Any) -> list[Any]:
-    """The sliders of a method's settings, at its defaults."""
+    """The line about a method, and the sliders of its settings at its defaults."""
     if not isinstance(method, str) or method not in METHODS:
-        return [gr.skip() for _ in RATES]
+        return [gr.skip() for _ in (method, *RATES)]
     settings = method_settings(method)
-    return [
+    sliders = [
         gr.Slider(value=settings[name], visible=True) if name in settings else gr.Slider(visible=False)
         for name in RATES
     ]
+    return [word(f"find.about_{method}"), *sliders]
 
 
 def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[list[str | None], list[str | None]]:
@@ -232,7 +234,7 @@ def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[li
         for label, text in zip(labels, texts, strict=True)
         if isinstance(label, str) and isinstance(text, str) and text.strip()
     }
-    for file in take(files):
+    for file in take(files, MOST_LANGUAGES):
         code, _, suffix = file.name.partition(".")
         if suffix.lower() != "txt" or not LABEL.fullmatch(code):
             raise LapeError(f"{_short(file.name)} must be named by its language, such as fr.txt.")

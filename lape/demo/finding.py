@@ -24,7 +24,7 @@ LEAST_TOKENS = 32  # of a language: four of the shortest blocks
 WIKIPEDIA = "hf:wikimedia/wikipedia:20231101.{language}"
 OWN, DATASET = "own", "dataset"
 SHOW_SECONDS = 0.5
-PASS_TOKENS = {"cpu": 512}  # of one forward pass
+PASS_TOKENS = {"cpu": 1024}  # of one forward pass
 PASS_TOKENS_ON_GPU = 4096
 RATES = {
     "top_rate": Limit("Top rate", 0.00025, 0.1, 0.00025),

@@ -54,7 +54,7 @@ def _top_layers(mask: NeuronMask, code: str) -> str:
     """The layers with most of a language's neurons, and how many each has."""
     counts = mask.per_layer(code)
     first = sorted(range(len(counts)), key=lambda layer: -counts[layer])[:TOP_LAYERS]
-    return ", ".join(f"{layer} ({counts[layer]:,})" for layer in first if counts[layer]) or "–"
+    return ", ".join(f"{layer}\N{NO-BREAK SPACE}({counts[layer]:,})" for layer in first if counts[layer]) or "–"
 
 
 def stands_on(statistics: ActivationStatistics, foot: Footing) -> str:

@@ -21,7 +21,7 @@ from lape.demo.models import build_models
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
-from lape.demo.uploads import MAX_FILE_SIZE, check_files
+from lape.demo.uploads import FILE_BYTES, check_files
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
@@ -135,7 +135,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             show_error=True,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
-            max_file_size=MAX_FILE_SIZE,
+            max_file_size=FILE_BYTES,
             theme=THEME,
             css=CSS,
             head=KEYS,

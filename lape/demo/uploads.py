@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from lape.errors import LapeError
 
-MAX_FILE_SIZE = "2mb"  # of one file; the server takes in no larger one
+FILE_BYTES = 2_000_000  # of one file; the server takes in no larger one
 
 
 @dataclass(frozen=True)
@@ -45,23 +45,28 @@ def check_files(components: Sequence[Any], values: Sequence[Any]) -> None:
             traverse(value, _refuse, _looks_like_file)
 
 
-def take(value: Any) -> list[Upload]:
-    """The files of an upload, which are deleted from the server.
+def take(value: Any, most: int) -> list[Upload]:
+    """The files of an upload, which are deleted from the server in any case.
 
     Args:
         value: What a component that takes files gave to an event without preprocessing.
+        most: Files at once.
 
     Raises:
-        LapeError: It is no upload.
+        LapeError: There are none, or too many or too large ones.
     """
-    paths = {one["path"]: one for one in _listed(value) if _uploaded(one)}
-    if not paths or len(paths) < len(_listed(value)):
-        raise LapeError("No file was uploaded.")
-    taken = []
-    for path, one in paths.items():
-        taken.append(Upload(one.get("orig_name") or Path(path).name, Path(path).read_bytes()))
-        Path(path).unlink()
-    return taken
+    paths = {one["path"]: one.get("orig_name") or Path(one["path"]).name for one in _listed(value) if _uploaded(one)}
+    try:
+        if not paths:
+            raise LapeError("No file was uploaded.")
+        if len(paths) > most:
+            raise LapeError(f"These are {len(paths)} files, and at most {most} are taken at once.")
+        if any(Path(path).stat().st_size > FILE_BYTES for path in paths):
+            raise LapeError(f"A file may have {FILE_BYTES / 1e6:.0f} MB at most.")
+        return [Upload(name, Path(path).read_bytes()) for path, name in paths.items()]
+    finally:
+        for path in paths:
+            Path(path).unlink(missing_ok=True)
 
 
 def _listed(value: Any) -> list[Any]:
