@@ -635,7 +635,7 @@ def test_closing_the_page_deletes_its_files(url: str, tab: Tab, backend: Backend
         file = tab.file(tab.find())
         assert httpx.get(f"{url}/gradio_api/file={file}", timeout=60).status_code == 200
     end = time.monotonic() + 30
-    while file.exists() and time.monotonic() < end:
+    while file.parent.exists() and time.monotonic() < end:
         time.sleep(0.05)
     assert not file.parent.exists()
     assert backend.languages("ann") == ("fr", "es")
