@@ -39,9 +39,9 @@ from lape.demo.finding import (
 )
 from lape.demo.found import progress
 from lape.demo.loaded import Loaded
-from lape.demo.page import build_page, launch
+from lape.demo.page import UPLOAD_BYTES, build_page, launch
 from lape.demo.stops import Stops
-from lape.demo.uploads import FILE_BYTES, take
+from lape.demo.uploads import take
 from lape.identify import METHODS, method_settings
 from lape.texts import Texts
 
@@ -581,7 +581,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(
 
 
 def test_too_large_and_too_many_files_are_not_taken_in(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {"files": ("fr.txt", io.BytesIO(b"x" * (FILE_BYTES + 1)))}
+    files = {"files": ("fr.txt", io.BytesIO(b"x" * (UPLOAD_BYTES + 1)))}
     assert httpx.post(f"{url}/gradio_api/upload", files=files, timeout=60).status_code == 413
     there = [uploaded(url, f"{code}.txt", code.encode()) for code in ("aa", "bb", "cc")]
     with pytest.raises(LapeError, match="3 files, and at most 2"):
@@ -589,7 +589,7 @@ def test_too_large_and_too_many_files_are_not_taken_in(url: str, monkeypatch: py
     assert not any(Path(file["path"]).exists() for file in there)
     monkeypatch.setattr("lape.demo.uploads.FILE_BYTES", 3)
     with pytest.raises(LapeError, match="at most"):
-        take(uploaded(url, "aa.txt", b"long"), 2)
+        take([uploaded(url, "aa.txt", b"long")], 2)
 
 
 @pytest.mark.parametrize("value", [None, 5, -1e300, "x" * 100_000, [1, [2]], {"a": HTML}, HTML, True])

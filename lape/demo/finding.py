@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.corpora import LABEL, Source, read_corpora
-from lape.demo.request import Limit, number, shown
+from lape.demo.request import Limit, checked_number, shown_value
 from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS, method_settings
@@ -146,11 +146,11 @@ def checked_find(
     """
     allowed = allowance()
     if kind not in (OWN, DATASET) or not isinstance(kind, str):
-        raise LapeError(f"The texts are from {OWN!r} or {DATASET!r}, not {shown(kind)}.")
+        raise LapeError(f"The texts are from {OWN!r} or {DATASET!r}, not {shown_value(kind)}.")
     if not isinstance(method, str) or method not in METHODS:
-        raise unknown_label("identification method", shown(method).strip("'"), METHODS)
-    count = int(number(Limit("Tokens per language", LEAST_TOKENS, allowed.tokens, 1, whole=True), tokens))
-    settings = {name: number(RATES[name], rates.get(name)) for name in method_settings(method) if name in RATES}
+        raise unknown_label("identification method", shown_value(method).strip("'"), METHODS)
+    count = int(checked_number(Limit("Tokens per language", LEAST_TOKENS, allowed.tokens, 1, whole=True), tokens))
+    settings = {name: checked_number(RATES[name], rates.get(name)) for name in method_settings(method) if name in RATES}
     sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages)
     if not 2 <= len(sources) <= MOST_LANGUAGES:
         raise LapeError(
@@ -164,7 +164,7 @@ def _own(labels: Sequence[Any], texts: Sequence[Any], characters: int) -> dict[s
     found: dict[str, Source] = {}
     for row, (label, text) in enumerate(zip(labels, texts, strict=True), start=1):
         if text is not None and not isinstance(text, str):
-            raise LapeError(f"The text of row {row} must be text, not {shown(text)}.")
+            raise LapeError(f"The text of row {row} must be text, not {shown_value(text)}.")
         if not text or not text.strip():
             continue
         code = checked_label(label, f"row {row}")
@@ -201,7 +201,7 @@ def checked_label(label: Any, where: str) -> str:
     if not isinstance(label, str) or not LABEL.fullmatch(label.strip()):
         raise LapeError(
             f"The language of {where} must be a label of 1 to 32 of the characters A-Z a-z 0-9 _ -, such as fr, "
-            f"not {shown(label)}."
+            f"not {shown_value(label)}."
         )
     return label.strip()
 

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ListFiles
+from gradio_client.utils import traverse
+from pydantic import ValidationError
 
 from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
@@ -21,30 +24,50 @@ from lape.demo.models import build_models
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
-from lape.demo.uploads import FILE_BYTES, check_files
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
 QUEUE_SIZE = 20
+UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
+UPLOADS_KEPT_SECONDS = 3600
 
 
 class Page(gr.Blocks):
     """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came."""
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Refuses too few values, and files where none are taken."""
+        """Refuses too few values, and files but those uploaded for an event that reads them."""
         if len(inputs) < (needed := len(block_fn.inputs)):
             text = f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came."
             raise gr.Error(text, print_exception=False)
+        for block, value in zip(block_fn.inputs, inputs, strict=False):
+            if not isinstance(block, gr.File | gr.UploadButton):
+                traverse(value, _refuse_file, _looks_like_file)
+            elif value is not None and not self._uploaded(value):
+                text = f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first."
+                raise gr.Error(text, print_exception=False)
+
+    def _uploaded(self, value: Any) -> bool:
+        """Whether a value is a list of files that were uploaded here; gradio would fetch one named by an address."""
         try:
-            check_files(block_fn.inputs, inputs)
-        except LapeError as error:
-            raise gr.Error(str(error), print_exception=False) from error
+            files = ListFiles.model_validate(value, context={"validate_meta": True}).root
+        except (ValidationError, AttributeError, RecursionError):
+            return False
+        return len(files) <= UPLOADS and all(file.path in self.upload_file_set for file in files)
+
+
+def _looks_like_file(value: Any) -> bool:
+    return isinstance(value, dict) and "path" in value and "meta" in value
+
+
+def _refuse_file(_: Any) -> None:
+    raise gr.Error("Files are not accepted here.", print_exception=False)
 
 
 def build_page(backend: Backend) -> Page:
     """The page of a backend, with its queue, not yet served."""
-    with Page(title="lape: language neurons, switched", analytics_enabled=False) as page:
+    tidy = (UPLOADS_KEPT_SECONDS // 6, UPLOADS_KEPT_SECONDS)
+    with Page(title="lape: language neurons, switched", analytics_enabled=False, delete_cache=tidy) as page:
         gr.Markdown(word("page.introduction"), elem_classes="lape-introduction")
         parts = [build_models(backend)]
         with gr.Tabs():
@@ -135,7 +158,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             show_error=True,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
-            max_file_size=FILE_BYTES,
+            max_file_size=UPLOAD_BYTES,
             theme=THEME,
             css=CSS,
             head=KEYS,

@@ -139,18 +139,18 @@ def checked(languages: Sequence[str], values: dict[str, Any], *, chat: bool = Fa
             "choose two different ones."
         )
     if given["mode"] not in MODES:  # a list or dict is in no tuple of strings either
-        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown(given['mode'])}.")
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(given['mode'])}.")
     for name in ("show_random", "chat"):
         if not isinstance(given[name], bool):
-            raise LapeError(f"{name} must be true or false, not {shown(given[name])}.")
+            raise LapeError(f"{name} must be true or false, not {shown_value(given[name])}.")
     if given["chat"] and not chat:
         raise LapeError("This model has no chat template; switch chat off.")
-    return CompareRequest(**{**given, **{name: number(limit, given[name]) for name, limit in LIMITS.items()}})
+    return CompareRequest(**{**given, **{name: checked_number(LIMITS[name], given[name]) for name in LIMITS}})
 
 
 def _check_prompt(prompt: object) -> None:
     if not isinstance(prompt, str):
-        raise LapeError(f"The prompt must be text, not {shown(prompt)}.")
+        raise LapeError(f"The prompt must be text, not {shown_value(prompt)}.")
     if not prompt.strip():
         raise LapeError("The prompt is empty; write the beginning of a text for the model to continue.")
     if len(prompt) > PROMPT_CHARACTERS:
@@ -163,26 +163,23 @@ def _check_prompt(prompt: object) -> None:
 
 def _code(what: str, code: object, languages: Sequence[str]) -> str:
     if not isinstance(code, str) or code not in languages:
-        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {shown(code)}.")
+        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {shown_value(code)}.")
     return code
 
 
-def number(limit: Limit, value: Any) -> float:
-    """A number within its limits, int where it is whole.
+def checked_number(limit: Limit, value: Any) -> float:
+    """A number within its range.
 
     Raises:
-        LapeError: It is anything else.
+        LapeError: It is no number, or outside.
     """
-    valid = isinstance(value, int | float) and not isinstance(value, bool) and limit.low <= value <= limit.high
-    if not valid or (limit.whole and value != math.floor(value)):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not limit.low <= value or not value <= limit.high or (limit.whole and value != math.floor(value)):
         kind = "a whole number" if limit.whole else "a number"
-        raise LapeError(
-            f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, "
-            f"not {'empty' if value is None else shown(value)}."
-        )
+        raise LapeError(f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, not {shown_value(value)}.")
     return int(value) if limit.whole else float(value)
 
 
-def shown(value: object) -> str:
+def shown_value(value: object) -> str:
     """A value of any kind and size as a short piece of a sentence."""
     return "empty" if value is None else reprlib.repr(value)

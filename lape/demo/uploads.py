@@ -1,21 +1,16 @@
-"""Files from visitors: only where a part of the page takes them, read once and deleted at once."""
+"""Texts that visitors upload: read once and deleted at once. `page.py` lets files through to their events only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import gradio as gr
-from gradio.data_classes import FileData
 from gradio.utils import get_upload_folder
-from gradio_client.utils import traverse
-from pydantic import ValidationError
 
 from lape.errors import LapeError
 
-FILE_BYTES = 2_000_000  # of one file; the server takes in no larger one
+FILE_BYTES = 2_000_000  # of one file
 
 
 @dataclass(frozen=True)
@@ -31,20 +26,6 @@ class Upload:
     data: bytes
 
 
-def check_files(components: Sequence[Any], values: Sequence[Any]) -> None:
-    """Refuses files wherever a component does not take any, and what only looks like an upload.
-
-    Raises:
-        LapeError: There is such a value.
-    """
-    for at, value in enumerate(values):
-        if at < len(components) and isinstance(components[at], gr.File | gr.UploadButton):
-            if not all(_uploaded(one) for one in _listed(value)):
-                raise LapeError("This is no file that was uploaded to this page.")
-        else:
-            traverse(value, _refuse, _looks_like_file)
-
-
 def take(value: Any, most: int) -> list[Upload]:
     """The files of an upload, which are deleted from the server in any case.
 
@@ -55,40 +36,34 @@ def take(value: Any, most: int) -> list[Upload]:
     Raises:
         LapeError: There are none, or too many or too large ones.
     """
-    paths = {one["path"]: one.get("orig_name") or Path(one["path"]).name for one in _listed(value) if _uploaded(one)}
+    names = _names(value)
     try:
-        if not paths:
+        if not names:
             raise LapeError("No file was uploaded.")
-        if len(paths) > most:
-            raise LapeError(f"These are {len(paths)} files, and at most {most} are taken at once.")
-        if any(Path(path).stat().st_size > FILE_BYTES for path in paths):
+        if len(names) > most:
+            raise LapeError(f"These are {len(names)} files, and at most {most} are taken at once.")
+        if any(Path(path).stat().st_size > FILE_BYTES for path in names):
             raise LapeError(f"A file may have {FILE_BYTES / 1e6:.0f} MB at most.")
-        return [Upload(name, Path(path).read_bytes()) for path, name in paths.items()]
+        return [Upload(name, Path(path).read_bytes()) for path, name in names.items()]
     finally:
-        for path in paths:
+        for path in names:
             Path(path).unlink(missing_ok=True)
 
 
-def _listed(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
+def _names(value: Any) -> dict[str, str]:
+    """Paths of the files of an upload that lie where uploads do, and what the visitor calls them."""
+    folder = Path(get_upload_folder()).resolve()
+    found = {}
+    for file in value if isinstance(value, list) else []:
+        path, name = (file.get(key) for key in ("path", "orig_name")) if isinstance(file, dict) else (None, None)
+        if isinstance(path, str) and _is_within(Path(path), folder):
+            found[path] = name if isinstance(name, str) and name else Path(path).name
+    return found
 
 
-def _uploaded(value: Any) -> bool:
-    """Whether a value names a file that lies in the folder of uploads."""
-    if not _looks_like_file(value):
-        return False
+def _is_within(path: Path, folder: Path) -> bool:
+    """Whether a path is a file in a folder, and no link that leads elsewhere."""
     try:
-        path = Path(FileData.model_validate(value, context={"validate_meta": True}).path)
-        return path.is_file() and path.resolve().is_relative_to(Path(get_upload_folder()).resolve())
-    except (AttributeError, ValidationError, ValueError, OSError):  # a name no file can have
+        return path.is_file() and path.resolve().is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):  # a name no file can have
         return False
-
-
-def _looks_like_file(value: Any) -> bool:
-    return isinstance(value, dict) and "path" in value and "meta" in value
-
-
-def _refuse(_: Any) -> None:
-    raise LapeError("Files are not accepted here.")
