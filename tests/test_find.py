@@ -423,6 +423,21 @@ def test_a_failed_reading_leaves_nothing_to_count(tab: Tab) -> None:
     assert [value["__type__"] for value in update.values()] == ["update"]
 
 
+def test_a_folder_on_ones_own_machine(tab: Tab, backend: Backend, tmp_path: Path) -> None:
+    (tmp_path / "de.txt").write_text(FRENCH)
+    (tmp_path / "xx.txt").write_text(CHINESE)
+    assert "neurons found" in tab.said(tab.find(kind="dataset", dataset=str(tmp_path), languages=["de", "xx"]))
+    corpora = backend.ready("ann").statistics.metadata["corpora"]
+    assert [corpora[code][0]["source"] for code in ("de", "xx")] == ["de.txt", "xx.txt"]
+
+
+def test_a_dataset_that_is_not_read_in_time(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(find_module, "READING_SECONDS", -1)
+    update = tab.read()
+    assert "was not read within" in tab.said(update)
+    assert not any(isinstance(block, gr.State) for block in update)
+
+
 def test_back_to_the_first_mask(tab: Tab, backend: Backend) -> None:
     file = tab.file(tab.find())
     assert backend.languages("ann") == ("fr", "zh")
@@ -605,6 +620,18 @@ def test_any_json_in_any_place_gets_a_sentence(tab: Tab, value: Any) -> None:
         for one in [fn for fn in tab.page.fns.values() if getattr(fn.fn, "__name__", "") == event]:
             if len(one.inputs) == MOST_LANGUAGES or len(one.inputs) == 1:
                 one.fn(*[value] * len(one.inputs))
+
+
+def test_another_row_is_opened(post: Callable[..., tuple[str, Any]]) -> None:
+    for open_rows, following in ((["en", "de"], "fr"), (["fr", "de", "it"], "es"), (["fr", "es", "it"], None)):
+        kind, data = post("opening", *open_rows, *[None] * (MOST_LANGUAGES - len(open_rows)))
+        assert kind == "complete"
+        rows, labels = data[:MOST_LANGUAGES], data[MOST_LANGUAGES:]
+        opened = [at for at, row in enumerate(rows) if row.get("visible")]
+        assert opened == [len(open_rows)]
+        assert labels[opened[0]] == following
+    full = [f"l{number}" for number in range(MOST_LANGUAGES)]
+    assert post("opening", *full)[0] == "complete"
 
 
 def test_a_method_shows_its_own_settings(post: Callable[..., tuple[str, Any]]) -> None:
