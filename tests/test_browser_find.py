@@ -50,11 +50,12 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
     expect(page.locator("#lape-find-download")).to_be_hidden()
 
 
-def test_stop_keeps_what_was_counted(opened: Callable[..., Any]) -> None:
+def test_stop_keeps_what_was_counted(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 128})
     page = opened()
     open_tab(page)
     for place, code in enumerate(("en", "fr")):
-        page.get_by_label("Text in this language").nth(place).fill("\n".join(openings(code)) * 40)
+        page.get_by_label("Text in this language").nth(place).fill("\n".join(openings(code)) * 12)
     page.locator("#lape-find-start").click()
     expect(page.locator("#lape-find-status")).to_contain_text("left", timeout=PATIENCE)
     page.locator("#lape-find-stop").click()

@@ -36,23 +36,24 @@ class Page(gr.Blocks):
     """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came."""
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Refuses too few values, and files but those uploaded for an event that reads them."""
+        """Refuses too few values, and files but those uploaded for a component that takes some."""
         if len(inputs) < (needed := len(block_fn.inputs)):
             text = f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came."
             raise gr.Error(text, print_exception=False)
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             if not isinstance(block, gr.File | gr.UploadButton):
                 traverse(value, _refuse_file, _looks_like_file)
-            elif value is not None and not self._uploaded(value):
+            elif value is not None and not self._uploaded(block, value):
                 text = f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first."
                 raise gr.Error(text, print_exception=False)
 
-    def _uploaded(self, value: Any) -> bool:
-        """Whether a value is a list of files that were uploaded here; gradio would fetch one named by an address."""
+    def _uploaded(self, block: Any, value: Any) -> bool:
+        """Whether a value is files that were uploaded here; gradio would fetch one named by an address."""
         try:
-            files = ListFiles.model_validate(value, context={"validate_meta": True}).root
+            data = block.data_model.model_validate(value, context={"validate_meta": True})
         except (ValidationError, AttributeError, RecursionError):
             return False
+        files = data.root if isinstance(data, ListFiles) else [data]
         return len(files) <= UPLOADS and all(file.path in self.upload_file_set for file in files)
 
 
