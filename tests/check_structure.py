@@ -23,10 +23,11 @@ ORDER = """
     memory snapshots
     models
     bundled corpora pairs
-    collection
+    collection texts
     statistics
     groups
     counting tallies
+    reading
     recording
     masks
     calibration released plots

@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio_client.utils import is_file_obj_with_meta, traverse
+from gradio.data_classes import ListFiles
+from gradio_client.utils import traverse
+from pydantic import ValidationError
 
 from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
+from lape.demo.find import build_find
 from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
 from lape.demo.measure import build_measure
@@ -26,17 +29,37 @@ from lape.demo.words import translations, word
 from lape.errors import LapeError
 
 QUEUE_SIZE = 20
+UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
+UPLOADS_KEPT_SECONDS = 3600
 
 
 class Page(gr.Blocks):
     """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came."""
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
-        """Refuses too few values, and files."""
+        """Refuses too few values, and files but those uploaded for a component that takes some."""
         if len(inputs) < (needed := len(block_fn.inputs)):
             text = f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came."
             raise gr.Error(text, print_exception=False)
-        traverse(inputs, _refuse_file, is_file_obj_with_meta)
+        for block, value in zip(block_fn.inputs, inputs, strict=False):
+            if not isinstance(block, gr.File | gr.UploadButton):
+                traverse(value, _refuse_file, _looks_like_file)
+            elif value is not None and not self._uploaded(block, value):
+                text = f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first."
+                raise gr.Error(text, print_exception=False)
+
+    def _uploaded(self, block: Any, value: Any) -> bool:
+        """Whether a value is files that were uploaded here; gradio would fetch one named by an address."""
+        try:
+            data = block.data_model.model_validate(value, context={"validate_meta": True})
+        except (ValidationError, AttributeError, RecursionError):
+            return False
+        files = data.root if isinstance(data, ListFiles) else [data]
+        return len(files) <= UPLOADS and all(file.path in self.upload_file_set for file in files)
+
+
+def _looks_like_file(value: Any) -> bool:
+    return isinstance(value, dict) and "path" in value and "meta" in value
 
 
 def _refuse_file(_: Any) -> None:
@@ -45,7 +68,8 @@ def _refuse_file(_: Any) -> None:
 
 def build_page(backend: Backend) -> Page:
     """The page of a backend, with its queue, not yet served."""
-    with Page(title="lape: language neurons, switched", analytics_enabled=False) as page:
+    tidy = (UPLOADS_KEPT_SECONDS // 6, UPLOADS_KEPT_SECONDS)
+    with Page(title="lape: language neurons, switched", analytics_enabled=False, delete_cache=tidy) as page:
         gr.Markdown(word("page.introduction"), elem_classes="lape-introduction")
         parts = [build_models(backend)]
         with gr.Tabs():
@@ -53,6 +77,8 @@ def build_page(backend: Backend) -> Page:
                 parts.append(build_compare(backend))
             with gr.Tab(word("page.measure")):
                 parts.append(build_measure(backend))
+            with gr.Tab(word("page.find")):
+                parts.append(build_find(backend))
             with gr.Tab(word("page.masks")):
                 parts.append(build_masks(backend))
         built = gr.State(backend.version())
@@ -65,7 +91,11 @@ def build_page(backend: Backend) -> Page:
             return {built: None} | {key: value for part in parts for key, value in part.refresh(visitor).items()}
 
         def leave(request: gr.Request) -> None:
-            backend.leave(visitor_of(request))
+            visitor = visitor_of(request)
+            backend.leave(visitor)
+            for part in parts:
+                if part.leave is not None:
+                    part.leave(visitor)
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         page.load(refresh, built, everything, **QUIET)
@@ -132,7 +162,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             show_error=True,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
-            max_file_size="1kb",  # nothing is uploaded here
+            max_file_size=UPLOAD_BYTES,
             theme=THEME,
             css=CSS,
             head=KEYS,

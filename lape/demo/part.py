@@ -27,11 +27,13 @@ class Part:
         refresh: Gives its components their state for what a visitor works on now.
         outputs: The components it may change.
         changes: Events after which something else may be loaded.
+        leave: Called with a visitor who has closed the page, where something was kept for it.
     """
 
     refresh: Callable[[str], Outputs]
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
+    leave: Callable[[str], None] | None = None
 
 
 def visitor_of(request: gr.Request | None) -> str:

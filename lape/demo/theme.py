@@ -73,11 +73,19 @@ CSS = """
 .lape-tone-target { color: var(--lape-target); background: var(--lape-target-soft); }
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
+.lape-table { overflow-x: auto; margin: .4rem 0 .7rem; }
+.lape-table table { border-collapse: collapse; font-size: .9rem; }
+.lape-table table, .lape-table tr, .lape-table th, .lape-table td { border: 0 !important; }
+.lape-table th, .lape-table td { text-align: start; padding: .35rem 1.2rem .35rem 0; color: var(--body-text-color); }
+.lape-table tr { border-bottom: 1px solid var(--border-color-primary) !important; }
+.lape-table th { font-weight: 600; color: var(--body-text-color-subdued); }
+.lape-progress { width: 100%; height: .5rem; accent-color: var(--color-accent); }
 @media (min-width: 900px) { .lape-head p { min-height: 3em; } }
 @media (max-width: 640px) {
   #lape-generate { flex-grow: 2; }
   #lape-stop { flex-grow: 1; }
   .lape-actions > .block { flex-basis: 100%; }
+  .lape-table th, .lape-table td { padding-inline-end: .7rem; }
 }
 """
 CSS += REPORT_CSS
