@@ -26,14 +26,15 @@ ORDER = """
     collection
     statistics
     groups
-    counting tallies
+    activations counting tallies
     recording
     masks
     calibration released plots
     cards
     parcel remote
     publish
-    identify
+    firing identify
+    neurons
     interventions
     prompts sampling
     generation
