@@ -59,23 +59,49 @@ def neuron_table(mask: NeuronMask, statistics: ActivationStatistics | None = Non
     if statistics is not None and statistics.shape != mask.shape:
         raise MaskMismatch(f"The mask has the shape {mask.shape}, the statistics {statistics.shape}.")
     codes = mask.languages
+    if statistics is not None:
+        probability, mean = (stacked(of, codes) for of in (statistics.probability, statistics.mean))
     rows = []
     for code in codes:
         flat, pairs = mask.flat(code), mask.neurons[code].tolist()
-        unknown: list[None] = [None] * len(pairs)
-        means = mask.means[code].tolist() if code in mask.means else unknown
+        own = mask.means[code].tolist() if code in mask.means else [None] * len(pairs)
         if statistics is None:
-            columns = zip(unknown, ([] for _ in pairs), ([] for _ in pairs), strict=True)
-        else:
-            probability = stacked(statistics.probability, codes)[:, flat]
-            mean = stacked(statistics.mean, codes)[:, flat]
-            columns = zip(
-                activation_entropy(probability).tolist(), probability.T.tolist(), mean.T.tolist(), strict=True
-            )
-        for (layer, neuron), own, (entropy, probabilities, by_language) in zip(pairs, means, columns, strict=True):
-            named = (dict(zip(codes, values, strict=False)) for values in (probabilities, by_language))
-            rows.append(Neuron(code, layer, neuron, entropy, own, *named))
+            none = zip(pairs, own, strict=True)
+            rows += [Neuron(code, layer, neuron, None, value, {}, {}) for (layer, neuron), value in none]
+            continue
+        entropies = activation_entropy(probability[:, flat]).tolist()
+        by_neuron = zip(pairs, entropies, own, probability[:, flat].T.tolist(), mean[:, flat].T.tolist(), strict=True)
+        for (layer, neuron), entropy, value, *by_language in by_neuron:
+            shares, means = (dict(zip(codes, values, strict=True)) for values in by_language)
+            rows.append(Neuron(code, layer, neuron, entropy, value, shares, means))
     return rows
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the statistics say of a neuron in one language.
+
+    Attributes:
+        probability: Share of the language's tokens at which it is active.
+        mean: Its mean activation there.
+    """
+
+    probability: float
+    mean: float
+
+
+def activity(
+    statistics: ActivationStatistics, languages: Sequence[str], layer: int, neuron: int
+) -> dict[str, Activity]:
+    """What a neuron does in each language, whether it belongs to one or to none.
+
+    Raises:
+        UnknownLabel: The statistics lack a language.
+    """
+    at = layer, neuron
+    return {
+        code: Activity(float(statistics.probability(code)[at]), float(statistics.mean(code)[at])) for code in languages
+    }
 
 
 def chosen_neurons(

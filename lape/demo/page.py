@@ -19,6 +19,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
 from lape.demo.measure import build_measure
 from lape.demo.models import build_models
+from lape.demo.neurons import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
@@ -51,6 +52,8 @@ def build_page(backend: Backend) -> Page:
         with gr.Tabs():
             with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
+            with gr.Tab(word("page.neurons")):
+                parts.append(build_neurons(backend))
             with gr.Tab(word("page.measure")):
                 parts.append(build_measure(backend))
             with gr.Tab(word("page.masks")):

@@ -73,6 +73,35 @@ CSS = """
 .lape-tone-target { color: var(--lape-target); background: var(--lape-target-soft); }
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
+.lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
+#lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
+.lape-tokens .textfield { display: block !important; line-height: 2; word-break: normal !important;
+  overflow-wrap: anywhere; font-size: 1rem; }
+.lape-tokens .token { margin: 0 1px 0 0 !important; padding: .12rem 0 !important; }
+.dark .lape-tokens .token.highlighted, .dark .lape-tokens .legend-item { color: #fff !important; }
+.lape-caption, .lape-overlap caption, .lape-activity caption { font-size: .9rem; font-weight: 600; margin: 0 0 .5rem;
+  text-align: start; color: var(--body-text-color); }
+.lape-layers { display: grid; grid-template-columns: max-content 1fr max-content; gap: 3px .6rem; align-items: center;
+  font-size: .8rem; color: var(--body-text-color); }
+.lape-cells { display: flex; height: 1.15rem; background: var(--lape-plain-soft); }
+.lape-cells span { flex: 1; margin-right: 1px; }
+.lape-cells span[style] { background: color-mix(in srgb, var(--lape-source) calc(var(--shade) * 100%), transparent); }
+.lape-sum { text-align: end; font-variant-numeric: tabular-nums; }
+.lape-axis { display: flex; justify-content: space-between; color: var(--body-text-color-subdued); }
+.lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; font-size: .8rem; color: var(--body-text-color);
+  font-variant-numeric: tabular-nums; margin: 0; }
+.lape-overlap { table-layout: fixed; }
+.lape-overlap th, .lape-overlap td { border: 0; padding: 0; height: 1.5rem; text-align: center; font-weight: 400; }
+.lape-overlap tbody td { border: 1px solid var(--body-background-fill);
+  background: color-mix(in srgb, var(--lape-source) calc(var(--shade, 0) * 45%), var(--lape-plain-soft)); }
+.lape-overlap tbody td.lape-own { background: transparent; }
+.lape-activity th, .lape-activity td { border: 0; padding: .1rem .3rem; text-align: end; font-weight: 400; }
+.lape-activity th { text-align: start; white-space: nowrap; }
+.lape-activity thead th { color: var(--body-text-color-subdued); text-align: end; }
+.lape-activity thead th:first-child { text-align: start; }
+.lape-activity td:nth-child(2) { width: 50%; }
+.lape-bar { display: block; height: .8rem; background: var(--lape-plain-soft); }
+.lape-bar span { display: block; height: 100%; background: var(--lape-source); }
 @media (min-width: 900px) { .lape-head p { min-height: 3em; } }
 @media (max-width: 640px) {
   #lape-generate { flex-grow: 2; }
