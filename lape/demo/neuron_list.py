@@ -59,8 +59,8 @@ def build_list(backend: Backend) -> Part:
         elem_id="lape-neurons-table",
     )
     with gr.Row(elem_classes="lape-actions"):
-        layer = gr.Number(None, label=word("neurons.layer"), precision=0, minimum=0, min_width=110, scale=0)
-        neuron = gr.Number(None, label=word("neurons.neuron"), precision=0, minimum=0, min_width=110, scale=0)
+        layer = gr.Number(None, label=word("neurons.layer"), precision=0, minimum=0, min_width=120)
+        neuron = gr.Number(None, label=word("neurons.neuron"), precision=0, minimum=0, min_width=120)
         show = gr.Button(word("neurons.show"), min_width=190, scale=0, elem_id="lape-neuron-show")
         doing = gr.HTML(status(""), elem_id="lape-neuron-status", min_width=240)
     with gr.Row(equal_height=False):

@@ -75,9 +75,13 @@ CSS = """
 .lape-tone-none { font-weight: 400; }
 .lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
 #lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
-.lape-tokens .textfield { display: block !important; line-height: 2; word-break: normal !important;
-  overflow-wrap: anywhere; font-size: 1rem; }
-.lape-tokens .token { margin: 0 1px 0 0 !important; padding: .12rem 0 !important; }
+.lape-tokens .textfield { display: block !important; word-break: normal !important; overflow-wrap: anywhere;
+  line-height: 2rem; font-size: 0; }  /* the spaces between its spans are not of the text */
+.lape-tokens .line-break { display: block; }
+.lape-tokens .token { margin: 0 1px 0 0 !important; padding: 0 !important; }
+.lape-tokens .text { font-size: 1rem; background-color: inherit; padding: .15rem 0; border-radius: 2px; }
+#lape-neuron-samples .token { margin: 0 !important; }
+#lape-neurons-table { contain: inline-size; }  /* or the table would make the page as wide as it is */
 .dark .lape-tokens .token.highlighted, .dark .lape-tokens .legend-item { color: #fff !important; }
 .lape-caption, .lape-overlap caption, .lape-activity caption { font-size: .9rem; font-weight: 600; margin: 0 0 .5rem;
   text-align: start; color: var(--body-text-color); }
@@ -88,17 +92,17 @@ CSS = """
 .lape-cells span[style] { background: color-mix(in srgb, var(--lape-source) calc(var(--shade) * 100%), transparent); }
 .lape-sum { text-align: end; font-variant-numeric: tabular-nums; }
 .lape-axis { display: flex; justify-content: space-between; color: var(--body-text-color-subdued); }
-.lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; font-size: .8rem; color: var(--body-text-color);
-  font-variant-numeric: tabular-nums; margin: 0; }
+.lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; margin: 0; font-size: .8rem;
+  color: var(--body-text-color); font-variant-numeric: tabular-nums; }
 .lape-overlap { table-layout: fixed; }
-.lape-overlap th, .lape-overlap td { border: 0; padding: 0; height: 1.5rem; text-align: center; font-weight: 400; }
-.lape-overlap tbody td { border: 1px solid var(--body-background-fill);
+.lape-overlap, .lape-overlap *, .lape-activity, .lape-activity * { border: 0 !important; }
+.lape-overlap th, .lape-overlap td { padding: 0 !important; height: 1.5rem; text-align: center; font-weight: 400; }
+.lape-overlap tbody td { border: 1px solid var(--body-background-fill) !important;
   background: color-mix(in srgb, var(--lape-source) calc(var(--shade, 0) * 45%), var(--lape-plain-soft)); }
 .lape-overlap tbody td.lape-own { background: transparent; }
-.lape-activity th, .lape-activity td { border: 0; padding: .1rem .3rem; text-align: end; font-weight: 400; }
-.lape-activity th { text-align: start; white-space: nowrap; }
-.lape-activity thead th { color: var(--body-text-color-subdued); text-align: end; }
-.lape-activity thead th:first-child { text-align: start; }
+.lape-activity th, .lape-activity td { padding: .1rem .3rem !important; text-align: end; font-weight: 400; }
+.lape-activity th:first-child { text-align: start !important; white-space: nowrap; }
+.lape-activity thead th { color: var(--body-text-color-subdued); }
 .lape-activity td:nth-child(2) { width: 50%; }
 .lape-bar { display: block; height: .8rem; background: var(--lape-plain-soft); }
 .lape-bar span { display: block; height: 100%; background: var(--lape-source); }
