@@ -118,7 +118,7 @@ def build_live(backend: Backend) -> Part:
         return shown | {
             line: _state(backend, visitor),
             box: gr.Column(visible=_statistics(loaded) is not None),
-            methods: gr.Dropdown(value=method),
+            methods: gr.Dropdown([*METHODS], value=method),
             languages: gr.CheckboxGroup(_choices(loaded), value=[*backend.languages(visitor)]),
         }
 

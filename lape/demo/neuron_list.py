@@ -130,7 +130,7 @@ def build_list(backend: Backend) -> Part:
         except LapeError:
             shown, found = _table(None, [], SORTS[0])
         return {
-            filtered: gr.Dropdown(_choices(backend.languages(visitor)), value=[]),
+            filtered: gr.Dropdown(_choices(backend.languages(visitor)), value=[], multiselect=True),
             sort: SORTS[0],
             table: gr.Dataframe(**shown),
             line: status(found),
@@ -139,12 +139,13 @@ def build_list(backend: Backend) -> Part:
             doing: status(""),
         }
 
+    latest: dict[str, Any] = {"trigger_mode": "always_last"}  # arrow keys go through the table quickly
     for control in (filtered, sort):
-        control.input(listing, [filtered, sort], [table, line], preprocess=False, trigger_mode="always_last", **QUIET)
-    picked = table.select(picking, None, [layer, neuron, doing], **QUIET)
+        control.input(listing, [filtered, sort], [table, line], preprocess=False, **latest, **QUIET)
+    picked = table.select(picking, None, [layer, neuron, doing], **latest, **QUIET)
     place, drawn_to = [layer, neuron], [figure, samples, doing]
     for asked in (picked.then, show.click):
-        drawn = asked(drawing, place, drawn_to, preprocess=False, **QUIET)
+        drawn = asked(drawing, place, drawn_to, preprocess=False, **latest, **QUIET)
         drawn.then(
             sampling,
             place,
@@ -153,6 +154,7 @@ def build_list(backend: Backend) -> Part:
             api_visibility="private",
             show_progress="minimal",
             show_progress_on=[doing],
+            **latest,
             **MODEL,
         )
     return Part(refresh, [filtered, sort, table, line, *drawn_to])
