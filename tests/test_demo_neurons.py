@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import pickle
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -139,6 +140,7 @@ def test_a_text_has_the_colors_of_its_languages(visitor: Visitor, backend: Backe
     loaded = backend.ready()
     seen = activations(loaded.model, loaded.tokenizer, TEXT, mask_neurons(loaded.known_mask))
     pieces = firing(seen, loaded.known_mask, loaded.statistics)
+    assert firing(pickle.loads(pickle.dumps(seen)), loaded.known_mask, loaded.statistics) == pieces  # as on ZeroGPU
     names = {"fr": "French", "es": "Spanish", "zh": "Chinese", None: None}
     shown = [(token["token"], token["class_or_confidence"]) for token in found["colored"]["value"]]
     assert shown == [(piece.text, names[piece.language]) for piece in pieces]

@@ -29,7 +29,7 @@ def build_live(backend: Backend) -> Part:
     """Adds the section to the gradio page that is being built."""
     # The sliders show the settings of the masks they made, and may be on the move: a refresh leaves them alone.
     made: weakref.WeakValueDictionary[int, NeuronMask] = weakref.WeakValueDictionary()
-    gr.Markdown(word("neurons.live_heading"))
+    gr.Markdown(word("neurons.live_heading"), elem_classes="lape-section")
     line = gr.HTML(_state(backend, ""), elem_id="lape-live-status")
     start = backend.loaded
     with gr.Column(visible=_statistics(start) is not None, elem_id="lape-live") as box:

@@ -34,7 +34,7 @@ NO_USUAL = " The mask has no statistics beside it, so the shares are compared as
 
 def build_look(backend: Backend) -> Part:
     """Adds the section to the gradio page that is being built."""
-    gr.Markdown(word("neurons.look_heading"))
+    gr.Markdown(word("neurons.look_heading"), elem_classes="lape-section")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
             text = gr.Textbox(

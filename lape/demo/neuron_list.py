@@ -31,7 +31,7 @@ WITHOUT = "Without statistics beside the mask it is not known how active this ne
 
 def build_list(backend: Backend) -> Part:
     """Adds the section to the gradio page that is being built."""
-    gr.Markdown(word("neurons.table_heading"))
+    gr.Markdown(word("neurons.table_heading"), elem_classes="lape-section")
     shown, found = _table(backend.loaded, [], SORTS[0])
     with gr.Row():
         filtered = gr.Dropdown(

@@ -19,7 +19,7 @@ def build_neurons(backend: Backend) -> Part:
     gr.Markdown(word("neurons.explanation"))
     look = build_look(backend)
     live = build_live(backend)
-    gr.Markdown(word("neurons.where_heading"))
+    gr.Markdown(word("neurons.where_heading"), elem_classes="lape-section")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
             layers = gr.HTML(_layers(backend.loaded), elem_id="lape-neurons-layers")

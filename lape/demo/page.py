@@ -73,7 +73,8 @@ def build_page(backend: Backend) -> Page:
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         page.load(refresh, built, everything, **QUIET)
         for change in (event for part in parts for event in part.changes):
-            change.then(refresh, None, everything, **QUIET)
+            # A change during a refresh needs one more, or the page would stay behind.
+            change.then(refresh, None, everything, trigger_mode="always_last", **QUIET)
         page.unload(leave)
     # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
     page.queue(max_size=QUEUE_SIZE, api_open=False)

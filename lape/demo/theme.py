@@ -73,6 +73,7 @@ CSS = """
 .lape-tone-target { color: var(--lape-target); background: var(--lape-target-soft); }
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
+.lape-section h2 { font-size: 1.1rem; margin: .6rem 0 0; }
 .lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
 #lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
 .lape-tokens .textfield { display: block !important; word-break: normal !important; overflow-wrap: anywhere;
