@@ -47,9 +47,11 @@ def overlap_figure(mask: NeuronMask) -> str:
         + "</tr>"
         for one in mask.languages
     )
+    narrowest = 1.5 * (len(mask.languages) + 1)  # past a phone's width, of many languages, it scrolls
     return (
-        '<table class="lape-overlap"><caption>Shared neurons of two languages, in percent of the neurons of either '
-        f"(Jaccard index)</caption><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        f'<div class="lape-scroll"><table class="lape-overlap" style="min-width:{narrowest}rem"><caption>Shared '
+        "neurons of two languages, in percent of the neurons of either (Jaccard index)</caption>"
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 

@@ -96,6 +96,7 @@ CSS = """
 .lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; margin: 0; font-size: .8rem;
   color: var(--body-text-color); font-variant-numeric: tabular-nums; }
 .lape-overlap { table-layout: fixed; }
+.lape-scroll { overflow-x: auto; }
 .lape-overlap, .lape-overlap *, .lape-activity, .lape-activity * { border: 0 !important; }
 .lape-overlap th, .lape-overlap td { padding: 0 !important; height: 1.5rem; text-align: center; font-weight: 400; }
 .lape-overlap tbody td { border: 1px solid var(--body-background-fill) !important;
