@@ -77,7 +77,7 @@ def build_live(backend: Backend) -> Part:
                 among = checked_languages(codes, statistics.languages, least=2)
                 mask = identify(statistics, how, among, **settings)
                 made[id(mask)] = mask
-                return replace(loaded, mask=mask, notes=())
+                return replace(loaded, mask=mask, notes=(), place=None)
 
             mask = backend.change(visitor_of(request), chosen).known_mask
         except Exception as error:

@@ -15,7 +15,7 @@ from lape.activations import Activations, activations
 from lape.demo.backend import Backend
 from lape.demo.columns import status
 from lape.demo.loaded import Loaded
-from lape.demo.neuron_request import TEXT_TOKENS, checked_text
+from lape.demo.neuron_request import TEXT_TOKENS, text_to_color
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.request import examples_for
 from lape.demo.words import word
@@ -62,7 +62,7 @@ def build_look(backend: Backend) -> Part:
 
     def coloring(request: gr.Request, given: Any) -> Iterator[Outputs]:
         try:
-            asked = checked_text(given)
+            asked = text_to_color(given)
             loaded = backend.ready(visitor_of(request))
             neurons = known_neurons(loaded)
             yield {line: status("Reading…")}

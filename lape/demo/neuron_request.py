@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lape.demo.request import PROMPT_CHARACTERS, Limit, checked_number, shown_value
+from lape.demo.request import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
 from lape.identify import METHODS, method_settings
 from lape.neurons import SORTS
@@ -19,21 +19,15 @@ LIMITS = {
 }
 
 
-def checked_text(text: object) -> str:
-    """A text to colour.
+def text_to_color(text: object) -> str:
+    """A text to color.
 
     Raises:
         LapeError: It is not text, empty, or too long.
     """
-    if not isinstance(text, str):
-        raise LapeError(f"The text must be text, not {shown_value(text)}.")
-    if not text.strip():
+    if not (found := checked_text("text", text, PROMPT_CHARACTERS)).strip():
         raise LapeError("The text is empty; write something to look at.")
-    if len(text) > PROMPT_CHARACTERS:
-        raise LapeError(
-            f"The text has {len(text):,} characters and at most {PROMPT_CHARACTERS:,} are allowed; shorten it."
-        )
-    return text
+    return found
 
 
 def checked_method(method: object) -> str:
