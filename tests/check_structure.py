@@ -26,7 +26,7 @@ ORDER = """
     collection texts
     statistics
     groups
-    counting tallies
+    activations counting tallies
     reading
     recording
     masks
@@ -34,7 +34,8 @@ ORDER = """
     cards
     parcel remote
     publish
-    identify
+    firing identify
+    neurons
     interventions
     prompts sampling
     generation

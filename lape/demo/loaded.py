@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import MASK_NAME, STATISTICS_NAME, bundled_masks
+from lape.bundled import MASK_NAME, bundled_masks
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
@@ -20,7 +20,7 @@ from lape.masks import NeuronMask
 from lape.models import identity, load_model, placement_of
 from lape.pairs import pairs_of
 from lape.report import Evidence, evidence_of
-from lape.statistics import ActivationStatistics
+from lape.statistics import ActivationStatistics, statistics_beside
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,5 +181,4 @@ def _holds(file: Path, mask: NeuronMask | None) -> bool:
 
 def _read(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:
     """The mask of a folder or file, and the statistics beside it."""
-    beside = (folder if folder.is_dir() else folder.parent) / STATISTICS_NAME
-    return NeuronMask.load(folder), ActivationStatistics.load(beside) if beside.is_file() else None
+    return NeuronMask.load(folder), statistics_beside(folder)

@@ -22,6 +22,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
 from lape.demo.measure import build_measure
 from lape.demo.models import build_models
+from lape.demo.neurons import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
@@ -75,6 +76,8 @@ def build_page(backend: Backend) -> Page:
         with gr.Tabs():
             with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
+            with gr.Tab(word("page.neurons")):
+                parts.append(build_neurons(backend))
             with gr.Tab(word("page.measure")):
                 parts.append(build_measure(backend))
             with gr.Tab(word("page.find")):
@@ -100,7 +103,8 @@ def build_page(backend: Backend) -> Page:
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         page.load(refresh, built, everything, **QUIET)
         for change in (event for part in parts for event in part.changes):
-            change.then(refresh, None, everything, **QUIET)
+            # A change during a refresh needs one more, or the page would stay behind.
+            change.then(refresh, None, everything, trigger_mode="always_last", **QUIET)
         page.unload(leave)
     # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
     page.queue(max_size=QUEUE_SIZE, api_open=False)
