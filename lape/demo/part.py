@@ -27,11 +27,13 @@ class Part:
         refresh: Gives its components their state for what a visitor works on now.
         outputs: The components it may change.
         changes: Events after which something else may be loaded.
+        arrive: What a page that is just opened shows because of its address; later than `refresh`.
     """
 
     refresh: Callable[[str], Outputs]
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
+    arrive: Callable[[gr.Request], Outputs] | None = None
 
 
 def visitor_of(request: gr.Request | None) -> str:
