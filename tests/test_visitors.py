@@ -58,11 +58,11 @@ def test_each_visitor_has_the_mask_it_chose(backend: Backend) -> None:
     now = [backend.version(visitor) for visitor in ("ann", "bob", "eve")]
     assert [old == new for old, new in zip(versions, now, strict=True)] == [False, False, True]
     assert len(set(now)) == 3
-    request = backend.request({**vars(SHORT), "source": "de", "target": "it"}, "ann")
+    request = backend.request({**vars(SHORT), "source": "de", "targets": "it"}, "ann")
     *_, columns = backend.compare(request, "ann")
-    assert columns["steered"].on == 2
+    assert columns["steered:it"].on == 2
     with pytest.raises(LapeError, match="one of fr, es, zh"):
-        backend.request({**vars(SHORT), "source": "de", "target": "it"}, "eve")
+        backend.request({**vars(SHORT), "source": "de", "targets": "it"}, "eve")
 
 
 def test_a_mask_that_cannot_be_made_leaves_the_one_there_was(backend: Backend) -> None:
@@ -222,7 +222,7 @@ def url(backend: Backend) -> Iterator[str]:
 def test_two_clients_compare_with_their_own_masks(url: str, backend: Backend) -> None:
     first, second = Client(url, verbose=False), Client(url, verbose=False)
     use(backend, first.session_hash, "de", "it", "nl")
-    words = {**vars(SHORT), "source": "de", "target": "it"}
+    words = {"prompt": "Bonjour", "source": "de", "target": "it", "max_new_tokens": 3}
     job = first.submit(**words, api_name="/compare")
     job.result(timeout=60)
     assert job.outputs()[-1]["steered"]["neurons_on"] == 2

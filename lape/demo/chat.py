@@ -31,11 +31,11 @@ def instruction(request: CompareRequest) -> str:
 
 
 def continued(talks: Talks, request: CompareRequest, answers: Mapping[str, str]) -> Talks:
-    """The conversations with one turn more, as far as it was answered; the oldest turns are forgotten."""
-    found = dict(talks)
+    """The conversations of the columns with one turn more, where it was answered; the oldest turns are forgotten."""
     asked = prompts(request, list(answers), talks)
+    found = {}
     for name, answer in answers.items():
-        if answer.strip():
-            said = [dict(message) for message in asked[name] if not isinstance(message, str)]
-            found[name] = (*said, {"role": "assistant", "content": answer})[-2 * TURNS :]
+        said = [dict(message) for message in asked[name] if not isinstance(message, str)]
+        answered = (*said, {"role": "assistant", "content": answer})[-2 * TURNS :]
+        found[name] = answered if answer.strip() else tuple(talks.get(name, ()))
     return found

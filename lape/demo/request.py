@@ -36,8 +36,8 @@ class CompareRequest:
         repetition_penalty: 1 is none.
         seed: Of the sampling noise and of the random control.
         show_random: Whether to add the column with as many random neurons as the first steered one changes.
-        show_plain: Whether to add the column that is only asked for the first target, in words.
         chat: Whether the prompt goes through the model's chat template.
+        show_plain: Whether to add the column that is only asked for the first target, in words.
     """
 
     prompt: str = "Il était une fois une petite fille qui vivait"
@@ -51,8 +51,8 @@ class CompareRequest:
     repetition_penalty: float = 1.1
     seed: int = 0
     show_random: bool = False
-    show_plain: bool = False
     chat: bool = False
+    show_plain: bool = False
 
 
 DEFAULTS = CompareRequest()

@@ -24,17 +24,22 @@ def first_difference(text: str, other: str, *, growing: bool = False) -> int | N
     at = next((index for index in range(shortest) if text[index] != other[index]), shortest)
     if at == shortest and (growing or len(text) == len(other)):
         return None
-    while 0 < at < len(text) and (unicodedata.category(text[at])[0] == "M" or _inside_word(text, at)):
+    while at > 0 and (_goes_on(text, at) or _goes_on(other, at)):
         at -= 1
     return at
 
 
-def _inside_word(text: str, at: int) -> bool:
-    """Whether a word of a script with spaces goes on here; ideographs, kana and Thai are written without any."""
+def _goes_on(text: str, at: int) -> bool:
+    """Whether a letter with its marks, or a word of a script with spaces, began before and goes on here."""
+    if at >= len(text):
+        return False
+    if unicodedata.category(text[at])[0] == "M":
+        return True
     return all(unicodedata.category(sign)[0] in "LM" and _spaced(sign) for sign in text[at - 1 : at + 1])
 
 
 def _spaced(letter: str) -> bool:
+    """Whether its script has spaces between words; ideographs, kana, Thai and some more have none."""
     return unicodedata.east_asian_width(letter) not in "WF" and not unicodedata.name(letter, "").startswith(
         ("THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN")
     )
