@@ -206,6 +206,27 @@ def test_what_work_is_given_can_go_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(LapeError("A sentence."))).args == ("A sentence.",)
 
 
+def test_on_zero_gpu_all_that_work_is_given_and_yields_is_pickled(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gpu(function: Any) -> Any:
+        def elsewhere(*arguments: Any) -> Generator[Any, None, None]:
+            for value in function(*pickle.loads(pickle.dumps(arguments))):
+                yield pickle.loads(pickle.dumps(value))
+
+        return elsewhere
+
+    monkeypatch.setattr("lape.demo.backend.gpu", gpu)
+    there = Backend(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+    use(there, "ann", "de", "it")
+    request = there.request({**vars(SHORT), "source": "de", "targets": "it", "show_plain": True}, "ann")
+    *_, columns = there.compare(request, "ann")
+    assert list(columns) == ["on", "off", "steered:it", "plain"]
+    assert columns["on"].new_tokens == 3
+    with pytest.raises(LapeError, match=r"^No means\.$"):
+        list(there.run(refusing, "No means."))
+
+
 # The served page
 
 
@@ -235,6 +256,7 @@ def test_closing_the_page_frees_what_its_visitor_had(url: str, backend: Backend)
         next(page.iter_lines())
         use(backend, "ann", "de", "it")
         use(backend, "bob", "de", "it")
+        time.sleep(1)  # gradio does not notice who leaves while it still sends the first beat
     end = time.monotonic() + 30
     while backend.languages("ann") == ("de", "it") and time.monotonic() < end:
         time.sleep(0.05)

@@ -108,7 +108,7 @@ def conversation(messages: Sequence[Mapping[str, str]]) -> str:
     ]
     if not said:
         said = [f'<p class="lape-facts">{word("compare.empty")}</p>']
-    return f'<div class="lape-talk" role="log" tabindex="0"><div>{"".join(said)}</div></div>'
+    return f'<div class="lape-talk" role="log" aria-label="Conversation" tabindex="0"><div>{"".join(said)}</div></div>'
 
 
 def status(text: str, *, failed: bool = False) -> str:

@@ -38,6 +38,7 @@ FIELDS = [field.name for field in fields(CompareRequest)]
 
 def build_compare(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
+    gr.Markdown(word("compare.about"))
     start = opening(backend.languages())
     inputs, examples, expected = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
@@ -118,7 +119,7 @@ def build_compare(backend: Backend) -> Part:
             inputs["prompt"]: gr.Textbox(chosen.prompt, rtl=language(chosen.source).rtl),
             inputs["source"]: chosen.source,
             inputs["targets"]: [chosen.target],
-            expected: chosen.expected if backend.ready(visitor).name == EMBEDDED else "",
+            expected: chosen.expected if _as_tried(backend, visitor) else "",
         }
 
     def preview(request: gr.Request, run: Run | None, *values: Any) -> Outputs:
@@ -255,6 +256,12 @@ def _unsteered(loaded: Loaded, request: CompareRequest) -> str:
         return ""
     names = " and ".join(missing)
     return f" The mask has no means for {names}, so nothing was steered to it: calibrate it in the tab Masks."
+
+
+def _as_tried(backend: Backend, visitor: str) -> bool:
+    """Whether what is said of the examples is about what the visitor works on."""
+    loaded = backend.ready(visitor)
+    return loaded.name == EMBEDDED and loaded is backend.loaded
 
 
 def _direction(code: object) -> Any:
