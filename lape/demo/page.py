@@ -93,6 +93,13 @@ def build_page(backend: Backend) -> Page:
                 return {built: version}
             return {built: None} | {key: value for part in parts for key, value in part.refresh(visitor).items()}
 
+        def arrive(request: gr.Request, version: int) -> Outputs:
+            """What a page that is just opened shows."""
+            arriving = [part.arrive for part in parts if part.arrive is not None]
+            return refresh(request, version) | {
+                output: value for one in arriving for output, value in one(request).items()
+            }
+
         def leave(request: gr.Request) -> None:
             visitor = visitor_of(request)
             backend.leave(visitor)
@@ -101,7 +108,7 @@ def build_page(backend: Backend) -> Page:
                     part.leave(visitor)
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
-        page.load(refresh, built, everything, **QUIET)
+        page.load(arrive, built, everything, **QUIET)
         for change in (event for part in parts for event in part.changes):
             # A change during a refresh needs one more, or the page would stay behind.
             change.then(refresh, None, everything, trigger_mode="always_last", **QUIET)

@@ -66,6 +66,16 @@ CSS = """
 .lape-head p, .lape-facts { font-size: .85rem; line-height: 1.5; margin: 0; color: var(--body-text-color-subdued); }
 .lape-column > .block { flex-grow: 0 !important; }
 .lape-text textarea { overflow-y: auto !important; font-size: 1rem !important; line-height: 1.6 !important; }
+.lape-talk { display: flex; flex-direction: column-reverse; height: 20rem; overflow-y: auto; padding: .6rem;
+  border: 1px solid var(--border-color-primary); border-radius: 8px; }
+.lape-talk > div { margin-bottom: auto; display: flex; flex-direction: column; gap: .6rem; }
+.lape-said { margin: 0; padding: .45rem .7rem; border-radius: 10px; line-height: 1.6; white-space: pre-wrap;
+  overflow-wrap: anywhere; color: var(--body-text-color); }
+.lape-user { background: var(--lape-plain-soft); align-self: flex-end; max-width: 90%; }
+.lape-difference { margin: .4rem 0 0; font-size: .85rem; line-height: 1.6; overflow-wrap: anywhere;
+  color: var(--body-text-color); }
+.lape-difference mark { color: var(--lape-plain); background: var(--lape-plain-soft); border-radius: 4px;
+  padding: 0 .15rem; font-weight: 600; }
 .lape-badges { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .6rem; min-height: 1.7rem; }
 .lape-badge { border-radius: 99px; font-size: .85rem; font-weight: 600; padding: .12rem .7rem; white-space: nowrap;
   color: var(--lape-plain); background: var(--lape-plain-soft); }
