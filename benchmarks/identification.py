@@ -1,7 +1,8 @@
 """Time of every method on a model of 70B size: `python -m benchmarks.identification [--repeats 5]`.
 
 80 layers x 28672 neurons x 7 languages of random counts; LAPE beside a straightforward script of the same dtype.
-Each method runs with its defaults, and with 1,000 neurons per language.
+Each method runs with its defaults, and with 1,000 neurons per language. Last, each method on the statistics of the
+embedded model, which the page's sliders run at once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from functools import partial
 import torch
 
 from benchmarks.interleaved import median_seconds
+from lape.bundled import STATISTICS_NAME, bundled_folder
 from lape.identify import METHODS, identify
 from lape.statistics import ActivationStatistics
 
@@ -37,6 +39,11 @@ def main() -> None:
     for name, value in seconds.items():
         print(f"{name:24} {value:6.2f} s")
     print(f"{'lape / straightforward':24} {seconds['lape'] / seconds['straightforward']:6.2f}")
+    bundled = ActivationStatistics.load(bundled_folder() / STATISTICS_NAME)
+    for name, value in median_seconds(
+        {method: partial(identify, bundled, method) for method in METHODS}, repeats
+    ).items():
+        print(f"{name + ', embedded':24} {1000 * value:6.1f} ms")
 
 
 def straightforward(active: dict[str, torch.Tensor]) -> list[torch.Tensor]:

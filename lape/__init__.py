@@ -29,7 +29,7 @@ from lape.languages import Language, language
 from lape.masks import NeuronMask
 from lape.models import load_model
 from lape.publish import push
-from lape.recording import record
+from lape.recording import Recording, record
 from lape.released import read_released
 from lape.statistics import ActivationStatistics
 from lape.version import __version__
@@ -49,6 +49,7 @@ __all__ = [
     "ModelUnavailable",
     "NeuronMask",
     "NotEnoughText",
+    "Recording",
     "UnknownLabel",
     "UnsupportedArchitecture",
     "Update",

@@ -163,6 +163,19 @@ def token_blocks(tokenizer: Tokenizer, source: Source, block: int) -> Iterator[t
         pending = pending[full:]
 
 
+def paragraphs(lines: Iterable[str]) -> Iterator[str]:
+    """Documents from the lines of a text: a blank line ends one."""
+    document: list[str] = []
+    for line in lines:
+        if line.strip():
+            document.append(line)
+        elif document:
+            yield "".join(document).strip()
+            document = []
+    if document:
+        yield "".join(document).strip()
+
+
 def describe(source: Source) -> str:
     """A short name of a source for metadata: the file or dataset, else `texts`."""
     return getattr(source, "description", "texts")
@@ -211,20 +224,16 @@ def _hub_corpora(corpus: str, languages: Sequence[str] | None, split: str) -> di
 
 
 def _paragraph_documents(path: Path) -> Iterator[str]:
-    document: list[str] = []
     with path.open("rb") as lines:
-        for number, raw in enumerate(lines, start=1):
-            try:
-                line = raw.decode("utf-8-sig" if number == 1 else "utf-8").replace("\r\n", "\n")
-            except UnicodeDecodeError as error:
-                raise BadFile(f"{str(path)!r} is not UTF-8 text (line {number}).") from error
-            if line.strip():
-                document.append(line)
-            elif document:
-                yield "".join(document).strip()
-                document = []
-    if document:
-        yield "".join(document).strip()
+        yield from paragraphs(_decoded(lines, repr(str(path))))
+
+
+def _decoded(lines: Iterable[bytes], name: str) -> Iterator[str]:
+    for number, raw in enumerate(lines, start=1):
+        try:
+            yield raw.decode("utf-8-sig" if number == 1 else "utf-8").replace("\r\n", "\n")
+        except UnicodeDecodeError as error:
+            raise BadFile(f"{name} is not UTF-8 text (line {number}).") from error
 
 
 def _rows(description: str, builder: str, **arguments: Any) -> Iterator[str]:

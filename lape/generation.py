@@ -65,16 +65,16 @@ class Update:
 def side_by_side(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
-    prompt: Prompt,
+    prompt: Prompt | Mapping[str, Prompt],
     variants: Mapping[str, Intervention | None],
     **settings: Any,
 ) -> Generator[Update, None, None]:
-    """Generates one prompt under several variants, as rows of one batch.
+    """Generates a prompt under several variants, as rows of one batch.
 
     Args:
         model: A causal language model.
         tokenizer: Its tokenizer.
-        prompt: Text to continue, or chat messages.
+        prompt: Text to continue, or chat messages; a mapping has one for each variant, by its name.
         variants: Name of each variant to its intervention; None is the untouched model.
         **settings: As for `generate_rows`.
 
@@ -82,7 +82,7 @@ def side_by_side(
         A generator of updates with dicts keyed by variant; the last one is always sent.
 
     Raises:
-        LapeError: A setting is out of range, before any work.
+        LapeError: A setting is out of range, or a variant has no prompt, before any work.
 
     Example:
         >>> for update in side_by_side(model, tokenizer, "Bonjour", {"on": None, "off": off}):  # doctest: +SKIP
@@ -91,7 +91,10 @@ def side_by_side(
     if not variants:
         raise LapeError("There is no variant to generate; name at least one.")
     names = list(variants)
-    rows = generate_rows(model, tokenizer, [prompt] * len(names), list(variants.values()), **settings)
+    if isinstance(prompt, Mapping) and (missing := [name for name in names if name not in prompt]):
+        raise LapeError(f"There is no prompt for {', '.join(missing)}; give one for each variant.")
+    prompts = [prompt[name] for name in names] if isinstance(prompt, Mapping) else [prompt] * len(names)
+    rows = generate_rows(model, tokenizer, prompts, list(variants.values()), **settings)
 
     def by_variant() -> Generator[Update, None, None]:
         with closing(rows):

@@ -8,11 +8,10 @@ exactly: counts after a kill equal those of an undisturbed run.
 from __future__ import annotations
 
 import datetime
-import hashlib
-import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,29 +21,163 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.architectures import activation_sites, input_device
-from lape.corpora import Source, check_label, document_end, token_blocks
+from lape.corpora import Source, document_end
 from lape.counting import counting
-from lape.errors import CheckpointMismatch, LapeError, NotEnoughText
+from lape.errors import LapeError
 from lape.groups import BlockGroups, snapshot_blocks
 from lape.models import identity
+from lape.reading import batches, check_groups, check_length, check_settings, not_enough
 from lape.statistics import ActivationStatistics
-from lape.tallies import Progress, Tally
+from lape.tallies import Progress, Step, Tally
 
 CHECKPOINT_EVERY_TOKENS = 20_000
-MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
-MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32
 GROUPS = 16
 
 Until = Callable[[BlockGroups, int], bool]
 
 
-@dataclass(frozen=True)
-class _Grouping:
-    """What a recording keeps beside totals: how many groups, snapshots in tokens, when to stop."""
+class Recording:
+    """A recording to watch and to stop: iterate over it to count, leave the loop to stop.
 
-    groups: int = 0
-    snapshots: Sequence[int] | None = ()
-    until: Until | None = None
+    There is a step when a language's turn comes and one after every batch. The model is hooked until the iterator
+    is closed. Iterating again goes on where the last loop was left.
+
+    Args:
+        model: As for `record`.
+        tokenizer: As for `record`.
+        corpora: As for `record`.
+        in_turn: Whether languages take turns of one batch, so that all have been read when the loop is left. Of a
+            recording that runs to its end, the counts are the same, bit for bit.
+        groups: As for `record_groups`; None keeps none.
+        snapshots: As for `record_groups`.
+        until: As for `record_groups`.
+        tokens: As for `record`.
+        block: As for `record`.
+        batch: As for `record`.
+        checkpoint: As for `record`; it stays when the loop is left.
+        allow_short: As for `record`.
+
+    Raises:
+        LapeError: As `record` and `record_groups` do, at once or in the loop.
+
+    Example:
+        >>> recording = Recording(model, tokenizer, corpora, in_turn=True)  # doctest: +SKIP
+        >>> for step in recording:  # doctest: +SKIP
+        ...     if step.total_tokens > 5000:
+        ...         break
+        >>> stats = recording.statistics()  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Tokenizer,
+        corpora: Mapping[str, Source],
+        *,
+        in_turn: bool = False,
+        groups: int | None = None,
+        snapshots: Sequence[int] | None = (),
+        until: Until | None = None,
+        tokens: int = 100_000,
+        block: int = 512,
+        batch: int | None = None,
+        checkpoint: Path | None = None,
+        allow_short: bool = False,
+    ) -> None:
+        self._sites, self._device = activation_sites(model), input_device(model)
+        batch = (2 if self._device.type == "cpu" else 8) if batch is None else batch
+        check_settings(corpora, tokens, block, batch, getattr(model.config, "max_position_embeddings", None))
+        if groups is not None:
+            check_groups(groups, tokens)
+        self._tokenizer, self._corpora, self._checkpoint = tokenizer, corpora, checkpoint
+        self._groups, self._until, self._allow_short = groups or 0, until, allow_short
+        self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
+        self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
+        stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
+        self._goals = (*stages, self._blocks)  # reached by whole batches, as without stages
+        kept = {"groups": groups, "in_step": until is not None, "snapshots": list(self._snapshots)}
+        self._settings = {
+            **asdict(identity(model)),
+            "architecture": model.config.model_type,
+            "special_tokens": {"document_end": document_end(tokenizer), "bos": False},
+            "languages": list(corpora),
+            "blocks": self._blocks,
+            "block": block,
+            "batch": batch,
+            "groups": kept if groups else None,
+        }
+        if checkpoint is not None and checkpoint.exists():
+            self.state = Progress.load(checkpoint, self._settings)
+        else:
+            self.state = Progress(self._settings, datetime.datetime.now(datetime.UTC).date().isoformat())
+            if not allow_short:
+                check_length(tokenizer, corpora, self._blocks, block)
+
+    def statistics(self) -> ActivationStatistics:
+        """What is counted so far, of the languages that have a block.
+
+        Raises:
+            NotEnoughText: None has.
+        """
+        return self.state.statistics(self._corpora)
+
+    def groups(self) -> BlockGroups:
+        """The groups of blocks so far, of the same languages."""
+        return self.state.groups(self._corpora)
+
+    @property
+    def asked_tokens(self) -> int:
+        """Of all languages together, in whole blocks."""
+        return len(self._corpora) * self._blocks * self._block
+
+    @property
+    def tokens(self) -> int:
+        """Counted so far, of all languages."""
+        return sum(tally.blocks for tally in self.state.tallies.values()) * self._block
+
+    def __iter__(self) -> Generator[Step, None, None]:
+        saved_tokens = self.tokens
+        try:
+            with closing(self._count()) as steps:
+                for step in steps:
+                    if self._checkpoint is not None and step.total_tokens - saved_tokens >= CHECKPOINT_EVERY_TOKENS:
+                        self.state.save(self._checkpoint)
+                        saved_tokens = step.total_tokens
+                    yield step
+        except torch.OutOfMemoryError as error:
+            raise LapeError(
+                f"Out of memory with batch={self._batch} of {self._block} tokens; give a smaller batch or block."
+            ) from error
+        finally:
+            if self._checkpoint is not None and self.state.tallies:
+                self.state.save(self._checkpoint)
+        if self._checkpoint is not None:
+            self._checkpoint.unlink()
+
+    def _count(self) -> Generator[Step, None, None]:
+        """The one loop: counts until there are enough tokens, or until it is told to stop."""
+        tallies = self.state.tallies
+        readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
+        with counting(self._sites, self._block if self._groups else None) as take_counts:
+            for goal in self._goals:
+                for code, source in self._corpora.items():
+                    if code not in readers:
+                        tally = tallies.setdefault(code, Tally.empty(self._sites.shape, self._groups))
+                        readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
+                    yield Step(code, tallies[code].blocks * self._block, self.tokens)
+                    while tallies[code].blocks < goal and (read := next(readers[code], None)):
+                        inputs, sha256 = read
+                        with torch.no_grad():
+                            self._sites.decoder(input_ids=inputs.to(self._device), use_cache=False)
+                        tallies[code] = tallies[code].add(take_counts(), len(inputs), sha256, self._snapshots)
+                        yield Step(code, tallies[code].blocks * self._block, self.tokens)
+                    if goal == self._blocks:
+                        readers[code] = iter(())  # closes what it reads from
+                if goal < self._blocks and self._until and self._until(self.groups(), goal):
+                    break
+        for code, tally in tallies.items():
+            if tally.blocks == 0 or (tally.blocks < goal and not self._allow_short):
+                raise not_enough(code, tally.blocks, self._blocks, self._block)
 
 
 def record(
@@ -84,8 +217,10 @@ def record(
     Example:
         >>> stats = record(model, tokenizer, {"fr": ["Bonjour le monde."]}, tokens=4, block=4)  # doctest: +SKIP
     """
-    given = (tokens, block, batch, checkpoint, progress, allow_short)
-    return _record(model, tokenizer, corpora, _Grouping(), *given).statistics(corpora)
+    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
+    recording = Recording(model, tokenizer, corpora, **given, allow_short=allow_short)
+    _finish(recording, progress)
+    return recording.statistics()
 
 
 def record_groups(
@@ -128,147 +263,17 @@ def record_groups(
     Raises:
         LapeError: The number of groups is not even, or there are too many tokens for their counts.
     """
-    if groups < 2 or groups % 2:
-        raise LapeError(f"groups is an even number from 2 on, not {groups}: the halves are of whole groups.")
-    if tokens > MAX_GROUPED_TOKENS:
-        raise LapeError(f"At most {MAX_GROUPED_TOKENS:,} tokens a language can be kept in groups, not {tokens:,}.")
-    given = (tokens, block, batch, checkpoint, progress, allow_short)
-    state = _record(model, tokenizer, corpora, _Grouping(groups, snapshots, until), *given)
-    return state.statistics(corpora), state.groups(corpora)
+    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
+    given |= {"groups": groups, "snapshots": snapshots, "until": until, "allow_short": allow_short}
+    recording = Recording(model, tokenizer, corpora, **given)
+    _finish(recording, progress)
+    return recording.statistics(), recording.groups()
 
 
-def _record(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    corpora: Mapping[str, Source],
-    grouping: _Grouping,
-    tokens: int,
-    block: int,
-    batch: int | None,
-    checkpoint: Path | None,
-    progress: bool,
-    allow_short: bool,
-) -> Progress:
-    """Counts until there are enough tokens, or until it is told to stop."""
-    sites = activation_sites(model)
-    device = input_device(model)
-    batch = (2 if device.type == "cpu" else 8) if batch is None else batch
-    _check_settings(corpora, tokens, block, batch, getattr(model.config, "max_position_embeddings", None))
-    blocks = math.ceil(tokens / block)
-    snapshots = snapshot_blocks(grouping.snapshots, block, blocks)
-    in_step = grouping.until is not None
-    kept = {"groups": grouping.groups, "in_step": in_step, "snapshots": list(snapshots)}
-    settings = {
-        **asdict(identity(model)),
-        "architecture": model.config.model_type,
-        "special_tokens": {"document_end": document_end(tokenizer), "bos": False},
-        "languages": list(corpora),
-        "blocks": blocks,
-        "block": block,
-        "batch": batch,
-        "groups": kept if grouping.groups else None,
-    }
-    if checkpoint is not None and checkpoint.exists():
-        state = Progress.load(checkpoint, settings)
-    else:
-        state = Progress(settings, datetime.datetime.now(datetime.UTC).date().isoformat())
-        if not allow_short:
-            _check_length(tokenizer, corpora, blocks, block)
-
-    readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
-    try:
-        with (
-            tqdm(total=blocks * block * len(corpora), unit="token", unit_scale=True, disable=not progress) as bar,
-            counting(sites, block if grouping.groups else None) as take_counts,
-        ):
-            unsaved_tokens = 0
-            for goal in (*snapshots, blocks) if in_step else (blocks,):  # reached by whole batches, as without stages
-                for code, source in corpora.items():
-                    bar.set_description(code)
-                    if code not in readers:
-                        tally = state.tallies.setdefault(code, Tally.empty(sites.shape, grouping.groups))
-                        readers[code] = _batches(tokenizer, source, tally, code, settings)
-                        bar.update(tally.blocks * block)
-                    while state.tallies[code].blocks < goal and (read := next(readers[code], None)):
-                        inputs, sha256 = read
-                        with torch.no_grad():
-                            sites.decoder(input_ids=inputs.to(device), use_cache=False)
-                        state.tallies[code] = state.tallies[code].add(take_counts(), len(inputs), sha256, snapshots)
-                        bar.update(inputs.numel())
-                        unsaved_tokens += inputs.numel()
-                        if checkpoint is not None and unsaved_tokens >= CHECKPOINT_EVERY_TOKENS:
-                            state.save(checkpoint)
-                            unsaved_tokens = 0
-                    if goal == blocks:
-                        readers[code] = iter(())  # closes what it reads from
-                if goal < blocks and grouping.until and grouping.until(state.groups(corpora), goal):
-                    break
-    except torch.OutOfMemoryError as error:
-        raise LapeError(
-            f"Out of memory with batch={batch} of {block} tokens; give a smaller batch or block."
-        ) from error
-    finally:
-        if checkpoint is not None and state.tallies:
-            state.save(checkpoint)
-    for code, tally in state.tallies.items():
-        if tally.blocks == 0 or (tally.blocks < goal and not allow_short):
-            raise _not_enough(code, tally.blocks, blocks, block)
-    if checkpoint is not None:
-        checkpoint.unlink()
-    return state
-
-
-def _batches(
-    tokenizer: Tokenizer, source: Source, done: Tally, code: str, settings: Mapping[str, Any]
-) -> Iterator[tuple[torch.Tensor, str]]:
-    """Batches of the blocks not yet counted, each with the hash of all token ids up to its end.
-
-    Raises:
-        CheckpointMismatch: At once, when the blocks already counted are not those of this text.
-    """
-    hashed = hashlib.sha256()
-    blocks = itertools.islice(token_blocks(tokenizer, source, settings["block"]), settings["blocks"])
-    for skipped in itertools.islice(blocks, done.blocks):
-        hashed.update(skipped.to(torch.int32).numpy().tobytes())
-    if hashed.hexdigest() != done.sha256:
-        raise CheckpointMismatch(
-            f"The text of {code!r} is not the one the checkpoint was made from. Restore it, or delete the checkpoint."
-        )
-
-    def rest() -> Iterator[tuple[torch.Tensor, str]]:
-        while pending := list(itertools.islice(blocks, settings["batch"])):
-            inputs = torch.stack(pending)
-            hashed.update(inputs.to(torch.int32).numpy().tobytes())
-            yield inputs, hashed.hexdigest()
-
-    return rest()
-
-
-def _check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch: int, context: int | None) -> None:
-    if not corpora:
-        raise LapeError("There is nothing to record: name at least one language.")
-    for code in corpora:
-        check_label(code)
-    if tokens < 1 or block < 1 or batch < 1:
-        raise LapeError(f"tokens ({tokens}), block ({block}) and batch ({batch}) must be at least 1.")
-    if context is not None and block > context:
-        raise LapeError(f"A block of {block} tokens is longer than the model's context of {context}.")
-    if block * batch > MAX_BATCH_TOKENS:
-        raise LapeError(f"block x batch is {block * batch} tokens; at most {MAX_BATCH_TOKENS} fit one pass.")
-
-
-def _check_length(tokenizer: Tokenizer, corpora: Mapping[str, Source], blocks: int, block: int) -> None:
-    """Counts the text of every language first: tokenising is about a thousand times cheaper than the model."""
-    for code, source in corpora.items():
-        if getattr(source, "streamed", False):
-            continue  # reading it twice would download it twice; its end is met while recording
-        found = sum(1 for _ in itertools.islice(token_blocks(tokenizer, source, block), blocks))
-        if found < blocks:
-            raise _not_enough(code, found, blocks, block)
-
-
-def _not_enough(code: str, found: int, blocks: int, block: int) -> NotEnoughText:
-    return NotEnoughText(
-        f"{code!r} has text for {found * block} tokens in blocks of {block}, but {blocks * block} were asked for. "
-        "Add text, ask for fewer tokens, or allow a short language (allow_short, --allow-short)."
-    )
+def _finish(recording: Recording, progress: bool) -> None:
+    """Records to the end, with a bar."""
+    bar = tqdm(total=recording.asked_tokens, unit="token", unit_scale=True, disable=not progress)
+    with bar, closing(recording.__iter__()) as steps:
+        for step in steps:
+            bar.set_description(step.language)
+            bar.update(step.total_tokens - bar.n)

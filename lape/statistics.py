@@ -25,10 +25,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from lape.bundled import STATISTICS_NAME
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.metadata import check_metadata
@@ -154,3 +156,17 @@ class ActivationStatistics:
         if language not in self.tokens:
             raise unknown_label("language in these statistics", language, self.tokens)
         return language
+
+
+def statistics_beside(mask: str | os.PathLike[str]) -> ActivationStatistics | None:
+    """The statistics that lie beside a mask, or None where there are none.
+
+    Args:
+        mask: A mask's folder or file.
+
+    Raises:
+        BadFile: They are damaged.
+    """
+    folder = Path(mask) if Path(mask).is_dir() else Path(mask).parent
+    file = folder / STATISTICS_NAME
+    return ActivationStatistics.load(file) if file.is_file() else None

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from lape.corpora import Source, describe
-from lape.errors import CheckpointMismatch
+from lape.errors import CheckpointMismatch, NotEnoughText
 from lape.files import load_tensors, save_tensors
 from lape.groups import BlockGroups, halves_of
 from lape.statistics import ActivationStatistics
@@ -77,6 +77,21 @@ class Tally:
         )
 
 
+@dataclass(frozen=True)
+class Step:
+    """What has been counted at a moment of a recording.
+
+    Attributes:
+        language: The one that is being read.
+        tokens: Counted of it.
+        total_tokens: Counted of all languages.
+    """
+
+    language: str
+    tokens: int
+    total_tokens: int
+
+
 @dataclass
 class Progress:
     """The tallies of a recording under way; a checkpoint is this, written to a file."""
@@ -127,8 +142,12 @@ class Progress:
         return cls(settings, metadata["date"], tallies)
 
     def statistics(self, corpora: Mapping[str, Source]) -> ActivationStatistics:
-        """What was counted of every language."""
-        tallies = {code: self.tallies[code] for code in corpora}
+        """What was counted of every language that has a block.
+
+        Raises:
+            NotEnoughText: None has.
+        """
+        corpora, tallies = self._begun(corpora)
         return ActivationStatistics(
             {code: tally.active for code, tally in tallies.items()},
             {code: tally.sum for code, tally in tallies.items()},
@@ -139,7 +158,7 @@ class Progress:
 
     def groups(self, corpora: Mapping[str, Source]) -> BlockGroups:
         """The counts of groups of blocks, where they are kept."""
-        tallies = {code: self.tallies[code] for code in corpora}
+        corpora, tallies = self._begun(corpora)
         none = torch.zeros((0, 2, *next(iter(tallies.values())).active.shape), dtype=torch.int32)
         return BlockGroups(
             {code: torch.stack(tally.groups) for code, tally in tallies.items()},
@@ -148,6 +167,13 @@ class Progress:
             tuple(self.settings["groups"]["snapshots"]),
             self._metadata(corpora),
         )
+
+    def _begun(self, corpora: Mapping[str, Source]) -> tuple[dict[str, Source], dict[str, Tally]]:
+        """The languages of which there is a block: their sources and tallies."""
+        begun = {code: self.tallies[code] for code in corpora if code in self.tallies and self.tallies[code].blocks}
+        if not begun:
+            raise NotEnoughText("Nothing has been counted yet: not one block of text of any language.")
+        return {code: corpora[code] for code in begun}, begun
 
     def _metadata(self, corpora: Mapping[str, Source]) -> dict[str, Any]:
         tokens = {code: self.tallies[code].blocks * self.settings["block"] for code in corpora}

@@ -91,5 +91,14 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     assert wrong == []
 
 
+def open_tab(page: Any, name: str) -> None:
+    """Chooses a tab; on a phone, some of them are in the menu at the end of the row."""
+    if page.get_by_role("tab", name=name, exact=True).count():
+        page.get_by_role("tab", name=name, exact=True).click()
+        return
+    page.locator(".overflow-menu > button").click()
+    page.locator(".overflow-dropdown").get_by_text(name, exact=True).click()
+
+
 def is_outside(address: str) -> bool:
     return not address.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:"))

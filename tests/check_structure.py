@@ -23,17 +23,19 @@ ORDER = """
     memory snapshots
     models
     bundled corpora pairs
-    collection
+    collection texts
     statistics
     groups
-    counting tallies
+    activations counting tallies
+    reading
     recording
     masks
     calibration released plots
     cards
     parcel remote
     publish
-    identify
+    firing identify
+    neurons
     interventions
     prompts sampling
     generation

@@ -205,9 +205,11 @@ def test_the_page_speaks_the_visitors_language(opened: Callable[..., Any], local
     page = opened(locale=locale)
     words = texts_of_page()[code]
     expect(page.get_by_role("button", name=words["compare.generate"], exact=True)).to_be_visible()
-    expect(page.get_by_role("combobox", name=words["compare.target"])).to_be_visible()
+    expect(page.get_by_role("combobox", name=words["compare.source"])).to_be_visible()
+    expect(page.locator("#lape-targets")).to_contain_text(words["compare.targets"])
     expect(page.get_by_text(words["compare.prompt_info"])).to_be_visible()
     expect(page.get_by_role("tab", name=words["page.masks"])).to_be_visible()
     expect(page.get_by_role("heading", level=1)).to_have_text(words["page.introduction"].splitlines()[0].strip("# "))
     expect(page.locator("#lape-text-on textarea")).to_have_attribute("placeholder", words["compare.empty"])
+    expect(page.get_by_role("heading", name=words["compare.column_off"], exact=True)).to_be_visible()
     assert "i18n" not in page.locator("main").inner_text()

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, expect
+from browsing import MARKS, expect, open_tab
 
 from lape import ActivationStatistics, identify
 from lape.bundled import STATISTICS_NAME, bundled_folder
+from lape.demo.words import texts
 
 pytestmark = MARKS
 
@@ -25,8 +26,8 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "mask.safetensors"
 
 
-def open_masks(page: Any) -> None:
-    page.get_by_role("tab").nth(-2).click()
+def open_masks(page: Any, name: str = "Masks") -> None:
+    open_tab(page, name)
     page.locator("#lape-masks-show").wait_for()
 
 
@@ -50,7 +51,7 @@ def test_a_visitor_brings_a_mask_and_gives_it_back(opened: Callable[..., Any], o
     expect(page.locator("#lape-upload-status")).to_contain_text("In use: mask.safetensors, 2 languages")
     expect(languages(page)).to_have_value(re.compile(r"^French \d+, Vietnamese \d+$"))
     expect(page.locator("#lape-mask-origin textarea")).to_have_value("uploaded: mask.safetensors")
-    page.get_by_role("tab").first.click()
+    open_tab(page, "Compare")
     expect(page.get_by_text("French neurons off").first).to_be_visible()  # what Compare begins with
     open_masks(other)
     assert languages(other).input_value() == whole
@@ -61,7 +62,7 @@ def test_a_visitor_brings_a_mask_and_gives_it_back(opened: Callable[..., Any], o
 
 def test_two_masks_are_compared_on_a_phone_too(opened: Callable[..., Any], own: Path) -> None:
     page = opened(viewport={"width": 390, "height": 844}, locale="fr-FR")
-    open_masks(page)
+    open_masks(page, "Masques")
     bring(page, own)
     expect(page.locator("#lape-upload-status")).to_contain_text("In use")
     page.locator("#lape-masks-show").click()
@@ -90,7 +91,7 @@ def test_what_is_no_mask_is_refused_on_the_page(opened: Callable[..., Any], tmp_
 @pytest.mark.parametrize(("locale", "heading"), [("en-US", "The method"), ("zh-CN", "方法")])
 def test_formulas_are_drawn(opened: Callable[..., Any], locale: str, heading: str) -> None:
     page = opened(viewport={"width": 390, "height": 844}, locale=locale)
-    page.get_by_role("tab").last.click()
+    open_tab(page, texts()[locale[:2]]["page.about"])
     expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
     expect(page.locator(".katex:visible").first).to_be_visible()
     assert page.locator(".katex:visible").count() > 15

@@ -248,7 +248,7 @@ def test_ctrl_c_loses_nothing(imported: Path, words: list[str], monkeypatch: pyt
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lape.recording._batches", interrupted)
+    monkeypatch.setattr("lape.recording.batches", interrupted)
     assert main(words) == 130
     assert contents(imported) == before
 

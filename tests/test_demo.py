@@ -27,8 +27,9 @@ import app
 import lape
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
-from lape.demo.backend import UPDATE_SECONDS, Backend, identify
+from lape.demo.backend import Backend
 from lape.demo.columns import badges, head, status
+from lape.demo.comparison import UPDATE_SECONDS, identify
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
@@ -86,6 +87,11 @@ def values(**changed: Any) -> dict[str, Any]:
     return vars(SHORT) | changed
 
 
+def words(**changed: Any) -> dict[str, Any]:
+    """The same as a client names them."""
+    return {"target" if name == "targets" else name: value for name, value in values(targets="es", **changed).items()}
+
+
 def until(condition: Callable[[], bool], seconds: float = 20) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
@@ -115,9 +121,15 @@ BAD_VALUES = [
     ("source", None, "one of fr, es, zh"),
     ("source", ["fr"], "one of fr, es, zh"),
     ("source", "es", "both Spanish"),
-    ("target", {"code": "es"}, "one of fr, es, zh"),
-    ("target", HTML, "one of fr, es, zh"),
-    ("target", "e" * 100_000, "one of fr, es, zh"),
+    ("targets", {"code": "es"}, "one of fr, es, zh"),
+    ("targets", HTML, "one of fr, es, zh"),
+    ("targets", "e" * 100_000, "one of fr, es, zh"),
+    ("targets", [], "Choose 1 to 4"),
+    ("targets", ["es"] * 5, "Choose 1 to 4"),
+    ("targets", ["es", "xx"], "one of fr, es, zh"),
+    ("targets", ["es", ["zh"]], "one of fr, es, zh"),
+    ("targets", ["zh", "fr"], "both French"),
+    ("targets", None, "one of fr, es, zh"),
     ("mode", "replac", "replace, add or scale"),
     ("mode", None, "replace, add or scale"),
     ("mode", ["add"], "replace, add or scale"),
@@ -143,6 +155,7 @@ BAD_VALUES = [
     ("seed", None, "not empty"),
     ("show_random", "yes", "true or false"),
     ("show_random", None, "true or false"),
+    ("show_plain", 1, "true or false"),
     ("chat", 1, "true or false"),
     ("chat", True, "no chat template"),
 ]
@@ -173,12 +186,12 @@ def test_the_page_opens_with_values_it_accepts() -> None:
     for name, limit in LIMITS.items():
         assert limit.low <= getattr(DEFAULTS, name) <= limit.high
     for example in examples_for(everything):
-        assert checked(everything, {**vars(DEFAULTS), **vars(example)})
+        assert checked(everything, {**vars(DEFAULTS), **vars(example), "targets": example.target})
 
 
 def test_the_page_opens_with_other_languages() -> None:
-    assert opening(("zh", "ko")) == replace(DEFAULTS, prompt=EXAMPLES[1].prompt, source="zh", target="ko")
-    assert opening(("law", "code")) == replace(DEFAULTS, prompt="", source="law", target="code")
+    assert opening(("zh", "ko")) == replace(DEFAULTS, prompt=EXAMPLES[1].prompt, source="zh", targets=("ko",))
+    assert opening(("law", "code")) == replace(DEFAULTS, prompt="", source="law", targets=("code",))
     assert examples_for(("law", "code")) == []
 
 
@@ -194,7 +207,7 @@ def test_columns_stream_together(backend: Backend, slowed: None) -> None:
     states = list(backend.compare(replace(FULL, max_new_tokens=20, show_random=True)))
     assert len(states) > 3
     for columns in states:
-        assert list(columns) == ["on", "off", "steered", "random"]
+        assert list(columns) == ["on", "off", "steered:es", "random"]
     for name in states[0]:
         counts = [columns[name].new_tokens for columns in states]
         assert counts == sorted(counts)
@@ -206,7 +219,7 @@ def test_columns_stream_together(backend: Backend, slowed: None) -> None:
 
 
 def test_updates_are_throttled_and_the_last_is_sent(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.backend.UPDATE_SECONDS", 1000.0)
+    monkeypatch.setattr("lape.demo.comparison.UPDATE_SECONDS", 1000.0)
     states = list(backend.compare(FULL))
     assert len(states) == 2  # the first and the last
     assert states[-1]["on"].finished is not None
@@ -215,14 +228,18 @@ def test_updates_are_throttled_and_the_last_is_sent(backend: Backend, monkeypatc
 
 def test_columns_say_how_many_neurons_they_change(backend: Backend) -> None:
     columns = last(backend, replace(SHORT, show_random=True))
-    assert [(columns[name].off, columns[name].on) for name in ("on", "off", "steered")] == [(0, 0), (20, 0), (20, 20)]
+    assert [(columns[name].off, columns[name].on) for name in ("on", "off", "steered:es")] == [
+        (0, 0),
+        (20, 0),
+        (20, 20),
+    ]
     assert columns["random"].on == 20
     assert 0 < columns["random"].off <= 20  # neurons drawn for both languages are the target's
 
 
 def test_the_random_control_has_as_many_neurons_in_every_layer(backend: Backend) -> None:
     variants = backend.loaded.variants(replace(SHORT, show_random=True))
-    random, steered = variants["random"], variants["steered"]
+    random, steered = variants["random"], variants["steered:es"]
     assert random is not None
     assert steered is not None
     assert random.mask != steered.mask
@@ -241,7 +258,7 @@ def test_the_random_control_leaves_out_what_the_languages_share(backend: Backend
     mask = NeuronMask(shared, {"es": torch.ones(2)}, (3, 48))
     variants = replace(backend.loaded, mask=mask).variants(replace(SHORT, show_random=True))
     assert len(variants["off"].off_neurons) == 3  # type: ignore[union-attr]
-    assert len(variants["steered"].off_neurons) == 2  # type: ignore[union-attr]
+    assert len(variants["steered:es"].off_neurons) == 2  # type: ignore[union-attr]
     assert variants["random"].mask.per_layer("fr") == [1, 1, 0]  # type: ignore[union-attr]
 
 
@@ -258,7 +275,7 @@ def test_without_means_the_mask_switches_off_and_does_not_steer(backend: Backend
     columns = last(bare, replace(SHORT, show_random=True))
     assert list(columns) == ["on", "off", "random"]
     assert (columns["off"].off, columns["off"].on) == (20, 0)
-    assert last(bare, replace(SHORT, mode="scale"))["steered"].on == 20
+    assert last(bare, replace(SHORT, mode="scale"))["steered:es"].on == 20
 
 
 def test_the_untouched_column_is_the_untouched_model(backend: Backend) -> None:
@@ -324,7 +341,7 @@ def test_a_mask_of_another_model_is_noted(backend: Backend) -> None:
 def test_text_from_outside_is_escaped(backend: Backend) -> None:
     neurons = {HTML: backend.loaded.mask.neurons["fr"], "es": backend.loaded.mask.neurons["es"]}
     hostile = replace(backend.loaded, mask=NeuronMask(neurons, {}, (3, 48)), statistics=None)
-    request = replace(SHORT, source=HTML, target="es")
+    request = replace(SHORT, source=HTML, targets=("es",))
     shown = head("off", lape.Intervention(hostile.mask, off=HTML), request) + status(HTML) + status(HTML, failed=True)
     assert "<img" not in shown
     assert shown.count("&lt;img") == 3
@@ -358,7 +375,7 @@ def test_labels_that_are_no_languages_have_no_badge(backend: Backend) -> None:
 def test_two_visitors_wait_for_each_other(url: str, backend: Backend) -> None:
     first, second = Client(url, verbose=False), Client(url, verbose=False)
     jobs = [
-        client.submit(**values(prompt=prompt, max_new_tokens=40), api_name="/compare")
+        client.submit(**words(prompt=prompt, max_new_tokens=40), api_name="/compare")
         for client, prompt in ((first, "Un"), (second, "Deux"))
     ]
     for job, prompt in zip(jobs, ("Un", "Deux"), strict=True):
@@ -370,7 +387,7 @@ def test_two_visitors_wait_for_each_other(url: str, backend: Backend) -> None:
 
 
 def test_the_endpoint_streams(url: str, backend: Backend, slowed: None) -> None:
-    job = Client(url, verbose=False).submit(**values(max_new_tokens=20, show_random=True), api_name="/compare")
+    job = Client(url, verbose=False).submit(**words(max_new_tokens=20, show_random=True), api_name="/compare")
     final = job.result(timeout=120)
     assert len(job.outputs()) > 3
     assert list(final) == ["on", "off", "steered", "random"]
@@ -384,11 +401,11 @@ def test_the_api_page_names_only_the_endpoint(url: str) -> None:
     assert list(described["named_endpoints"]) == ["/compare"]
     compare = described["named_endpoints"]["/compare"]
     assert compare["description"].startswith("Continues a prompt")
-    assert [parameter["parameter_name"] for parameter in compare["parameters"]] == list(vars(DEFAULTS))
+    assert [parameter["parameter_name"] for parameter in compare["parameters"]] == list(words())
 
 
 def test_stop_frees_the_model(url: str, backend: Backend, slowed: None) -> None:
-    job = Client(url, verbose=False).submit(**values(max_new_tokens=200), api_name="/compare")
+    job = Client(url, verbose=False).submit(**words(max_new_tokens=200), api_name="/compare")
     assert until(lambda: len(job.outputs()) > 1)
     began = time.monotonic()
     job.cancel()
@@ -440,7 +457,7 @@ def test_the_raw_endpoint_answers_each_bad_value_with_a_sentence(
         assert "<" not in sentence
         assert "\n" not in sentence.strip()
     for data in ([], [1], list(values().values())[:-1]):
-        assert "takes 12 values" in outcome(url, "compare", data)[1]["error"]
+        assert "takes 13 values" in outcome(url, "compare", data)[1]["error"]
     assert outcome(url, "compare", ["x" * 10_000_000, *list(values().values())[1:]])[0] == "error"
     assert post(url, "compare", "text").status_code == 422
     assert post(url, "compare", None).status_code in (404, 422)
@@ -481,7 +498,7 @@ def test_nothing_skips_the_queue(url: str) -> None:
 
 def test_the_client_raises_the_sentence(url: str) -> None:
     with pytest.raises(AppError, match="choose two different ones"):
-        Client(url, verbose=False).predict(**values(target="fr"), api_name="/compare")
+        Client(url, verbose=False).predict(**{**words(), "target": "fr"}, api_name="/compare")
 
 
 # Starting and ending.
@@ -609,7 +626,7 @@ def test_ctrl_c_ends_cleanly(arguments: list[str], tmp_path: Path) -> None:
     assert ready.startswith("Ready in "), ready
     assert ready.strip().endswith(f": http://127.0.0.1:{arguments[-1]}")
     client = Client(ready.split()[-1], verbose=False)
-    job = client.submit(**values(max_new_tokens=100), api_name="/compare")  # it may well be in the middle of something
+    job = client.submit(**words(max_new_tokens=100), api_name="/compare")  # it may well be in the middle of something
     assert until(lambda: bool(job.outputs()), 60)
     started.send_signal(signal.SIGINT)
     output, errors = started.communicate(timeout=60)

@@ -292,7 +292,7 @@ def test_a_mask_of_a_collection_is_used(visitor: Visitor, backend: Backend, hub:
     assert backend.languages(SESSION) == ("fr", "es")
     assert backend.version(SESSION) != version  # open pages see that they are out of date
     assert backend.ready(SESSION).statistics is not None
-    assert columns(backend) == ["on", "off", "steered"]
+    assert columns(backend) == ["on", "off", "steered:es"]
 
 
 def test_a_mask_of_this_machine_is_used(visitor: Visitor, backend: Backend, here: Path) -> None:
@@ -363,7 +363,7 @@ def test_a_model_and_its_mask_come_from_the_hub(
     assert backend.ready(SESSION).mask is None
     shown = visitor.ask("showing", REPO, "")
     assert visitor.said("using", REPO, "", shown["chosen"]["value"]) == f"In use: {MASK}."
-    assert columns(backend) == ["on", "off", "steered"]
+    assert columns(backend) == ["on", "off", "steered:es"]
 
 
 def test_a_model_that_is_not_there_is_one_sentence(visitor: Visitor, backend: Backend, hub: Hub) -> None:
@@ -549,8 +549,13 @@ def test_a_calibrated_mask_steers(
     assert said == "Calibrated on 1,024 tokens; it steers now, until another mask is chosen."
     assert backend.version(SESSION) != version
     assert set(backend.ready(SESSION).known_mask.means) == {"fr", "es"}
-    assert columns(backend) == ["on", "off", "steered"]
-    assert list(backend.ready(SESSION).variants(replace(SHORT, show_random=True))) == ["on", "off", "steered", "random"]
+    assert columns(backend) == ["on", "off", "steered:es"]
+    assert list(backend.ready(SESSION).variants(replace(SHORT, show_random=True))) == [
+        "on",
+        "off",
+        "steered:es",
+        "random",
+    ]
 
 
 def test_what_cannot_be_calibrated_is_one_sentence(

@@ -106,6 +106,19 @@ def test_the_penalty_avoids_repetition(tiny_model: PreTrainedModel, words: PreTr
     assert repeated(1.3) < repeated(1.0)
 
 
+def test_each_variant_can_have_a_prompt_of_its_own(
+    tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, steer: Intervention, passes: list[int]
+) -> None:
+    prompts = {"long": prompt(9, seed=1), "on": prompt(), "unused": "1"}
+    found = last(side_by_side(tiny_model, words, prompts, {"on": None, "long": steer}, max_new_tokens=6))
+    assert len(passes) == 6  # one batch
+    for name, plan in (("on", None), ("long", steer)):
+        alone = last(generate_rows(tiny_model, words, [prompts[name]], [plan], max_new_tokens=6))
+        assert found.texts[name] == alone.texts[0]
+    with pytest.raises(LapeError, match="There is no prompt for off"):
+        side_by_side(tiny_model, words, {"on": prompt()}, {"on": None, "off": steer})
+
+
 @pytest.mark.parametrize("settings", [{}, SAMPLED])
 def test_the_untouched_row_does_not_notice_the_others(
     tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, steer: Intervention, settings: dict

@@ -24,7 +24,7 @@ from transformers import PreTrainedModel
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
 from lape.demo.backend import Backend
-from lape.demo.loaded import Loaded
+from lape.demo.loaded import Loaded, read_mask
 from lape.demo.measure_evidence import NOTHING, mask_names, matrix_parts
 from lape.demo.measure_html import LARGEST_HTML, report_html
 from lape.demo.measure_openings import NO_CONTROL
@@ -164,7 +164,7 @@ def assert_free(backend: Backend) -> None:
 
 def test_the_evidence_of_the_mask_in_use_is_shown(backend: Backend, page: Page, measured: Path) -> None:
     assert text_of(evidence_shown(page)["lape-evidence"]) == NOTHING
-    backend.change(VISITOR, lambda loaded: loaded.with_mask(measured))
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
     found = evidence_shown(page)
     results = json.loads((measured / "evidence" / "perplexity.json").read_text())["results"]
     own = results["masks"]["lape"]
@@ -179,7 +179,7 @@ def test_the_evidence_of_the_mask_in_use_is_shown(backend: Backend, page: Page, 
 
 
 def test_every_mask_and_both_figures_can_be_chosen(backend: Backend, page: Page, measured: Path) -> None:
-    backend.change(VISITOR, lambda loaded: loaded.with_mask(measured))
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
     found = backend.ready(VISITOR).evidence()
     assert mask_names(found) == ["lape", "random 0"]  # without statistics beside it there are no rivals
     choosing = function(page, "measure_evidence")
@@ -194,7 +194,7 @@ def test_every_mask_and_both_figures_can_be_chosen(backend: Backend, page: Page,
 def test_a_choice_of_any_kind_is_answered_with_a_sentence(
     backend: Backend, page: Page, measured: Path, name: Any, place: int
 ) -> None:
-    backend.change(VISITOR, lambda loaded: loaded.with_mask(measured))
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
     values: list[Any] = ["lape", "delta_nats"]
     values[place] = name
     (line,) = function(page, "measure_evidence")(REQUEST, *values).values()
@@ -202,7 +202,7 @@ def test_a_choice_of_any_kind_is_answered_with_a_sentence(
 
 
 def test_evidence_of_another_mask_is_not_shown(bare: Loaded, folder: Path, mask: NeuronMask) -> None:
-    used = bare.with_mask(folder)
+    used = bare.with_mask(*read_mask(folder), place=folder)
     assert set(used.evidence()) == {"perplexity", "steering"}
     assert replace(used, mask=mask.random_like(None, 0)).evidence() == {}  # made here, of the same folder
     assert bare.evidence() == {}
@@ -231,7 +231,8 @@ def test_a_bundled_mask_has_the_evidence_beside_it(
 
 
 def test_a_mask_that_is_a_file_has_the_evidence_beside_it(bare: Loaded, measured: Path) -> None:
-    assert set(bare.with_mask(measured / "mask.safetensors").evidence()) == {"perplexity", "steering"}
+    file = measured / "mask.safetensors"
+    assert set(bare.with_mask(*read_mask(file), place=file).evidence()) == {"perplexity", "steering"}
 
 
 def _renamed(text: str) -> str:
@@ -259,7 +260,7 @@ HOSTILE: dict[str, Callable[[str], str]] = {
 def test_damaged_evidence_is_one_sentence(backend: Backend, page: Page, folder: Path, kind: str, damage: str) -> None:
     file = folder / "evidence" / f"{kind}.json"
     file.write_text(HOSTILE[damage](file.read_text()))
-    backend.change(VISITOR, lambda loaded: loaded.with_mask(folder))
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
     found = evidence_shown(page)
     assert_sentence(found["lape-evidence"])
     assert (found["lape-evidence-matrix"], found["lape-evidence-rest"]) == ("", "")
@@ -270,7 +271,7 @@ def test_too_many_masks_are_one_sentence(backend: Backend, page: Page, folder: P
     content = json.loads(file.read_text())
     content["results"]["masks"] |= {f"mask {place}": {} for place in range(100)}
     file.write_text(json.dumps(content))
-    backend.change(VISITOR, lambda loaded: loaded.with_mask(folder))
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
     assert_sentence(evidence_shown(page)["lape-evidence"])
 
 
@@ -278,7 +279,7 @@ def test_what_evidence_says_is_text(backend: Backend, page: Page, folder: Path) 
     for name in ("perplexity", "steering"):
         file = folder / "evidence" / f"{name}.json"
         file.write_text(_renamed(file.read_text()))
-    backend.change(VISITOR, lambda loaded: loaded.with_mask(folder))
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
     found = evidence_shown(page)
     (chosen,) = function(page, "measure_evidence")(REQUEST, HTML, "delta_nats").values()
     for shown in (*found.values(), chosen):

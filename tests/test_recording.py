@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -30,6 +30,7 @@ from lape import (
     LapeError,
     MaskMismatch,
     NotEnoughText,
+    Recording,
     record,
     recording,
 )
@@ -439,3 +440,75 @@ def test_an_unknown_language_is_named(statistics: ActivationStatistics) -> None:
     assert statistics.shape[0] == LAYERS
     with pytest.raises(LapeError, match=r"No language in these statistics 'xy'\. Did you mean '(xx|yy)'"):
         statistics.mean("xy")
+
+
+def watched(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, **changes: Any) -> Recording:
+    given = {name: value for name, value in SETTINGS.items() if name != "progress"}
+    return Recording(model, tokenizer, **{"corpora": CORPORA, **given, **changes})
+
+
+def test_a_recording_is_watched_step_by_step(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    recording = watched(tiny_model, tokenizer)
+    steps = [(step.language, step.tokens, step.total_tokens) for step in recording]
+    xx = [("xx", 0, 0), ("xx", 48, 48), ("xx", 96, 96), ("xx", 128, 128)]
+    assert steps == [*xx, ("yy", 0, 128), ("yy", 48, 176), ("yy", 96, 224), ("yy", 128, 256)]
+    assert recording.asked_tokens == recording.tokens == 256
+    assert_same(recording.statistics(), record_both(tiny_model, tokenizer))
+
+
+def test_in_turn_counts_the_same(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    recording = watched(tiny_model, tokenizer, in_turn=True)
+    steps = list(recording)
+    counted = [step.language for before, step in pairwise(steps) if step.total_tokens > before.total_tokens]
+    assert counted == ["xx", "yy"] * 3
+    assert_same(recording.statistics(), record_both(tiny_model, tokenizer))
+
+
+@pytest.mark.parametrize("in_turn", [False, True])
+@pytest.mark.parametrize("stop_after", range(1, 9))
+def test_leaving_the_loop_keeps_what_is_counted_and_a_new_loop_goes_on(
+    stop_after: int, in_turn: bool, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    recording = watched(tiny_model, tokenizer, in_turn=in_turn)
+    with closing(iter(recording)) as steps:
+        done = [step for _, step in zip(range(stop_after), steps, strict=False)][-1]
+    assert not any(module._forward_hooks for module in tiny_model.modules())
+    assert recording.tokens == done.total_tokens
+    if done.total_tokens == 0:
+        with pytest.raises(NotEnoughText, match="Nothing has been counted yet"):
+            recording.statistics()
+    else:
+        kept = recording.statistics()
+        assert sum(kept.tokens.values()) == done.total_tokens
+        for code, tokens in kept.tokens.items():
+            alone = record_both(tiny_model, tokenizer, corpora={code: CORPORA[code]}, tokens=tokens)
+            assert torch.equal(kept.active[code], alone.active[code])
+            assert torch.equal(kept.sum[code], alone.sum[code])
+        if in_turn and stop_after > 4:
+            assert set(kept.tokens) == {"xx", "yy"}
+    assert [step.total_tokens for step in recording][-1] == 256
+    assert_same(recording.statistics(), record_both(tiny_model, tokenizer))
+
+
+def test_a_recording_that_was_left_keeps_its_checkpoint(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    path = tmp_path / "checkpoint"
+    for step in watched(tiny_model, tokenizer, checkpoint=path, in_turn=True):
+        if step.total_tokens == 144:
+            break
+    with cut(tiny_model, 4, ZeroDivisionError):  # only the passes that are left
+        assert_same(record_both(tiny_model, tokenizer, checkpoint=path), record_both(build("llama"), tokenizer))
+    assert not path.exists()
+
+
+def test_identification_says_which_language_was_not_reached(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    recording = watched(tiny_model, tokenizer)
+    for step in recording:
+        if step.total_tokens >= 96:
+            break
+    assert recording.statistics().languages == ("xx",)
+    with pytest.raises(LapeError, match=r"No language in the statistics 'yy'.*There are: xx\."):
+        lape.identify(recording.statistics(), languages=["xx", "yy"])

@@ -58,11 +58,11 @@ def test_each_visitor_has_the_mask_it_chose(backend: Backend) -> None:
     now = [backend.version(visitor) for visitor in ("ann", "bob", "eve")]
     assert [old == new for old, new in zip(versions, now, strict=True)] == [False, False, True]
     assert len(set(now)) == 3
-    request = backend.request({**vars(SHORT), "source": "de", "target": "it"}, "ann")
+    request = backend.request({**vars(SHORT), "source": "de", "targets": "it"}, "ann")
     *_, columns = backend.compare(request, "ann")
-    assert columns["steered"].on == 2
+    assert columns["steered:it"].on == 2
     with pytest.raises(LapeError, match="one of fr, es, zh"):
-        backend.request({**vars(SHORT), "source": "de", "target": "it"}, "eve")
+        backend.request({**vars(SHORT), "source": "de", "targets": "it"}, "eve")
 
 
 def test_a_mask_that_cannot_be_made_leaves_the_one_there_was(backend: Backend) -> None:
@@ -206,6 +206,27 @@ def test_what_work_is_given_can_go_to_another_process() -> None:
     assert pickle.loads(pickle.dumps(LapeError("A sentence."))).args == ("A sentence.",)
 
 
+def test_on_zero_gpu_all_that_work_is_given_and_yields_is_pickled(
+    tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def gpu(function: Any) -> Any:
+        def elsewhere(*arguments: Any) -> Generator[Any, None, None]:
+            for value in function(*pickle.loads(pickle.dumps(arguments))):
+                yield pickle.loads(pickle.dumps(value))
+
+        return elsewhere
+
+    monkeypatch.setattr("lape.demo.backend.gpu", gpu)
+    there = Backend(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+    use(there, "ann", "de", "it")
+    request = there.request({**vars(SHORT), "source": "de", "targets": "it", "show_plain": True}, "ann")
+    *_, columns = there.compare(request, "ann")
+    assert list(columns) == ["on", "off", "steered:it", "plain"]
+    assert columns["on"].new_tokens == 3
+    with pytest.raises(LapeError, match=r"^No means\.$"):
+        list(there.run(refusing, "No means."))
+
+
 # The served page
 
 
@@ -222,7 +243,7 @@ def url(backend: Backend) -> Iterator[str]:
 def test_two_clients_compare_with_their_own_masks(url: str, backend: Backend) -> None:
     first, second = Client(url, verbose=False), Client(url, verbose=False)
     use(backend, first.session_hash, "de", "it", "nl")
-    words = {**vars(SHORT), "source": "de", "target": "it"}
+    words = {"prompt": "Bonjour", "source": "de", "target": "it", "max_new_tokens": 3}
     job = first.submit(**words, api_name="/compare")
     job.result(timeout=60)
     assert job.outputs()[-1]["steered"]["neurons_on"] == 2
@@ -235,6 +256,7 @@ def test_closing_the_page_frees_what_its_visitor_had(url: str, backend: Backend)
         next(page.iter_lines())
         use(backend, "ann", "de", "it")
         use(backend, "bob", "de", "it")
+        time.sleep(1)  # gradio does not notice who leaves while it still sends the first beat
     end = time.monotonic() + 30
     while backend.languages("ann") == ("de", "it") and time.monotonic() < end:
         time.sleep(0.05)

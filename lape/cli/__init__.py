@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from lape.cli import diff, evaluate, generate, identify, machine, record, released, share
+from lape.cli import diff, evaluate, generate, identify, look, machine, record, released, share
 from lape.errors import LapeError, LapeWarning
 from lape.version import __version__
 
@@ -59,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lape {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show logs of the libraries, and tracebacks")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (record, identify, released, diff, generate, evaluate, share, machine):
+    for module in (record, identify, released, diff, generate, look, evaluate, share, machine):
         module.register(commands)
     return parser
 

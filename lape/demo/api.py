@@ -5,12 +5,12 @@ from __future__ import annotations
 import html
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import asdict
-from typing import Any
 
 import gradio as gr
 
-from lape.demo.backend import Backend, Column
+from lape.demo.backend import Backend
+from lape.demo.export import plain
+from lape.demo.loaded import STEERED
 from lape.demo.part import visitor_of
 from lape.demo.request import DEFAULTS
 from lape.errors import LapeError
@@ -23,7 +23,7 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         request: gr.Request,
         prompt: str,
         source: str = DEFAULTS.source,
-        target: str = DEFAULTS.target,
+        target: str | list[str] = DEFAULTS.targets[0],
         strength: float = DEFAULTS.strength,
         mode: str = DEFAULTS.mode,
         max_new_tokens: int = DEFAULTS.max_new_tokens,
@@ -33,19 +33,21 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         seed: int = DEFAULTS.seed,
         show_random: bool = DEFAULTS.show_random,
         chat: bool = DEFAULTS.chat,
+        show_plain: bool = DEFAULTS.show_plain,
     ) -> Iterator[dict]:
         """Continues a prompt with a language's neurons on, off, and steered to another language.
 
-        Streams one dictionary per update, keyed by column: `on` (the untouched model), `off`, `steered`, and `random`
-        when asked for. Each holds the text, its language with a confidence from 0 to 1 (or null when too short to
-        say), tokens and their rate, whether the text repeats itself, why it ended (`eos`, `length` or null), and how
-        many neurons are off and on.
+        Streams one dictionary per update, keyed by column: `on` (the untouched model), `off`, `steered` (for a list of
+        targets one `steered:<code>` each), and `plain` and `random` when asked for. Each holds the text, its language
+        with a confidence from 0 to 1 (or null when too short to say), tokens and their rate, whether the text repeats
+        itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the character where it
+        begins to differ from `on` (or null).
 
         Args:
             request: Who asks, which gradio fills in.
             prompt: Text to continue, at most 2,000 characters.
             source: Code of the prompt's language, whose neurons go off.
-            target: Code of the language to steer to, whose neurons go on.
+            target: Code of the language to steer to, whose neurons go on; or a list of 1 to 4 codes.
             strength: Factor of the mode, from 0 to 5.
             mode: `replace` sets strength x mean activation, `add` adds it, `scale` multiplies by strength.
             max_new_tokens: Tokens per column, at most 256.
@@ -55,23 +57,18 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
             seed: The same seed gives the same texts.
             show_random: Whether to add as many random neurons as a control.
             chat: Whether to send the prompt through the model's chat template.
+            show_plain: Whether to add the untouched model, asked in words for the first target.
         """
-        given = {name: value for name, value in locals().items() if name in vars(DEFAULTS)}
+        given = {name: value for name, value in locals().items() if name in vars(DEFAULTS)} | {"targets": target}
         try:
+            one = f"{STEERED}{target}"  # one target has the name it had when there could be no other
             visitor = visitor_of(request)
             with closing(backend.compare(backend.request(given, visitor), visitor)) as states:
                 for columns in states:
-                    yield {name: _plain(column) for name, column in columns.items()}
+                    shown = {name: plain(column) for name, column in columns.items()}
+                    yield {"steered" if name == one else name: column for name, column in shown.items()}
         except LapeError as error:
             # Gradio may show the message as HTML.
             raise gr.Error(html.escape(str(error), quote=False), print_exception=False) from error
 
     return compare
-
-
-def _plain(column: Column) -> dict[str, Any]:
-    found = asdict(column)
-    found["language"] = None if column.language.gibberish else column.language.language
-    found["confidence"] = round(column.language.confidence, 4)
-    found["neurons_off"], found["neurons_on"] = found.pop("off"), found.pop("on")
-    return found

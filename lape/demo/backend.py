@@ -3,60 +3,24 @@
 from __future__ import annotations
 
 import gc
-import math
 import threading
-import time
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Generator
 from contextlib import closing
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from lape.demo.chat import Talks, prompts
+from lape.demo.comparison import Column, columns_of, generating, identifier, neurons_changed, throttled
 from lape.demo.loaded import Loaded
 from lape.demo.request import CompareRequest, checked
 from lape.demo.space import gpu, on_space
 from lape.demo.visitors import Visitors
 from lape.errors import LapeError
-from lape.evaluation.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
-from lape.evaluation.repetition import LOOP_SHARE, repeated_share
-from lape.generation import Finish, Update, side_by_side
-from lape.interventions import Intervention
 from lape.presets import PRESETS, resolve_name
 
-UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
-COLUMNS = ("on", "off", "steered", "random")
-
 Work = Callable[..., Generator[Any, None, None]]
-
-
-@dataclass(frozen=True)
-class Column:
-    """What one column shows at a moment.
-
-    Attributes:
-        text: The model's text so far.
-        language: The language it is in.
-        new_tokens: Tokens so far.
-        tokens_per_second: Their rate since the generation began.
-        repeats: Whether the text is a loop.
-        finished: Why the column ended, or None while it goes on.
-        off: Neurons that are off.
-        on: Neurons that are switched on.
-    """
-
-    text: str
-    language: Identified
-    new_tokens: int
-    tokens_per_second: float
-    repeats: bool
-    finished: Finish | None
-    off: int
-    on: int
 
 
 class Backend:
@@ -81,7 +45,7 @@ class Backend:
     def _set(self, loaded: Loaded | None) -> None:
         self.visitors.share(loaded)
         if loaded is not None and loaded.mask is not None:
-            _identifier(loaded.mask.languages)  # loading it takes a second, which the page need not wait for
+            identifier(loaded.mask.languages)  # begins to load it
 
     @property
     def loaded(self) -> Loaded | None:
@@ -207,84 +171,25 @@ class Backend:
         loaded = self.ready(visitor)
         return checked(loaded.known_mask.languages, values, chat=loaded.chat)
 
-    def compare(self, request: CompareRequest, visitor: str = "") -> Generator[dict[str, Column], None, None]:
+    def compare(
+        self, request: CompareRequest, visitor: str = "", talks: Talks | None = None
+    ) -> Generator[dict[str, Column], None, None]:
         """Runs a request and streams its columns, about 8 times a second; the last state is always sent.
 
         Holds the model until it ends or is closed; closing ends the generation within a token.
+
+        Args:
+            request: What to run.
+            visitor: Whose mask it runs with.
+            talks: What was said before, for a chat.
 
         Raises:
             LapeError: The model cannot do it, such as a prompt longer than its context.
         """
         loaded = self.ready(visitor)
         variants = loaded.variants(request)
-        changed = {
-            name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
-            for name, variant in variants.items()
-        }
-        with closing(self.run(generating, request, variants)) as updates:
-            for update in _throttled(updates):
-                yield {
-                    name: _column(
-                        update, name, *changed[name], identify(loaded.known_mask.languages, update.texts[name])
-                    )
-                    for name in variants
-                }
-
-
-def generating(
-    model: PreTrainedModel, tokenizer: Tokenizer, request: CompareRequest, variants: dict[str, Intervention | None]
-) -> Generator[Update, None, None]:
-    """The work of a comparison."""
-    return side_by_side(
-        model,
-        tokenizer,
-        [{"role": "user", "content": request.prompt}] if request.chat else request.prompt,
-        variants,
-        max_new_tokens=request.max_new_tokens,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        repetition_penalty=request.repetition_penalty,
-        seed=request.seed,
-    )
-
-
-def _column(update: Update, name: str, off: int, on: int, language: Identified) -> Column:
-    return Column(
-        text=update.texts[name],
-        language=language,
-        new_tokens=update.new_tokens[name],
-        tokens_per_second=update.new_tokens[name] / max(update.elapsed_seconds, 1e-6),
-        repeats=repeated_share(update.texts[name]) > LOOP_SHARE,
-        finished=update.finished[name],
-        off=off,
-        on=on,
-    )
-
-
-def identify(languages: tuple[str, ...], text: str) -> Identified:
-    """The language of a text among some; unknown when they are labels and not languages the classifier has."""
-    try:
-        # While the classifiers still load, the first words need not wait: too short for them in any case.
-        return _identifier(languages).result().identify(text) if text_width(text) >= MIN_WIDTH else Identified(None)
-    except LapeError:
-        return Identified(None)
-
-
-@lru_cache(maxsize=8)
-def _identifier(languages: tuple[str, ...]) -> Future[LanguageIdentifier]:
-    loading = ThreadPoolExecutor(1, thread_name_prefix="lape-language")
-    identifier = loading.submit(LanguageIdentifier, languages)
-    loading.shutdown(wait=False)
-    return identifier
-
-
-def _throttled(updates: Iterator[Update]) -> Iterator[Update]:
-    """Leaves out updates that come too soon after another, but never the last."""
-    sent, pending = -math.inf, None
-    for update in updates:
-        pending = update
-        if time.monotonic() - sent >= UPDATE_SECONDS:
-            yield update
-            sent, pending = time.monotonic(), None
-    if pending is not None:
-        yield pending
+        given = prompts(request, list(variants), talks or {})
+        changed = neurons_changed(variants)
+        with closing(self.run(generating, request, given, variants)) as updates:
+            for update in throttled(updates):
+                yield columns_of(update, changed, loaded.known_mask.languages)

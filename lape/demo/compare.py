@@ -6,153 +6,164 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Any
 
 import gradio as gr
 
 from lape.demo.api import endpoint
-from lape.demo.backend import COLUMNS, Backend, Column
-from lape.demo.columns import TITLES, badges, head, status
-from lape.demo.controls import build_controls, has_chat, titles
+from lape.demo.backend import Backend
+from lape.demo.chat import Talks, continued
+from lape.demo.columns import status
+from lape.demo.controls import build_controls, titles
+from lape.demo.export import Run, about
+from lape.demo.links import from_query, is_link
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, visitor_of
+from lape.demo.places import Places
 from lape.demo.request import CompareRequest, examples_for, opening
+from lape.demo.sharing import build_sharing
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
+from lape.presets import EMBEDDED
 
 logger = logging.getLogger(__name__)
 
-EMPTY = "Press Generate"
 STRAGGLING_SECONDS = 1.0
+READY = "Press Generate"
 OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
 FIELDS = [field.name for field in fields(CompareRequest)]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a column is on the page."""
-
-    box: gr.Column
-    head: gr.HTML
-    text: gr.Textbox
-    badges: gr.HTML
-
-
 def build_compare(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
+    gr.Markdown(word("compare.about"))
     start = opening(backend.languages())
-    inputs, examples = build_controls(backend)
+    inputs, examples, expected = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
         generate = gr.Button(
             word("compare.generate"), variant="primary", elem_id="lape-generate", min_width=160, scale=0
         )
         stop = gr.Button(word("compare.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
+        clear = gr.Button(word("compare.clear"), visible=False, elem_id="lape-clear", min_width=100, scale=0)
         line = gr.HTML(_hint(backend, ""), elem_id="lape-status", min_width=240)
-    seen = gr.State(None)  # the request and columns on show, for Stop
+    seen = gr.State(None)  # the run on show, for Stop and the export
+    talks = gr.State({})  # what was said before, by column
     version = gr.State(backend.version())  # of what this page shows
-
-    places: dict[str, _Place] = {}
-    variants = _variants(backend, start)
-    with gr.Row(elem_classes="lape-columns", equal_height=True):
-        for name in COLUMNS:
-            with gr.Column(min_width=250, visible=name in variants, elem_classes="lape-column") as box:
-                title = gr.HTML(head(name, variants[name], start) if name in variants else "")
-                text = gr.Textbox(
-                    label=f"{TITLES[name]}: the model's text",
-                    show_label=False,
-                    container=False,
-                    placeholder=word("compare.empty"),
-                    interactive=False,
-                    lines=7,
-                    max_lines=16,
-                    buttons=["copy"],
-                    elem_id=f"lape-text-{name}",
-                    elem_classes="lape-text",
-                )
-                places[name] = _Place(box, title, text, gr.HTML(badges(None, start), elem_id=f"lape-badges-{name}"))
+    places = Places(_variants(backend, "", start), start)
     control = gr.Markdown(_control(backend, ""))
+    address = build_sharing(backend, inputs, seen, line)
 
-    def heads(request: CompareRequest, visitor: str) -> Outputs:
-        variants = backend.ready(visitor).variants(request)
-        shown = {places[name].head: head(name, variant, request) for name, variant in variants.items()}
-        return shown | {place.box: gr.Column(visible=name in variants) for name, place in places.items()}
+    def heads(asked: CompareRequest, visitor: str) -> Outputs:
+        return places.heads(backend.ready(visitor).variants(asked), asked)
 
     def refresh(visitor: str) -> Outputs:
         """Makes the page true to what its visitor works on."""
         languages = backend.languages(visitor)
         start = opening(languages)
         known = titles(languages)
-        chosen = {"source": start.source, "target": start.target}
-        shown: Outputs = {
-            inputs[name]: gr.Dropdown(known, value=code if known else None) for name, code in chosen.items()
-        }
         openings = examples_for(languages)
-        shown |= {place.text: gr.Textbox("", placeholder=word("compare.empty")) for place in places.values()}
-        shown |= {place.badges: badges(None, start) for place in places.values()}
-        if known:
-            shown |= heads(replace(start, prompt="-"), visitor)
-        else:
-            shown |= {place.box: gr.Column(visible=False) for place in places.values()}
-        return shown | {
+        loaded = backend.visitors.shown(visitor).loaded
+        return {
+            **places.cleared(chat=False),
+            **(heads(replace(start, prompt="-"), visitor) if known else places.hidden()),
+            inputs["source"]: gr.Dropdown(known, value=start.source if known else None),
+            inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else []),
             inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
-            inputs["chat"]: gr.Checkbox(False, visible=has_chat(backend)),
+            inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
             examples: gr.Dataset(
                 samples=[[example.prompt] for example in openings],
                 sample_labels=[language(example.source).name for example in openings],
                 visible=bool(openings),
             ),
+            expected: "",
             control: _control(backend, visitor),
             line: _hint(backend, visitor),
+            clear: gr.Button(visible=False),
+            address: gr.Textbox("", visible=False),
             seen: None,
+            talks: {},
             version: backend.version(visitor),
         }
 
-    def example(request: gr.Request, index: Any) -> Outputs:
-        openings = examples_for(backend.languages(visitor_of(request)))
+    def arrive(request: gr.Request) -> Outputs:
+        """Opens the comparison of a link, if the page was opened with one."""
+        visitor = visitor_of(request)
+        query = dict(request.query_params or {})
+        if not is_link(query):
+            return {}
+        try:
+            asked, sentence = from_query(query, backend.ready(visitor))
+            return {
+                **{inputs[name]: getattr(asked, name) for name in FIELDS},
+                inputs["targets"]: list(asked.targets),
+                inputs["prompt"]: gr.Textbox(asked.prompt, rtl=language(asked.source).rtl),
+                clear: gr.Button(visible=asked.chat),
+                **places.cleared(chat=asked.chat),
+                **heads(asked, visitor),
+                line: status(sentence),
+            }
+        except LapeError as error:
+            return {line: status(str(error), failed=True)}
+
+    def example(request: gr.Request, index: Any, run: Run | None, *values: Any) -> Outputs:
+        visitor = visitor_of(request)
+        openings = examples_for(backend.languages(visitor))
         if type(index) is not int or not 0 <= index < len(openings):  # those of another mask
             return {inputs["prompt"]: gr.skip()}
         chosen = openings[index]
+        given = dict(zip(FIELDS, values, strict=True)) | {"source": chosen.source, "targets": [chosen.target]}
         return {
+            **preview(request, run, *given.values()),
             inputs["prompt"]: gr.Textbox(chosen.prompt, rtl=language(chosen.source).rtl),
             inputs["source"]: chosen.source,
-            inputs["target"]: chosen.target,
+            inputs["targets"]: [chosen.target],
+            expected: chosen.expected if _as_tried(backend, visitor) else "",
         }
 
-    def preview(request: gr.Request, columns: Any, *values: Any) -> Outputs:
+    def preview(request: gr.Request, run: Run | None, *values: Any) -> Outputs:
         """Keeps the titles true to the menus as long as nothing has been generated."""
-        if columns is not None:
+        if run is not None:
             return {line: gr.skip()}
         try:
             visitor = visitor_of(request)
             asked = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
-            return heads(asked, visitor) | {line: status(EMPTY)}
+            return heads(asked, visitor) | {line: status(READY)}
         except LapeError as error:
             return {line: status(str(error), failed=True)}
 
-    def busy() -> Outputs:
-        cleared: Outputs = {place.text: gr.Textbox("", placeholder="…") for place in places.values()}
-        cleared |= {place.badges: badges(None, start) for place in places.values()}
-        waiting = {line: status("Waiting for the model…"), seen: None}
-        return cleared | waiting | {generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
+    def emptied(chat: Any) -> Outputs:
+        """Begins anew: a chat, or without one."""
+        chat = chat is True
+        return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status(READY)}
 
-    def stream(request: gr.Request, shown_version: int, *values: Any) -> Iterator[Outputs]:
+    def busy(run: Run | None, before: Talks, chat: Any) -> Outputs:
+        chat = chat is True
+        if chat and run is not None and run.request.chat:
+            before = continued(run.talks, run.request, {name: column.text for name, column in run.columns.items()})
+        return {
+            **places.cleared(chat=chat, talks=before, waiting=True),
+            **{line: status("Waiting for the model…"), seen: None, talks: before},
+            **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
+        }
+
+    def stream(request: gr.Request, shown_version: int, before: Talks, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
         if shown_version != backend.version(visitor):
             yield {line: status(OUTDATED, failed=True)}
             return
         try:
             asked = backend.request(dict(zip(FIELDS, values, strict=True)), visitor)
-            began = time.perf_counter()
+            loaded = backend.ready(visitor)
+            made_with, began = about(loaded), time.perf_counter()
             yield heads(asked, visitor) | {line: status("Generating…")}
-            with closing(backend.compare(asked, visitor)) as states:
+            with closing(backend.compare(asked, visitor, before)) as states:
                 for columns in states:
-                    yield drawn(asked, columns)
-            unsteered = _unsteered(backend.ready(visitor), asked)
-            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{unsteered}")}
+                    yield {seen: Run(asked, columns, before, made_with), **places.drawn(asked, columns, before)}
+            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{_unsteered(loaded, asked)}")}
         except LapeError as error:
-            yield {line: status(str(error), failed=True)}
+            yield {line: status(f"{error}{' Or press Clear to begin anew.' if before else ''}", failed=True)}
         except Exception as error:
             logger.exception("The comparison failed.")
             text = f"The model failed ({type(error).__name__}). The log of the server says more; try again."
@@ -165,47 +176,43 @@ def build_compare(backend: Backend) -> Part:
             return {version: shown_version}
         return refresh(visitor) | {line: status(OUTDATED, failed=True)}
 
-    def drawn(request: CompareRequest, columns: dict[str, Column]) -> Outputs:
-        shown: Outputs = {seen: (request, columns)}
-        for name, column in columns.items():
-            expected = request.target if name == "steered" else request.source
-            code = column.language.language or expected
-            shown[places[name].text] = gr.Textbox(column.text.lstrip(), rtl=language(code).rtl)
-            shown[places[name].badges] = badges(column, request)
-        return shown
+    def stopped(run: Run | None) -> Outputs:
+        return idle() | {line: status("Stopped.")} | ended(run)
 
-    def stopped(shown: tuple[CompareRequest, dict[str, Column]] | None) -> Outputs:
-        return idle() | {line: status("Stopped.")} | ended(shown)
-
-    def ended(shown: tuple[CompareRequest, dict[str, Column]] | None) -> Outputs:
+    def ended(run: Run | None) -> Outputs:
         """Marks the columns as stopped, over updates that were still on their way to the browser."""
-        if shown is None:
+        if run is None:
             return {seen: None}
-        request, columns = shown
-        halted = {name: replace(column, finished=column.finished or "stopped") for name, column in columns.items()}
-        return {places[name].badges: badges(column, request) for name, column in halted.items()}
+        halted = {name: replace(column, finished=column.finished or "stopped") for name, column in run.columns.items()}
+        return {seen: replace(run, columns=halted), **places.badged(run.request, halted)}
 
     def idle() -> Outputs:
-        return {
-            generate: gr.Button(interactive=True),
-            stop: gr.Button(interactive=False),
-            **{place.text: gr.Textbox(placeholder=word("compare.empty")) for place in places.values()},
-        }
+        return places.idle() | {generate: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
 
     asked = [inputs[name] for name in FIELDS]
-    drawings = [part for place in places.values() for part in (place.box, place.head, place.text, place.badges)]
-    drawn_to = [*drawings, line, seen, generate, stop]
+    drawn_to = [*places.parts, line, seen, generate, stop]
     # Apart, because whatever an event may write to, the browser draws anew at every update.
-    everything = [*drawn_to, version, control, examples, *asked]
+    everything = [*drawn_to, talks, clear, address, version, control, examples, expected, *asked]
 
-    for name in ("source", "target", "show_random"):
-        inputs[name].change(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
+    for name in ("source", "targets", "show_random", "show_plain"):
+        inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
     inputs["source"].change(_direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
+    anew = [*drawn_to, talks, clear]
+    inputs["chat"].input(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
+    clear.click(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
 
-    begun = gr.on([generate.click, inputs["prompt"].submit], busy, None, drawn_to, trigger_mode="once", **QUIET)
+    begun = gr.on(
+        [generate.click, inputs["prompt"].submit],
+        busy,
+        [seen, talks, inputs["chat"]],
+        [*drawn_to, talks],
+        trigger_mode="once",
+        preprocess=False,
+        **QUIET,
+    )
     running = begun.then(
         stream,
-        [version, *asked],
+        [version, talks, *asked],
         drawn_to,
         preprocess=False,  # our own checks say it better
         api_visibility="private",
@@ -216,15 +223,15 @@ def build_compare(backend: Backend) -> Part:
     running.then(idle, None, drawn_to, **QUIET).then(follow, version, everything, **QUIET)
     halted = stop.click(stopped, seen, drawn_to, cancels=[running], **QUIET)
     halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(ended, seen, drawn_to, **QUIET)
-    examples.click(example, examples, [inputs[name] for name in ("prompt", "source", "target")], **QUIET)
+    chosen = [inputs[name] for name in ("prompt", "source", "targets")]
+    examples.click(example, [examples, seen, *asked], [*drawn_to, expected, *chosen], preprocess=False, **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
-    return Part(refresh, everything)
+    return Part(refresh, everything, arrive=arrive)
 
 
-def _variants(backend: Backend, request: CompareRequest) -> dict[str, Any]:
+def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:
     """The columns the page begins with; none without a model and a mask."""
-    loaded = backend.loaded
-    return loaded.variants(request) if loaded is not None and loaded.mask is not None else {}
+    return backend.ready(visitor).variants(request) if backend.languages(visitor) else {}
 
 
 def _hint(backend: Backend, visitor: str) -> str:
@@ -233,7 +240,7 @@ def _hint(backend: Backend, visitor: str) -> str:
         backend.ready(visitor).known_mask  # noqa: B018
     except LapeError as error:
         return status(str(error), failed=True)
-    return status(EMPTY)
+    return status(READY)
 
 
 def _control(backend: Backend, visitor: str) -> str:
@@ -244,10 +251,17 @@ def _control(backend: Backend, visitor: str) -> str:
 
 def _unsteered(loaded: Loaded, request: CompareRequest) -> str:
     """Why there is no steered column, if there is none."""
-    if loaded.steers_to(request.target, request.mode):
+    missing = [language(code).name for code in request.targets if not loaded.steers_to(code, request.mode)]
+    if not missing:
         return ""
-    name = language(request.target).name
-    return f" The mask has no means for {name}, so nothing was steered to it: calibrate it in the tab Masks."
+    names = " and ".join(missing)
+    return f" The mask has no means for {names}, so nothing was steered to it: calibrate it in the tab Masks."
+
+
+def _as_tried(backend: Backend, visitor: str) -> bool:
+    """Whether what is said of the examples is about what the visitor works on."""
+    loaded = backend.ready(visitor)
+    return loaded.name == EMBEDDED and loaded is backend.loaded
 
 
 def _direction(code: object) -> Any:

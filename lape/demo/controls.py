@@ -8,16 +8,16 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.request import LIMITS, MODES, CompareRequest, examples_for, opening
+from lape.demo.request import LIMITS, MODES, MOST_TARGETS, CompareRequest, examples_for, opening
 from lape.demo.words import word
 from lape.languages import language
 
 
-def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
+def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Markdown]:
     """Adds the controls to the page that is being built.
 
     Returns:
-        The controls by field of `CompareRequest`, and the examples.
+        The controls by field of `CompareRequest`, the examples, and the line that says what to expect of one.
     """
     start = opening(backend.languages())
     known = titles(backend.languages())
@@ -44,6 +44,7 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
                 visible=bool(examples_for(backend.languages())),
                 elem_classes="lape-examples",
             )
+            expected = gr.Markdown("", elem_id="lape-expected")
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
                 inputs["source"] = gr.Dropdown(
@@ -53,23 +54,29 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
                     info=word("compare.source_info"),
                     min_width=180,
                 )
-                inputs["target"] = gr.Dropdown(
+                inputs["targets"] = gr.Dropdown(
                     known,
-                    value=start.target if known else None,
-                    label=word("compare.target"),
-                    info=word("compare.target_info"),
+                    value=list(start.targets) if known else [],
+                    label=word("compare.targets"),
+                    info=word("compare.targets_info"),
+                    multiselect=True,
+                    max_choices=MOST_TARGETS,
                     min_width=180,
+                    elem_id="lape-targets",
                 )
             inputs["show_random"] = gr.Checkbox(
                 start.show_random,
                 label=word("compare.show_random"),
                 info=word("compare.show_random_info"),
             )
+            inputs["show_plain"] = gr.Checkbox(
+                start.show_plain, label=word("compare.show_plain"), info=word("compare.show_plain_info")
+            )
             inputs["chat"] = gr.Checkbox(
                 start.chat,
                 label=word("compare.chat"),
                 info=word("compare.chat_info"),
-                visible=has_chat(backend),
+                visible=backend.loaded is not None and backend.loaded.chat,
             )
     with gr.Accordion(word("compare.parameters"), open=False, elem_classes="lape-parameters"):
         with gr.Row():
@@ -93,17 +100,12 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset]:
                 precision=0,
                 min_width=150,
             )
-    return inputs, examples
+    return inputs, examples, expected
 
 
 def titles(languages: Sequence[str]) -> list[tuple[str, str]]:
     """Languages as a menu shows them, and their codes."""
     return [(language(code).title, code) for code in languages]
-
-
-def has_chat(backend: Backend) -> bool:
-    """Whether a chat template is there to send the prompt through."""
-    return backend.loaded is not None and backend.loaded.chat
 
 
 def _slider(name: str, start: CompareRequest) -> gr.Slider:

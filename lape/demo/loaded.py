@@ -10,7 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import MASK_NAME, STATISTICS_NAME, bundled_masks
+from lape.bundled import MASK_NAME, bundled_masks
 from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
@@ -21,7 +21,9 @@ from lape.masks import NeuronMask
 from lape.models import identity, load_model, placement_of
 from lape.pairs import pairs_of
 from lape.report import Evidence, evidence_of
-from lape.statistics import ActivationStatistics
+from lape.statistics import ActivationStatistics, statistics_beside
+
+STEERED = "steered:"  # and a language, is the name of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +94,11 @@ class Loaded:
         return identity(self.model).model
 
     @property
+    def public_name(self) -> str:
+        """Hub id of the model, or the last part of a path, for what leaves the page."""
+        return Path(self.name).name if Path(self.name).is_dir() else self.name
+
+    @property
     def chat(self) -> bool:
         """Whether the model has a chat template."""
         return bool(self.tokenizer.chat_template)
@@ -125,24 +132,28 @@ class Loaded:
     def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
         """The columns of a request: name to what is done to the model's neurons.
 
-        A mask without means for the target, such as a released one, has no column *steered*.
+        They are `on`, `off`, `steered:<code>` of each target, `plain` and `random`. A mask without means for a
+        target, such as a released one, has no column for it.
 
         Raises:
             LapeError: There is no mask.
         """
         mask = self.known_mask
-        variants: dict[str, Intervention | None] = {"on": None, "off": Intervention(mask, off=request.source)}
-        changing = variants["off"]
-        if self.steers_to(request.target, request.mode):
-            changing = variants["steered"] = Intervention(
-                mask, off=request.source, on=request.target, mode=request.mode, strength=request.strength
-            )
-        if request.show_random and changing is not None:
+        off = Intervention(mask, off=request.source)
+        steered = [
+            replace(off, on=target, mode=request.mode, strength=request.strength)
+            for target in request.targets
+            if self.steers_to(target, request.mode)
+        ]
+        variants: dict[str, Intervention | None] = {"on": None, "off": off}
+        variants |= {f"{STEERED}{variant.on}": variant for variant in steered}
+        if request.show_plain:
+            variants["plain"] = None
+        if request.show_random:
+            changing = next(iter(steered), off)
             random = self._random(changing, request)
-            if self.statistics is not None:
-                variants["random"] = replace(changing, mask=random)
-            else:  # no means to switch random neurons on with
-                variants["random"] = Intervention(random, off=request.source)
+            # Without statistics there are no means to switch random neurons on with.
+            variants["random"] = replace(off if self.statistics is None else changing, mask=random)
         return variants
 
     def steers_to(self, target: str, mode: str) -> bool:
@@ -155,7 +166,9 @@ class Loaded:
         That is fewer than the mask has where its two languages share some.
         """
         mask = self.known_mask
-        changed = {request.source: changing.off_neurons, request.target: changing.on_neurons}
+        changed = {request.source: changing.off_neurons}
+        if changing.on is not None:
+            changed[changing.on] = changing.on_neurons
         pairs = {code: pairs_of(flat, mask.shape[1]) for code, flat in changed.items()}
         return NeuronMask(pairs, {}, mask.shape, mask.metadata).random_like(self.statistics, request.seed)
 
@@ -199,5 +212,4 @@ def read_mask(folder: Path) -> tuple[NeuronMask, ActivationStatistics | None]:
     Raises:
         BadFile: There is no mask, or one of the files is damaged.
     """
-    beside = (folder if folder.is_dir() else folder.parent) / STATISTICS_NAME
-    return NeuronMask.load(folder), ActivationStatistics.load(beside) if beside.is_file() else None
+    return NeuronMask.load(folder), statistics_beside(folder)

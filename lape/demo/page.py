@@ -18,10 +18,12 @@ from pydantic import ValidationError
 from lape.demo.about import build_about
 from lape.demo.backend import Backend
 from lape.demo.compare import build_compare
+from lape.demo.find import build_find
 from lape.demo.loaded import Loaded
 from lape.demo.masks import build_masks
 from lape.demo.measure import build_measure
 from lape.demo.models import build_models
+from lape.demo.neurons import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
@@ -75,8 +77,12 @@ def build_page(backend: Backend) -> Page:
         with gr.Tabs():
             with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
+            with gr.Tab(word("page.neurons")):
+                parts.append(build_neurons(backend))
             with gr.Tab(word("page.measure")):
                 parts.append(build_measure(backend))
+            with gr.Tab(word("page.find")):
+                parts.append(build_find(backend))
             with gr.Tab(word("page.masks")):
                 parts.append(build_masks(backend))
             with gr.Tab(word("page.about")):
@@ -90,13 +96,25 @@ def build_page(backend: Backend) -> Page:
                 return {built: version}
             return {built: None} | {key: value for part in parts for key, value in part.refresh(visitor).items()}
 
+        def arrive(request: gr.Request, version: int) -> Outputs:
+            """What a page that is just opened shows."""
+            arriving = [part.arrive for part in parts if part.arrive is not None]
+            return refresh(request, version) | {
+                output: value for one in arriving for output, value in one(request).items()
+            }
+
         def leave(request: gr.Request) -> None:
-            backend.leave(visitor_of(request))
+            visitor = visitor_of(request)
+            backend.leave(visitor)
+            for part in parts:
+                if part.leave is not None:
+                    part.leave(visitor)
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
-        page.load(refresh, built, everything, **QUIET)
+        page.load(arrive, built, everything, **QUIET)
         for change in (event for part in parts for event in part.changes):
-            change.then(refresh, None, everything, **QUIET)
+            # A change during a refresh needs one more, or the page would stay behind.
+            change.then(refresh, None, everything, trigger_mode="always_last", **QUIET)
         page.unload(leave)
     # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
     page.queue(max_size=QUEUE_SIZE, api_open=False)

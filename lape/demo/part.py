@@ -27,11 +27,15 @@ class Part:
         refresh: Gives its components their state for what a visitor works on now.
         outputs: The components it may change.
         changes: Events after which something else may be loaded.
+        leave: Called with a visitor who has closed the page, where something was kept for it.
+        arrive: What a page that is just opened shows because of its address; later than `refresh`.
     """
 
     refresh: Callable[[str], Outputs]
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
+    leave: Callable[[str], None] | None = None
+    arrive: Callable[[gr.Request], Outputs] | None = None
 
 
 def visitor_of(request: gr.Request | None) -> str:

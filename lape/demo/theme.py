@@ -68,6 +68,16 @@ CSS = """
 .lape-head p, .lape-facts { font-size: .85rem; line-height: 1.5; margin: 0; color: var(--body-text-color-subdued); }
 .lape-column > .block { flex-grow: 0 !important; }
 .lape-text textarea { overflow-y: auto !important; font-size: 1rem !important; line-height: 1.6 !important; }
+.lape-talk { display: flex; flex-direction: column-reverse; height: 20rem; overflow-y: auto; padding: .6rem;
+  border: 1px solid var(--border-color-primary); border-radius: 8px; }
+.lape-talk > div { margin-bottom: auto; display: flex; flex-direction: column; gap: .6rem; }
+.lape-said { margin: 0; padding: .45rem .7rem; border-radius: 10px; line-height: 1.6; white-space: pre-wrap;
+  overflow-wrap: anywhere; color: var(--body-text-color); }
+.lape-user { background: var(--lape-plain-soft); align-self: flex-end; max-width: 90%; }
+.lape-difference { margin: .4rem 0 0; font-size: .85rem; line-height: 1.6; overflow-wrap: anywhere;
+  color: var(--body-text-color); }
+.lape-difference mark { color: var(--lape-plain); background: var(--lape-plain-soft); border-radius: 4px;
+  padding: 0 .15rem; font-weight: 600; }
 .lape-badges { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .6rem; min-height: 1.7rem; }
 .lape-badge { border-radius: 99px; font-size: .85rem; font-weight: 600; padding: .12rem .7rem; white-space: nowrap;
   color: var(--lape-plain); background: var(--lape-plain-soft); }
@@ -75,6 +85,48 @@ CSS = """
 .lape-tone-target { color: var(--lape-target); background: var(--lape-target-soft); }
 .lape-tone-warn { color: var(--lape-warn); background: var(--lape-warn-soft); }
 .lape-tone-none { font-weight: 400; }
+.lape-table { overflow-x: auto; margin: .4rem 0 .7rem; }
+.lape-table table { border-collapse: collapse; font-size: .9rem; }
+.lape-table table, .lape-table tr, .lape-table th, .lape-table td { border: 0 !important; }
+.lape-table th, .lape-table td { text-align: start; padding: .35rem 1.2rem .35rem 0; color: var(--body-text-color); }
+.lape-table tr { border-bottom: 1px solid var(--border-color-primary) !important; }
+.lape-table th { font-weight: 600; color: var(--body-text-color-subdued); }
+.lape-progress { width: 100%; height: .5rem; accent-color: var(--color-accent); }
+.lape-section h2 { font-size: 1.1rem; margin: .6rem 0 0; }
+.lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
+#lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
+.lape-tokens .textfield { display: block !important; word-break: normal !important; overflow-wrap: anywhere;
+  line-height: 2rem; font-size: 0; }  /* the spaces between its spans are not of the text */
+.lape-tokens .line-break { display: block; }
+.lape-tokens .token { margin: 0 1px 0 0 !important; padding: 0 !important; }
+.lape-tokens .text { font-size: 1rem; background-color: inherit; padding: .15rem 0; border-radius: 2px; }
+#lape-neuron-samples .token { margin: 0 !important; }
+#lape-neurons-table { contain: inline-size; }  /* or the table would make the page as wide as it is */
+.dark .lape-tokens .token.highlighted, .dark .lape-tokens .legend-item { color: #fff !important; }
+.lape-caption, .lape-overlap caption, .lape-activity caption { font-size: .9rem; font-weight: 600; margin: 0 0 .5rem;
+  text-align: start; color: var(--body-text-color); }
+.lape-layers { display: grid; grid-template-columns: max-content 1fr max-content; gap: 3px .6rem; align-items: center;
+  font-size: .8rem; color: var(--body-text-color); }
+.lape-cells { display: flex; height: 1.15rem; background: var(--lape-plain-soft); }
+.lape-cells span { flex: 1; margin-right: 1px; }
+.lape-cells span[style] { background: color-mix(in srgb, var(--lape-source) calc(var(--shade) * 100%), transparent); }
+.lape-sum { text-align: end; font-variant-numeric: tabular-nums; }
+.lape-axis { display: flex; justify-content: space-between; color: var(--body-text-color-subdued); }
+.lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; margin: 0; font-size: .8rem;
+  color: var(--body-text-color); font-variant-numeric: tabular-nums; }
+.lape-overlap { table-layout: fixed; }
+.lape-scroll { overflow-x: auto; }
+.lape-overlap, .lape-overlap *, .lape-activity, .lape-activity * { border: 0 !important; }
+.lape-overlap th, .lape-overlap td { padding: 0 !important; height: 1.5rem; text-align: center; font-weight: 400; }
+.lape-overlap tbody td { border: 1px solid var(--body-background-fill) !important;
+  background: color-mix(in srgb, var(--lape-source) calc(var(--shade, 0) * 45%), var(--lape-plain-soft)); }
+.lape-overlap tbody td.lape-own { background: transparent; }
+.lape-activity th, .lape-activity td { padding: .1rem .3rem !important; text-align: end; font-weight: 400; }
+.lape-activity th:first-child { text-align: start !important; white-space: nowrap; }
+.lape-activity thead th { color: var(--body-text-color-subdued); }
+.lape-activity td:nth-child(2) { width: 50%; }
+.lape-bar { display: block; height: .8rem; background: var(--lape-plain-soft); }
+.lape-bar span { display: block; height: 100%; background: var(--lape-source); }
 .lape-figures .wide { overflow-x: auto; margin-bottom: .8rem; }
 .lape-figures table { border-collapse: collapse; margin: 0; }
 .lape-figures :is(table, tr) { border: 0 !important; }
@@ -99,6 +151,7 @@ CSS = """
   #lape-generate { flex-grow: 2; }
   #lape-stop { flex-grow: 1; }
   .lape-actions > .block { flex-basis: 100%; }
+  .lape-table th, .lape-table td { padding-inline-end: .7rem; }
 }
 """
 CSS += REPORT_CSS

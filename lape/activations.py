@@ -1,0 +1,142 @@
+"""Activations of chosen neurons over the tokens of a text, in one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.architectures import ActivationSites, activation_sites, input_device
+from lape.corpora import document_end
+from lape.errors import HookNotFired, LapeError
+from lape.pairs import size_text
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What some neurons did at each token of a text.
+
+    Attributes:
+        pieces: The text in pieces, whose concatenation is the text; a piece is one token, or the tokens that
+            only together are whole characters.
+        tokens: Number of tokens of each piece; together, the rows of `values`.
+        neurons: int64 `[n]`, their flat indices (layer * neurons per layer + neuron).
+        values: float32 `[tokens, n]`, their activation at each token.
+    """
+
+    pieces: tuple[str, ...]
+    tokens: tuple[int, ...]
+    neurons: torch.Tensor
+    values: torch.Tensor
+
+    def by_piece(self, values: torch.Tensor) -> torch.Tensor:
+        """Means over the tokens of each piece: `[tokens, ...]` becomes `[pieces, ...]`."""
+        return torch.stack([part.mean(0) for part in values.split(self.tokens)])
+
+
+def activations(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    text: str,
+    neurons: torch.Tensor,
+    *,
+    longest_tokens: int | None = None,
+) -> Activations:
+    """Runs a model over a text and keeps what chosen neurons did at each token.
+
+    The text is read as a recording reads its documents: after the tokenizer's document end, whose own activations
+    are left out. Only the chosen columns are kept, on the device where each activation lives.
+
+    Args:
+        model: A causal language model.
+        tokenizer: Its tokenizer, one that can say where in the text a token is (a fast one).
+        text: Any text; not empty.
+        neurons: int64 `[n]` flat indices, in any order.
+        longest_tokens: Refuses a text of more tokens; None leaves the model's context as the only bound.
+
+    Raises:
+        LapeError: The text is empty or too long, a neuron is outside the model, or the tokenizer is not fast.
+
+    Example:
+        >>> seen = activations(model, tokenizer, "Bonjour", mask.flat("fr"))  # doctest: +SKIP
+        >>> seen.by_piece(seen.values)  # doctest: +SKIP
+    """
+    sites = activation_sites(model)
+    layers, width = sites.shape
+    if len(neurons) == 0 or neurons.min() < 0 or neurons.max() >= layers * width:
+        raise LapeError(f"Name at least one neuron, all of them inside the model's {size_text(sites.shape)}.")
+    ids, pieces, tokens = pieces_of(tokenizer, text)
+    start = [end] if (end := document_end(tokenizer)) is not None else []
+    context = getattr(model.config, "max_position_embeddings", None)
+    longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))
+    if len(ids) > longest:
+        raise LapeError(f"The text has {len(ids):,} tokens and at most {longest:,} are read; shorten it.")
+    columns = {layer: neurons[neurons // width == layer] % width for layer in (neurons // width).unique().tolist()}
+    kept: dict[int, torch.Tensor] = {}
+    with ExitStack() as stack:
+        for layer, chosen in columns.items():
+            stack.callback(sites.modules[layer].register_forward_hook(_keeping(kept, layer, chosen)).remove)
+        _run(model, sites, [*start, *ids])
+    if missing := sorted(set(columns) - set(kept)):
+        raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
+    values = torch.empty(len(ids), len(neurons))
+    for layer in columns:
+        values[:, neurons // width == layer] = kept[layer][len(start) :].float().cpu()
+    return Activations(pieces, tokens, neurons, values)
+
+
+def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], tuple[str, ...], tuple[int, ...]]:
+    """Tokenises a text, and says which piece of it each token is.
+
+    A character that is split over several tokens is one piece with all of them; text that belongs to no token, such
+    as a space the tokenizer leaves out, goes to the next piece. No special tokens are added.
+
+    Returns:
+        Token ids, pieces whose concatenation is the text, and the number of tokens of each piece.
+
+    Raises:
+        LapeError: The text is empty or holds half a character, or the tokenizer is not a fast one.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LapeError("The text holds half a character (a lone surrogate); type it again.")
+    if not tokenizer.is_fast:
+        raise LapeError("This model's tokenizer cannot say where in the text its tokens are, so they cannot be shown.")
+    encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+    ids: list[int] = encoded["input_ids"]
+    if not text.strip() or not ids:
+        raise LapeError("The text is empty; write something to look at.")
+    ends: list[int] = []  # of each piece, in characters
+    tokens: list[int] = []
+    waiting = 0  # tokens without text of their own, before any piece
+    for first, last in encoded["offset_mapping"]:
+        if ends and (first < ends[-1] or last <= ends[-1]):
+            ends[-1] = max(ends[-1], last)
+            tokens[-1] += 1
+        elif last == 0:
+            waiting += 1
+        else:
+            ends.append(last)
+            tokens.append(1 + waiting)
+            waiting = 0
+    if not ends:
+        return ids, (text,), (waiting,)
+    ends[-1] = len(text)
+    pieces = tuple(text[first:last] for first, last in zip([0, *ends], ends, strict=False))
+    return ids, pieces, tuple(tokens)
+
+
+def _keeping(kept: dict[int, torch.Tensor], layer: int, chosen: torch.Tensor) -> Callable[..., None]:
+    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+        kept[layer] = output.reshape(-1, output.shape[-1])[:, chosen.to(output.device)]
+
+    return keep
+
+
+def _run(model: PreTrainedModel, sites: ActivationSites, ids: list[int]) -> None:
+    with torch.no_grad():
+        sites.decoder(input_ids=torch.tensor([ids], device=input_device(model)), use_cache=False)

@@ -1,0 +1,84 @@
+"""A run as JSON, with all that is needed to run it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from lape.architectures import input_device
+from lape.demo.chat import Talks, instruction
+from lape.demo.comparison import Column
+from lape.demo.loaded import Loaded
+from lape.demo.request import CompareRequest
+from lape.evaluation.evidence import environment
+from lape.masks import NeuronMask
+from lape.models import identity
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """A comparison that is on show.
+
+    Attributes:
+        request: What was asked.
+        columns: What was answered.
+        talks: What was said before, in a chat.
+        about: Model, mask and versions.
+    """
+
+    request: CompareRequest
+    columns: Mapping[str, Column]
+    talks: Talks
+    about: Mapping[str, Any]
+
+
+def about(loaded: Loaded) -> dict[str, Any]:
+    """Which model and mask are in use, and the versions of what runs them; nothing that names the machine."""
+    mask = loaded.known_mask
+    return {
+        "model": {**asdict(identity(loaded.model)), "model": loaded.public_name},
+        "mask": {
+            "sha256": fingerprint(mask),
+            "method": mask.metadata.get("method"),
+            "settings": mask.metadata.get("settings"),
+            "neurons": {code: mask.count(code) for code in mask.languages},
+        },
+        "environment": environment(str(input_device(loaded.model))),
+    }
+
+
+def fingerprint(mask: NeuronMask) -> str:
+    """SHA-256 of a mask's shape, languages and neurons, wherever it comes from."""
+    hashed = hashlib.sha256(json.dumps([list(mask.shape), list(mask.languages)]).encode())
+    for code in mask.languages:
+        hashed.update(mask.flat(code).to(torch.int64).numpy().tobytes())
+    return hashed.hexdigest()
+
+
+def exported(run: Run) -> str:
+    """A run as JSON text."""
+    settings = asdict(run.request)
+    columns = {name: plain(column) for name, column in run.columns.items()}
+    if "plain" in columns:
+        columns["plain"]["instruction"] = instruction(run.request)
+    for name, said in run.talks.items():
+        if name in columns and run.request.chat:
+            columns[name]["said_before"] = list(said)
+    found = {"kind": "lape comparison", "format": FORMAT, **run.about, "settings": settings, "columns": columns}
+    return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+
+def plain(column: Column) -> dict[str, Any]:
+    """A column as JSON has it."""
+    found = asdict(column)
+    found["language"] = None if column.language.gibberish else column.language.language
+    found["confidence"] = round(column.language.confidence, 4)
+    found["neurons_off"], found["neurons_on"] = found.pop("off"), found.pop("on")
+    return found

@@ -1,0 +1,102 @@
+"""Figures of the page as HTML with the page's own colours, in which every text is escaped.
+
+Cells stretch with the page and text does not, so that both can be read on a phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from math import sqrt
+
+from lape.languages import language
+from lape.masks import NeuronMask
+from lape.neurons import Activity
+from lape.pairs import size_text
+
+
+def layers_figure(mask: NeuronMask) -> str:
+    """How many neurons each language has in each layer: a row of cells per language, with its sum."""
+    counts = {code: mask.per_layer(code) for code in mask.languages}
+    most = max((max(row) for row in counts.values()), default=0)
+    said = [
+        f"{language(code).name} {sum(row):,}" + (f", most in layer {row.index(max(row))}" if any(row) else "")
+        for code, row in counts.items()
+    ]
+    rows = "".join(
+        f'<div class="lape-name">{escape(language(code).name)}</div><div class="lape-cells">'
+        + "".join(_cell(count, most, f"Layer {layer}: {count:,}") for layer, count in enumerate(row))
+        + f'</div><div class="lape-sum">{sum(row):,}</div>'
+        for code, row in counts.items()
+    )
+    last = mask.shape[0] - 1
+    axis = f'<div class="lape-name">layer</div><div class="lape-axis"><span>0</span><span>{last}</span></div>'
+    heading = "Neurons of each language in each layer"
+    return _figure(
+        "lape-layers", f"{heading}. {size_text(mask.shape)}. {'; '.join(said)}.", heading, f"{rows}{axis}<div></div>"
+    )
+
+
+def overlap_figure(mask: NeuronMask) -> str:
+    """How many neurons every two languages share: Jaccard index in percent, as a table."""
+    shares = mask.overlap()
+    head = "".join(f'<th scope="col" title="{_name(code)}">{escape(code)}</th>' for code in mask.languages)
+    rows = "".join(
+        f'<tr><th scope="row" title="{_name(one)}">{escape(one)}</th>'
+        + "".join(_shared(mask, one, other, shares[one, other]) for other in mask.languages)
+        + "</tr>"
+        for one in mask.languages
+    )
+    narrowest = 1.5 * (len(mask.languages) + 1)  # past a phone's width, of many languages, it scrolls
+    return (
+        f'<div class="lape-scroll"><table class="lape-overlap" style="min-width:{narrowest}rem"><caption>Shared '
+        "neurons of two languages, in percent of the neurons of either (Jaccard index)</caption>"
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+    )
+
+
+def activity_figure(name: str, belongs: Sequence[str], activity: Mapping[str, Activity]) -> str:
+    """How often a neuron is active in each language, as bars, and its mean activation there.
+
+    Args:
+        name: Of the neuron.
+        belongs: Codes of the languages it belongs to.
+        activity: What it does in each language.
+    """
+    rows = "".join(
+        f'<tr><th scope="row">{_name(code)}{" ●" if code in belongs else ""}</th>'
+        f'<td><span class="lape-bar"><span style="width:{found.probability:.1%}"></span></span></td>'
+        f"<td>{found.probability:.1%}</td><td>{found.mean:.2f}</td></tr>"
+        for code, found in activity.items()
+    )
+    owners = f"A neuron of {', '.join(language(code).name for code in belongs)} (●)" if belongs else "Of no language"
+    caption = f"{name}. {owners}. Active: share of a language's tokens."
+    return (
+        f'<table class="lape-activity"><caption>{escape(caption)}</caption><thead><tr><th scope="col">Language</th>'
+        f'<td></td><th scope="col">Active</th><th scope="col">Mean</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _figure(kind: str, said: str, heading: str, inside: str) -> str:
+    """A picture with its heading, and in words for those who do not see it."""
+    return (
+        f'<p class="lape-caption">{escape(heading)}</p>'
+        f'<div class="{kind}" role="img" aria-label="{escape(said)}">{inside}</div>'
+    )
+
+
+def _cell(count: int, most: int, title: str) -> str:
+    """A cell; the scale is a square root, so that single neurons can be seen beside hundreds."""
+    shade = f' style="--shade:{0.12 + 0.88 * sqrt(count / most):.2f}"' if count else ""
+    return f'<span title="{escape(title)}"{shade}></span>'
+
+
+def _shared(mask: NeuronMask, one: str, other: str, share: float) -> str:
+    if one == other or not (mask.count(one) or mask.count(other)):
+        return '<td class="lape-own"></td>'
+    title = f"{language(one).name}, {language(other).name}: {share:.1%}"
+    return f'<td title="{escape(title)}" style="--shade:{sqrt(share):.2f}">{share:.0%}</td>'.replace("%</td>", "</td>")
+
+
+def _name(code: str) -> str:
+    return escape(language(code).name)

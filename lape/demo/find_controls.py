@@ -1,0 +1,253 @@
+"""What a visitor gives the Find neurons tab: texts in rows or a dataset, how many tokens, which method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lape.corpora import LABEL
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, RATES, WIKIPEDIA, allowance
+from lape.demo.part import QUIET, Outputs, failure
+from lape.demo.space import on_space
+from lape.demo.uploads import take
+from lape.demo.words import word
+from lape.errors import LapeError
+from lape.evaluation.openings import openings
+from lape.identify import METHODS, method_settings
+from lape.languages import LANGUAGES, language
+from lape.texts import decoded
+
+FIRST = ("en", "fr")  # labels of the rows that are open at first
+EXAMPLE = ("en", "fr", "zh")
+TOKENS = 4096  # per language, at first
+TITLES = [(known.title, code) for code, known in LANGUAGES.items()]
+
+
+@dataclass(frozen=True)
+class FindControls:
+    """The inputs of the tab, in the order in which its event gets their values."""
+
+    kind: Any
+    dataset: Any
+    languages: Any
+    tokens: Any
+    method: Any
+    rates: dict[str, Any]
+    labels: list[Any]
+    texts: list[Any]
+
+    @property
+    def inputs(self) -> list[Any]:
+        """All of them, in order."""
+        single = [self.kind, self.dataset, self.languages, self.tokens, self.method]
+        return [*single, *self.rates.values(), *self.labels, *self.texts]
+
+    def named(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Their values by the names `checked_find` knows."""
+        kind, dataset, languages, tokens, method, *rest = values
+        rates, rows = rest[: len(self.rates)], rest[len(self.rates) :]
+        return {
+            "kind": kind,
+            "dataset": dataset,
+            "languages": languages,
+            "tokens": tokens,
+            "method": method,
+            "rates": dict(zip(self.rates, rates, strict=True)),
+            "labels": rows[:MOST_LANGUAGES],
+            "texts": rows[MOST_LANGUAGES:],
+        }
+
+
+def build_controls(backend: Backend) -> FindControls:
+    """Adds the controls and their own events to the page that is being built."""
+    choices = [(word("find.own"), OWN), (word("find.dataset"), DATASET)]
+    kind = gr.Radio(choices, value=OWN, label=word("find.kind"), elem_id="lape-find-kind")
+    with gr.Column() as own:
+        rows, labels, texts = _rows()
+        with gr.Row(elem_classes="lape-actions"):
+            more = gr.Button(word("find.more"), min_width=180, scale=0, elem_id="lape-find-more")
+            said: Any = word("find.upload")  # gradio's type hint does not know that it translates this one
+            upload = gr.UploadButton(
+                said, file_count="multiple", file_types=[".txt"], min_width=270, scale=0, elem_id="lape-find-upload"
+            )
+            example = gr.Button(word("find.example"), min_width=180, scale=0, elem_id="lape-find-example")
+            line = gr.HTML(status(""), elem_id="lape-find-texts", min_width=240)
+    with gr.Row(visible=False) as hub:
+        dataset = gr.Textbox(
+            WIKIPEDIA,
+            label=word("find.name"),
+            info=word("find.name_space") if on_space() else word("find.name_info"),
+            interactive=not on_space(),
+            min_width=260,
+        )
+        languages = gr.Dropdown(
+            TITLES,
+            value=list(EXAMPLE),
+            multiselect=True,
+            allow_custom_value=True,
+            max_choices=MOST_LANGUAGES,
+            label=word("find.languages"),
+            info=word("find.languages_info"),
+            min_width=260,
+        )
+    tokens, method, about, rates = _settings()
+
+    def opened(label_values: list[str | None], text_values: list[str | None]) -> Outputs:
+        """The rows with these labels and texts; those that are empty at the end are closed."""
+        used = [at for at, pair in enumerate(zip(label_values, text_values, strict=True)) if any(pair)]
+        last = max(used, default=0)
+        found: Outputs = {}
+        for at, (label, text) in enumerate(zip(label_values, text_values, strict=True)):
+            found[rows[at]] = gr.Row(visible=at <= max(last, len(FIRST) - 1))
+            found[labels[at]] = label
+            found[texts[at]] = gr.Textbox(text or "", rtl=_is_rtl(label))
+        return found
+
+    def opening(*label_values: Any) -> Outputs:
+        """Opens the first row that is closed: its label stands for nothing yet."""
+        labelled = [bool(label) for label in label_values]
+        at = min(max(sum(labelled), len(FIRST)), MOST_LANGUAGES - 1)
+        used = [code for code in label_values if isinstance(code, str)]
+        following = next((code for code in backend.languages() if code not in used), None)
+        return {rows[at]: gr.Row(visible=True), labels[at]: gr.skip() if label_values[at] else following}
+
+    def filling(files: Any, *values: Any) -> Outputs:
+        try:
+            label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
+        except Exception as error:
+            return {line: failure(error)}
+        languages = sum(bool(text) for text in text_values)
+        return opened(label_values, text_values) | {line: status(f"There is text in {languages} languages now.")}
+
+    def exemplified() -> Outputs:
+        closed = [None] * (MOST_LANGUAGES - len(EXAMPLE))
+        samples = ["\n".join(openings(code)) for code in EXAMPLE]
+        said = "Twenty sentence openings per language: enough to try it, too few to trust."
+        return opened([*EXAMPLE, *closed], [*samples, *closed]) | {line: status(said)}
+
+    filled = [*rows, *labels, *texts, line]
+    kind.change(
+        lambda chosen: {own: gr.Column(visible=chosen != DATASET), hub: gr.Row(visible=chosen == DATASET)},
+        kind,
+        [own, hub],
+        preprocess=False,
+        **QUIET,
+    )
+    more.click(opening, labels, [*rows, *labels], preprocess=False, **QUIET)
+    upload.upload(filling, [upload, *labels, *texts], filled, preprocess=False, **QUIET)
+    example.click(exemplified, None, filled, **QUIET)
+    for label, text in zip(labels, texts, strict=True):
+        label.change(lambda code: gr.Textbox(rtl=_is_rtl(code)), label, text, preprocess=False, **QUIET)
+    method.change(_applied, method, [about, *rates.values()], preprocess=False, **QUIET)
+    return FindControls(kind, dataset, languages, tokens, method, rates, labels, texts)
+
+
+def _rows() -> tuple[list[Any], list[Any], list[Any]]:
+    """The rows of texts, most of them closed: boxes, labels, texts."""
+    rows, labels, texts = [], [], []
+    for at in range(MOST_LANGUAGES):
+        with gr.Row(visible=at < len(FIRST), equal_height=False, elem_classes="lape-find-row") as row:
+            labels.append(
+                gr.Dropdown(
+                    TITLES,
+                    value=FIRST[at] if at < len(FIRST) else None,
+                    allow_custom_value=True,
+                    label=word("find.label"),
+                    info=word("find.label_info") if at == 0 else None,
+                    scale=1,
+                    min_width=200,
+                )
+            )
+            texts.append(
+                gr.Textbox(
+                    label=word("find.text"),
+                    info=word("find.text_info") if at == 0 else None,
+                    lines=3,
+                    max_lines=8,
+                    scale=4,
+                    min_width=260,
+                )
+            )
+        rows.append(row)
+    return rows, labels, texts
+
+
+def _settings() -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Tokens, the menu of methods, a line about the one that is chosen, and sliders for its settings."""
+    most = allowance().tokens
+    with gr.Row(equal_height=True):
+        tokens = gr.Slider(
+            LEAST_TOKENS,
+            most,
+            value=min(TOKENS, most),
+            step=1,
+            label=word("find.tokens"),
+            info=word("find.tokens_info"),
+            min_width=260,
+        )
+        method = gr.Dropdown(
+            [(name, name) for name in METHODS],
+            value="lape",
+            label=word("find.method"),
+            info=word("find.method_info"),
+            min_width=260,
+        )
+    about = gr.Markdown(word("find.about_lape"), elem_id="lape-find-about")
+    rates = {}
+    with gr.Accordion(word("find.settings"), open=False), gr.Row():
+        for name, limit in RATES.items():
+            rates[name] = gr.Slider(
+                limit.low,
+                limit.high,
+                value=method_settings("lape").get(name, method_settings("lap").get(name)),
+                step=limit.step,
+                label=word(f"find.{name}"),
+                info=word(f"find.{name}_info"),
+                visible=name in method_settings("lape"),
+                buttons=["reset"],
+                min_width=220,
+            )
+    return tokens, method, about, rates
+
+
+def _applied(method: Any) -> list[Any]:
+    """The line about a method, and the sliders of its settings at its defaults."""
+    if not isinstance(method, str) or method not in METHODS:
+        return [gr.skip() for _ in (method, *RATES)]
+    settings = method_settings(method)
+    sliders = [
+        gr.Slider(value=settings[name], visible=True) if name in settings else gr.Slider(visible=False)
+        for name in RATES
+    ]
+    return [word(f"find.about_{method}"), *sliders]
+
+
+def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[list[str | None], list[str | None]]:
+    """The rows with the texts of files in them; a file's name says its label, and is nothing else."""
+    rows = {
+        label: text
+        for label, text in zip(labels, texts, strict=True)
+        if isinstance(label, str) and isinstance(text, str) and text.strip()
+    }
+    for file in take(files, MOST_LANGUAGES):
+        code, _, suffix = file.name.partition(".")
+        if suffix.lower() != "txt" or not LABEL.fullmatch(code):
+            raise LapeError(f"{_short(file.name)} must be named by its language, such as fr.txt.")
+        rows[code] = decoded(file.data, file.name, allowance().characters)
+    if len(rows) > MOST_LANGUAGES:
+        raise LapeError(f"At most {MOST_LANGUAGES} languages fit; with these files there would be {len(rows)}.")
+    closed = [None] * (MOST_LANGUAGES - len(rows))
+    return [*rows, *closed], [*rows.values(), *closed]
+
+
+def _short(name: str) -> str:
+    return repr(name if len(name) <= 60 else f"{name[:59]}…")
+
+
+def _is_rtl(label: object) -> bool:
+    return isinstance(label, str) and language(label).rtl

@@ -1,0 +1,81 @@
+"""A comparison as the query of a link, and back; what comes back is checked like everything that arrives."""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+from urllib.parse import urlencode
+
+from lape.demo.export import fingerprint
+from lape.demo.loaded import Loaded
+from lape.demo.request import LIMITS, CompareRequest, checked
+from lape.errors import LapeError
+
+VERSION = "1"
+LONGEST = 8000  # characters of a link that servers and chats let pass
+MASK_DIGITS = 12  # of the mask's fingerprint
+FLAGS = ("show_random", "show_plain", "chat")
+
+
+def to_query(request: CompareRequest, loaded: Loaded) -> str:
+    """The query of a link that opens this comparison, from its question mark on.
+
+    Raises:
+        LapeError: It would be too long for a link.
+    """
+    values: dict[str, Any] = {"lape": VERSION, **vars(request), "targets": ",".join(request.targets)}
+    values |= {name: int(values[name]) for name in FLAGS}
+    values |= {name: f"{values[name]:.12g}" for name in LIMITS}
+    values |= {"model": loaded.public_name, "mask": fingerprint(loaded.known_mask)[:MASK_DIGITS]}
+    query = f"?{urlencode(values)}"
+    if len(query) > LONGEST:
+        raise LapeError(
+            f"A link with this prompt would have {len(query):,} characters and at most {LONGEST:,} get through; "
+            "shorten the prompt, or export the run as JSON."
+        )
+    return query
+
+
+def is_link(query: Mapping[str, str]) -> bool:
+    """Whether a query is that of a link, of whatever version, and not just a plain address."""
+    return "lape" in query
+
+
+def from_query(query: Mapping[str, str], loaded: Loaded) -> tuple[CompareRequest, str]:
+    """The comparison of a link, and a sentence about it.
+
+    Raises:
+        LapeError: The link is of another version, or one of its values is not what it should be.
+    """
+    if query.get("lape") != VERSION:
+        version = reprlib.repr(query.get("lape"))
+        raise LapeError(f"This link is of version {version} and this page opens {VERSION}, so it shows its defaults.")
+    given: dict[str, Any] = {field.name: query[field.name] for field in fields(CompareRequest) if field.name in query}
+    given |= {name: given[name].split(",") for name in ("targets",) if name in given}
+    given |= {name: _number(given[name]) for name in LIMITS if name in given}
+    given |= {name: {"0": False, "1": True}.get(given[name], given[name]) for name in FLAGS if name in given}
+    try:
+        request = checked(loaded.known_mask.languages, given, chat=loaded.chat)
+    except LapeError as error:
+        raise LapeError(f"This link cannot be opened, so the page shows its defaults. {error}") from error
+    return request, f"Opened from a link. {_other(query, loaded)}"
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _other(query: Mapping[str, str], loaded: Loaded) -> str:
+    """Whether its texts are to be expected here."""
+    made_with = query.get("model", loaded.public_name)
+    if made_with != loaded.public_name:
+        return f"It was made with {reprlib.repr(made_with)}, another model than the one here, so texts will differ."
+    mask = fingerprint(loaded.known_mask)[:MASK_DIGITS]
+    if query.get("mask", mask) != mask:
+        return "It was made with another mask than the one here, so texts may differ."
+    return "Press Generate."

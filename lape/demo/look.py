@@ -1,0 +1,142 @@
+"""A text of the visitor's, each token in the color of the language whose neurons fire most."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+import torch
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.activations import Activations, activations
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.loaded import Loaded
+from lape.demo.neuron_request import TEXT_TOKENS, text_to_color
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.request import examples_for
+from lape.demo.words import word
+from lape.errors import LapeError
+from lape.firing import Fired, firing, mask_neurons
+from lape.languages import language
+
+# Gradio lays a color at half strength under the text: over white each is light enough for black text, over the
+# page's dark grey dark enough for white text. Neighbors differ most, since related languages often are neighbors.
+PALETTE = (
+    *("#2563eb", "#ea580c", "#16a34a", "#c026d3", "#ca8a04", "#0891b2"),
+    *("#dc2626", "#4f46e5", "#65a30d", "#db2777", "#0d9488", "#9a5b2c"),
+)
+NO_USUAL = " The mask has no statistics beside it, so the shares are compared as they are."
+
+
+def build_look(backend: Backend) -> Part:
+    """Adds the section to the gradio page that is being built."""
+    gr.Markdown(word("neurons.look_heading"), elem_classes="lape-section")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            text = gr.Textbox(
+                _opening(backend.languages()),
+                label=word("neurons.text"),
+                info=word("neurons.text_info"),
+                lines=4,
+                max_lines=10,
+                elem_id="lape-look-text",
+            )
+            with gr.Row(elem_classes="lape-actions"):
+                color = gr.Button(word("neurons.color"), variant="primary", min_width=160, scale=0, elem_id="lape-look")
+                line = gr.HTML(status(""), elem_id="lape-look-status", min_width=240)
+        with gr.Column(scale=3, min_width=320):
+            colored = gr.HighlightedText(
+                label=word("neurons.colored"),
+                show_legend=True,
+                elem_id="lape-look-colored",
+                elem_classes="lape-tokens",
+            )
+    gr.Markdown(word("neurons.colored_how"), elem_classes="lape-how")
+
+    def busy() -> Outputs:
+        return {color: gr.Button(interactive=False), line: status("Waiting for the model…")}
+
+    def coloring(request: gr.Request, given: Any) -> Iterator[Outputs]:
+        try:
+            asked = text_to_color(given)
+            loaded = backend.ready(visitor_of(request))
+            neurons = known_neurons(loaded)
+            yield {line: status("Reading…")}
+            (seen,) = backend.run(seeing, (asked,), neurons)
+            pieces = firing(seen, loaded.known_mask, loaded.statistics)
+        except Exception as error:
+            yield {line: failure(error)}
+            return
+        said = summary(pieces) + ("" if loaded.statistics is not None else NO_USUAL)
+        yield {colored: highlighted(pieces, loaded.known_mask.languages), line: status(said)}
+
+    def idle() -> Outputs:
+        return {color: gr.Button(interactive=True)}
+
+    def refresh(visitor: str) -> Outputs:
+        """Takes away what another mask said."""
+        return {colored: gr.HighlightedText(None), line: status("")}
+
+    drawn_to = [color, line, colored]
+    begun = gr.on([color.click, text.submit], busy, None, drawn_to, trigger_mode="once", **QUIET)
+    running = begun.then(
+        coloring,
+        text,
+        drawn_to,
+        preprocess=False,  # our own checks say it better
+        api_visibility="private",
+        show_progress="minimal",
+        show_progress_on=[line],
+        **MODEL,
+    )
+    running.then(idle, None, drawn_to, **QUIET)
+    return Part(refresh, [line, colored])
+
+
+def seeing(
+    model: PreTrainedModel, tokenizer: Tokenizer, texts: Sequence[str], neurons: torch.Tensor
+) -> Generator[Activations, None, None]:
+    """The work: what some neurons do in each of some texts."""
+    for text in texts:
+        yield activations(model, tokenizer, text, neurons, longest_tokens=TEXT_TOKENS)
+
+
+def known_neurons(loaded: Loaded) -> torch.Tensor:
+    """The neurons of all languages of the mask.
+
+    Raises:
+        LapeError: There is no mask, or it has no neuron.
+    """
+    neurons = mask_neurons(loaded.known_mask)
+    if len(neurons) == 0:
+        raise LapeError("The mask in use has no neuron. Choose them less strictly, or go back to the start.")
+    return neurons
+
+
+def highlighted(pieces: Sequence[Fired], languages: Sequence[str]) -> gr.HighlightedText:
+    """The pieces in the colors of their languages; the legend has only those that occur."""
+    colors = {code: PALETTE[place % len(PALETTE)] for place, code in enumerate(languages)}
+    found = [code for code in languages if any(piece.language == code for piece in pieces)]
+    return gr.HighlightedText(
+        [(piece.text, piece.language and language(piece.language).name) for piece in pieces],
+        color_map={language(code).name: colors[code] for code in found},
+    )
+
+
+def summary(pieces: Sequence[Fired]) -> str:
+    """How many tokens each language has, most first."""
+    tally: Counter[str] = Counter()
+    for piece in pieces:
+        tally[language(piece.language).name if piece.language else "none"] += piece.tokens
+    total = sum(tally.values())
+    counts = ", ".join(f"{name} {count:,}" for name, count in tally.most_common())
+    return f"{total:,} token{'' if total == 1 else 's'}: {counts}."
+
+
+def _opening(languages: Sequence[str]) -> str:
+    """What the text begins with: a line in each of a few languages."""
+    return "\n".join(example.prompt for example in examples_for(languages)[:4])

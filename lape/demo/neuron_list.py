@@ -1,0 +1,233 @@
+"""The neurons one by one: a table, and one of them at work in sample texts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import gradio as gr
+import torch
+
+from lape.activations import Activations
+from lape.demo.backend import Backend
+from lape.demo.columns import status
+from lape.demo.figures import activity_figure
+from lape.demo.loaded import Loaded
+from lape.demo.look import seeing
+from lape.demo.neuron_request import checked_languages, checked_neuron, checked_sort
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.words import word
+from lape.errors import LapeError
+from lape.evaluation.openings import openings
+from lape.languages import language
+from lape.neurons import SORTS, Neuron, activity, chosen_neurons, neuron_table
+
+ROWS = 200  # sent to the browser at most
+LAYER, NEURON = 1, 2  # columns of the table
+SAMPLES = 4
+DEEPEST = 0.6  # strength of the strongest color, on which text can still be read
+WITHOUT = "Without statistics beside the mask it is not known how active this neuron is in each language."
+
+
+def build_list(backend: Backend) -> Part:
+    """Adds the section to the gradio page that is being built."""
+    gr.Markdown(word("neurons.table_heading"), elem_classes="lape-section")
+    shown, found = _table(backend.loaded, [], SORTS[0])
+    with gr.Row():
+        filtered = gr.Dropdown(
+            _choices(backend.languages()),
+            value=[],
+            multiselect=True,
+            label=word("neurons.filter"),
+            info=word("neurons.filter_info"),
+            min_width=200,
+        )
+        sort = gr.Dropdown(
+            [(word(f"neurons.sort_{name}"), name) for name in SORTS],
+            value=SORTS[0],
+            label=word("neurons.sort"),
+            min_width=200,
+        )
+    line = gr.HTML(status(found), elem_id="lape-neurons-status")
+    table = gr.Dataframe(
+        **shown,
+        label=word("neurons.table"),
+        type="array",
+        interactive=False,
+        max_height=380,
+        buttons=["fullscreen"],
+        elem_id="lape-neurons-table",
+    )
+    with gr.Row(elem_classes="lape-actions"):
+        layer = gr.Number(None, label=word("neurons.layer"), precision=0, minimum=0, min_width=120)
+        neuron = gr.Number(None, label=word("neurons.neuron"), precision=0, minimum=0, min_width=120)
+        show = gr.Button(word("neurons.show"), min_width=190, scale=0, elem_id="lape-neuron-show")
+        doing = gr.HTML(status(""), elem_id="lape-neuron-status", min_width=240)
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=320):
+            figure = gr.HTML("", elem_id="lape-neuron-figure")
+        with gr.Column(scale=3, min_width=320):
+            samples = gr.HighlightedText(
+                label=word("neurons.samples"),
+                visible=False,
+                elem_id="lape-neuron-samples",
+                elem_classes="lape-tokens",
+            )
+
+    def listing(request: gr.Request, codes: Any, order: Any) -> Outputs:
+        try:
+            visitor = visitor_of(request)
+            among = checked_languages(codes or [], backend.languages(visitor), least=0)
+            shown, found = _table(backend.ready(visitor), among, checked_sort(order))
+        except Exception as error:
+            return {line: failure(error)}
+        return {table: gr.Dataframe(**shown), line: status(found)}
+
+    def picking(request: gr.Request, event: gr.EventData) -> Outputs:
+        """Takes the neuron of a row of the table, however the browser has sorted it."""
+        data = event._data
+        row = data.get("row_value") if isinstance(data, dict) else None
+        try:
+            if not isinstance(row, list) or len(row) <= NEURON:
+                raise LapeError("Choose a row of the table.")
+            shape = backend.ready(visitor_of(request)).known_mask.shape
+            chosen = checked_neuron(_whole(row[LAYER]), _whole(row[NEURON]), shape)
+        except Exception as error:
+            return {doing: failure(error)}
+        return {layer: chosen[0], neuron: chosen[1]}
+
+    def drawing(request: gr.Request, at_layer: Any, at_neuron: Any) -> Outputs:
+        """What the statistics say of the neuron, at once."""
+        try:
+            loaded = backend.ready(visitor_of(request))
+            place = checked_neuron(at_layer, at_neuron, loaded.known_mask.shape)
+        except Exception as error:
+            return {doing: failure(error), figure: "", samples: gr.HighlightedText(visible=False)}
+        return {figure: _figure(loaded, *place), doing: status("Waiting for the model…")}
+
+    def sampling(request: gr.Request, at_layer: Any, at_neuron: Any) -> Iterator[Outputs]:
+        """The neuron at work."""
+        try:
+            loaded = backend.ready(visitor_of(request))
+            place = checked_neuron(at_layer, at_neuron, loaded.known_mask.shape)
+            texts = _samples(loaded, *place)
+            if not texts:
+                raise LapeError("There are no sample texts in the languages of this mask.")
+            yield {doing: status("Reading…")}
+            flat = torch.tensor([place[0] * loaded.known_mask.shape[1] + place[1]])
+            seen = list(backend.run(seeing, tuple(texts.values()), flat))
+        except Exception as error:
+            yield {doing: failure(error)}
+            return
+        peak = max(float(one.values.max()) for one in seen)
+        said = f"Layer {place[0]}, neuron {place[1]}: its highest activation here is {peak:.2f}."
+        yield {samples: _highlighted([*texts], seen), doing: status(said)}
+
+    def refresh(visitor: str) -> Outputs:
+        """Shows the neurons of the mask in use, all languages."""
+        try:
+            shown, found = _table(backend.ready(visitor), [], SORTS[0])
+        except LapeError:
+            shown, found = _table(None, [], SORTS[0])
+        return {
+            filtered: gr.Dropdown(_choices(backend.languages(visitor)), value=[], multiselect=True),
+            sort: SORTS[0],
+            table: gr.Dataframe(**shown),
+            line: status(found),
+            figure: "",
+            samples: gr.HighlightedText(None, visible=False),
+            doing: status(""),
+        }
+
+    latest: dict[str, Any] = {"trigger_mode": "always_last"}  # arrow keys go through the table quickly
+    for control in (filtered, sort):
+        control.input(listing, [filtered, sort], [table, line], preprocess=False, **latest, **QUIET)
+    picked = table.select(picking, None, [layer, neuron, doing], **latest, **QUIET)
+    place, drawn_to = [layer, neuron], [figure, samples, doing]
+    for asked in (picked.then, show.click):
+        drawn = asked(drawing, place, drawn_to, preprocess=False, **latest, **QUIET)
+        drawn.then(
+            sampling,
+            place,
+            drawn_to,
+            preprocess=False,
+            api_visibility="private",
+            show_progress="minimal",
+            show_progress_on=[doing],
+            **latest,
+            **MODEL,
+        )
+    return Part(refresh, [filtered, sort, table, line, *drawn_to])
+
+
+def _table(loaded: Loaded | None, languages: Sequence[str], sort: str) -> tuple[dict[str, Any], str]:
+    """The table's contents, and how many neurons they are of how many."""
+    if loaded is None or loaded.mask is None:
+        return {"value": {"headers": _headers(()), "data": []}, "datatype": "str"}, "There is no mask."
+    neurons = chosen_neurons(neuron_table(loaded.mask, loaded.statistics), languages or None, sort)
+    codes = loaded.mask.languages if loaded.statistics is not None else ()
+    rows = [_row(neuron, codes) for neuron in neurons[:ROWS]]
+    contents = {
+        "value": {"headers": _headers(codes), "data": rows},
+        "datatype": ["str", *["number"] * (len(_headers(codes)) - 1)],
+    }
+    return contents, f"{len(rows):,} of {len(neurons):,} neurons."
+
+
+def _headers(codes: Sequence[str]) -> list[str]:
+    return ["language", "layer", "neuron", "entropy", "mean", *codes]
+
+
+def _row(neuron: Neuron, codes: Sequence[str]) -> list[Any]:
+    figures = [value if value is None else round(value, 3) for value in (neuron.entropy_nats, neuron.mean)]
+    shares = [round(neuron.probabilities[code], 2) for code in codes]
+    return [language(neuron.language).name, neuron.layer, neuron.neuron, *figures, *shares]
+
+
+def _choices(languages: Sequence[str]) -> list[tuple[str, str]]:
+    return [(language(code).name, code) for code in languages]
+
+
+def _whole(value: object) -> object:
+    """A number that the browser sends as text."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
+
+
+def _figure(loaded: Loaded, layer: int, neuron: int) -> str:
+    mask = loaded.known_mask
+    if loaded.statistics is None:
+        return status(WITHOUT)
+    owners = [code for code in mask.languages if [layer, neuron] in mask.neurons[code].tolist()]
+    return activity_figure(
+        f"Layer {layer}, neuron {neuron}", owners, activity(loaded.statistics, mask.languages, layer, neuron)
+    )
+
+
+def _samples(loaded: Loaded, layer: int, neuron: int) -> dict[str, str]:
+    """A text in each of the languages in which the neuron is most active, and in that in which it is least."""
+    codes = [code for code in loaded.known_mask.languages if _written(code)]
+    if loaded.statistics is not None:
+        found = activity(loaded.statistics, codes, layer, neuron)
+        codes.sort(key=lambda code: -found[code].probability)
+    chosen = [*codes[: SAMPLES - 1], *codes[SAMPLES - 1 :][-1:]]
+    return {code: openings(code)[1] for code in chosen}
+
+
+def _written(code: str) -> bool:
+    """Whether there are sample texts in a language."""
+    try:
+        return len(openings(code)) > 1
+    except LapeError:
+        return False
+
+
+def _highlighted(codes: Sequence[str], seen: Sequence[Activations]) -> gr.HighlightedText:
+    """Texts under each other, each token as strong as the neuron is active at it."""
+    most = max(float(one.values.abs().max()) for one in seen) or 1.0
+    value: list[tuple[str, str | float | None]] = []
+    for code, one in zip(codes, seen, strict=True):
+        value.append((f"{language(code).name}: ", None))
+        strengths = (one.by_piece(one.values)[:, 0] / most * DEEPEST).tolist()
+        value += zip(one.pieces, strengths, strict=True)
+        value.append(("\n", None))
+    return gr.HighlightedText(value[:-1], visible=True)

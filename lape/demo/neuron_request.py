@@ -1,0 +1,86 @@
+"""What a visitor asks of the Neurons tab, checked: the raw API can send any JSON value in any place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from lape.demo.request import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
+from lape.errors import LapeError
+from lape.identify import METHODS, method_settings
+from lape.neurons import SORTS
+
+TEXT_TOKENS = 1024  # about 3 s of a CPU, during which the model is nobody else's
+LIMITS = {
+    "top_rate": Limit("Top rate", 0.00025, 0.1, 0.00025),
+    "filter_rate": Limit("Filter rate", 0.5, 0.999, 0.001),
+    "activation_bar_ratio": Limit("Bar", 0.5, 0.999, 0.001),
+    "min_probability": Limit("Least probability", 0.5, 0.999, 0.001),
+}
+
+
+def text_to_color(text: object) -> str:
+    """A text to color.
+
+    Raises:
+        LapeError: It is not text, empty, or too long.
+    """
+    if not (found := checked_text("text", text, PROMPT_CHARACTERS)).strip():
+        raise LapeError("The text is empty; write something to look at.")
+    return found
+
+
+def checked_method(method: object) -> str:
+    """The name of a method of identification.
+
+    Raises:
+        LapeError: There is none of that name.
+    """
+    if not isinstance(method, str) or method not in METHODS:
+        raise LapeError(f"The method must be one of {', '.join(METHODS)}, not {shown_value(method)}.")
+    return method
+
+
+def checked_settings(method: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The sliders' values, of the settings the method has.
+
+    Raises:
+        LapeError: One of them is not a number within its slider.
+    """
+    return {name: checked_number(LIMITS[name], values[name]) for name in LIMITS if name in method_settings(method)}
+
+
+def checked_languages(codes: object, known: Sequence[str], *, least: int) -> list[str]:
+    """Some of the languages there are, in their order.
+
+    Raises:
+        LapeError: They are not a list of known codes, or too few.
+    """
+    if not isinstance(codes, list) or not all(isinstance(code, str) and code in known for code in codes):
+        raise LapeError(f"The languages must be a list of some of {', '.join(known)}, not {shown_value(codes)}.")
+    found = [code for code in known if code in codes]
+    if len(found) < least:
+        raise LapeError(f"Choose at least {least} languages: neurons of a language are told from those of the others.")
+    return found
+
+
+def checked_sort(sort: object) -> str:
+    """An order of the table.
+
+    Raises:
+        LapeError: There is none of that name.
+    """
+    if not isinstance(sort, str) or sort not in SORTS:
+        raise LapeError(f"The order must be one of {', '.join(SORTS)}, not {shown_value(sort)}.")
+    return sort
+
+
+def checked_neuron(layer: object, neuron: object, shape: tuple[int, int]) -> tuple[int, int]:
+    """A neuron of the model.
+
+    Raises:
+        LapeError: Its layer or its number is no whole number, or outside the model.
+    """
+    sizes = {"Layer": (layer, shape[0]), "Neuron": (neuron, shape[1])}
+    at = (checked_number(Limit(what, 0, size - 1, 1, whole=True), value) for what, (value, size) in sizes.items())
+    return int(next(at)), int(next(at))

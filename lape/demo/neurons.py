@@ -1,0 +1,45 @@
+"""The Neurons tab: whose neurons fire at a text, the choice of neurons, where they are, and one by one."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from lape.demo.backend import Backend
+from lape.demo.figures import layers_figure, overlap_figure
+from lape.demo.live import build_live
+from lape.demo.loaded import Loaded
+from lape.demo.look import build_look
+from lape.demo.neuron_list import build_list
+from lape.demo.part import Outputs, Part
+from lape.demo.words import word
+
+
+def build_neurons(backend: Backend) -> Part:
+    """Adds the tab to the gradio page that is being built."""
+    gr.Markdown(word("neurons.explanation"))
+    look = build_look(backend)
+    live = build_live(backend)
+    gr.Markdown(word("neurons.where_heading"), elem_classes="lape-section")
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=320):
+            layers = gr.HTML(_layers(backend.loaded), elem_id="lape-neurons-layers")
+        with gr.Column(scale=2, min_width=320):
+            overlap = gr.HTML(_overlap(backend.loaded), elem_id="lape-neurons-overlap")
+    listed = build_list(backend)
+    parts = (look, live, listed)
+
+    def refresh(visitor: str) -> Outputs:
+        loaded = backend.visitors.shown(visitor).loaded
+        shown: Outputs = {layers: _layers(loaded), overlap: _overlap(loaded)}
+        return shown | {key: value for part in parts for key, value in part.refresh(visitor).items()}
+
+    outputs = [layers, overlap, *(output for part in parts for output in part.outputs)]
+    return Part(refresh, outputs, tuple(change for part in parts for change in part.changes))
+
+
+def _layers(loaded: Loaded | None) -> str:
+    return "" if loaded is None or loaded.mask is None else layers_figure(loaded.mask)
+
+
+def _overlap(loaded: Loaded | None) -> str:
+    return "" if loaded is None or loaded.mask is None else overlap_figure(loaded.mask)

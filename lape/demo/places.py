@@ -1,0 +1,129 @@
+"""Where the columns are on the page: they are made once, and shown as far as a comparison has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from lape.demo.chat import Talks, prompts
+from lape.demo.columns import badges, conversation, expected_language, head, kind_of
+from lape.demo.comparison import Column, Variants
+from lape.demo.part import Outputs
+from lape.demo.request import MOST_TARGETS, CompareRequest
+from lape.demo.words import word
+from lape.languages import language
+
+_STEERED = ("steered", *(f"steered-{number}" for number in range(2, MOST_TARGETS + 1)))
+PLACES = ("on", "off", *_STEERED, "plain", "random")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The parts of one column on the page; `talk` takes the place of `text` in a chat."""
+
+    box: gr.Column
+    head: gr.HTML
+    text: gr.Textbox
+    talk: gr.HTML
+    badges: gr.HTML
+
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        return self.box, self.head, self.text, self.talk, self.badges
+
+
+def places_of(names: Iterable[str]) -> dict[str, str]:
+    """Which place each column has: the steered ones take the next of theirs."""
+    steered = iter(_STEERED)
+    return {name: next(steered) if kind_of(name) == "steered" else name for name in names}
+
+
+class Places:
+    """The columns of a page; building it adds them.
+
+    Args:
+        variants: The columns to begin with.
+        request: What they are for.
+    """
+
+    def __init__(self, variants: Variants, request: CompareRequest) -> None:
+        self._places: dict[str, Place] = {}
+        begin = {place: name for name, place in places_of(variants).items()}
+        with gr.Row(elem_classes="lape-columns", equal_height=True):
+            for place in PLACES:
+                with gr.Column(min_width=250, visible=place in begin, elem_classes="lape-column") as box:
+                    name = begin.get(place)
+                    title = gr.HTML(head(name, variants[name], request) if name else "")
+                    text = gr.Textbox(
+                        label=word(f"compare.column_{place.partition('-')[0]}"),
+                        show_label=False,
+                        container=False,
+                        placeholder=word("compare.empty"),
+                        interactive=False,
+                        lines=7,
+                        max_lines=16,
+                        buttons=["copy"],
+                        elem_id=f"lape-text-{place}",
+                        elem_classes="lape-text",
+                    )
+                    talk = gr.HTML(conversation([]), visible=False, elem_id=f"lape-talk-{place}")
+                    below = gr.HTML(badges(None, request), elem_id=f"lape-badges-{place}")
+                self._places[place] = Place(box, title, text, talk, below)
+
+    @property
+    def parts(self) -> list[Any]:
+        """All components that the columns are made of."""
+        return [part for place in self._places.values() for part in place.parts]
+
+    def heads(self, variants: Variants, request: CompareRequest) -> Outputs:
+        """Shows the columns of a request, with their titles."""
+        found = places_of(variants)
+        shown: Outputs = {
+            self._places[place].head: head(name, variants[name], request) for name, place in found.items()
+        }
+        visible = set(found.values())
+        return shown | {place.box: gr.Column(visible=name in visible) for name, place in self._places.items()}
+
+    def hidden(self) -> Outputs:
+        """Shows no column."""
+        return {place.box: gr.Column(visible=False) for place in self._places.values()}
+
+    def cleared(self, *, chat: bool, talks: Talks | None = None, waiting: bool = False) -> Outputs:
+        """Takes the texts away; in a chat, what was said before stays."""
+        empty = "…" if waiting else word("compare.empty")
+        shown: Outputs = {}
+        for place in self._places.values():
+            shown[place.text] = gr.Textbox("", placeholder=empty, visible=not chat)
+            shown[place.talk] = gr.HTML(conversation([]), visible=chat)
+            shown[place.badges] = '<div class="lape-badges"></div>'
+        for name, at in places_of(talks or {}).items():
+            shown[self._places[at].talk] = gr.HTML(conversation((talks or {})[name]), visible=chat)
+        return shown
+
+    def drawn(self, request: CompareRequest, columns: Mapping[str, Column], talks: Talks) -> Outputs:
+        """The columns as they are at a moment."""
+        asked = prompts(request, list(columns), talks)
+        shown: Outputs = {}
+        for name, place in places_of(columns).items():
+            column, parts = columns[name], self._places[place]
+            if request.chat:
+                said = [message for message in asked[name] if not isinstance(message, str)]
+                shown[parts.talk] = conversation([*said, {"role": "assistant", "content": column.text}])
+            else:
+                code = column.language.language or expected_language(name, request)
+                shown[parts.text] = gr.Textbox(column.text.lstrip(), rtl=language(code).rtl)
+            shown[parts.badges] = badges(column, request)
+        return shown
+
+    def badged(self, request: CompareRequest, columns: Mapping[str, Column]) -> Outputs:
+        """Only what is below the texts."""
+        return {
+            self._places[place].badges: badges(columns[name], request) for name, place in places_of(columns).items()
+        }
+
+    def idle(self) -> Outputs:
+        """Waits for a first text again."""
+        return {place.text: gr.Textbox(placeholder=word("compare.empty")) for place in self._places.values()}

@@ -1,0 +1,28 @@
+"""Which visitors have pressed Stop: what runs for them looks here between two steps, and ends with what it has."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+KEPT = 1000  # who never starts anything again is forgotten
+
+
+class Stops:
+    """The visitors whose work is to end. A dictionary's single operations need no lock."""
+
+    def __init__(self) -> None:
+        self._pressed: OrderedDict[str, None] = OrderedDict()
+
+    def begin(self, visitor: str) -> None:
+        """New work: a Stop of before does not count."""
+        self._pressed.pop(visitor, None)
+
+    def press(self, visitor: str) -> None:
+        """Ends the visitor's work at its next step, also work that still waits for its turn."""
+        self._pressed[visitor] = None
+        if len(self._pressed) > KEPT:
+            self._pressed.popitem(last=False)
+
+    def pressed(self, visitor: str) -> bool:
+        """Whether the visitor's work is to end."""
+        return visitor in self._pressed

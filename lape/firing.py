@@ -1,0 +1,120 @@
+"""Which language's neurons fire most at each token of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+
+from lape.activations import Activations
+from lape.errors import MaskMismatch
+from lape.masks import NeuronMask
+from lape.statistics import ActivationStatistics
+
+# A language stands out from here on: 0 is what its neurons do in the text of other languages, 1 what they do in its
+# own. Seen on the embedded model: nearly all tokens of a text reach it, letters in random order mostly do not.
+STANDS_OUT_LEVEL = 0.3
+
+
+@dataclass(frozen=True)
+class Fired:
+    """What the neurons of each language did at one piece of a text.
+
+    Attributes:
+        text: The piece.
+        tokens: Its tokens.
+        language: Code of the language of highest level; None when none stands out.
+        shares: Language code to the share of its neurons that were active (> 0), mean over the tokens.
+        levels: Language code to that share between what is usual in other languages (0) and in its own (1).
+    """
+
+    text: str
+    tokens: int
+    language: str | None
+    shares: Mapping[str, float]
+    levels: Mapping[str, float]
+
+
+def mask_neurons(mask: NeuronMask) -> torch.Tensor:
+    """The neurons of any language of a mask: sorted int64 flat indices, each once."""
+    return torch.cat([mask.flat(code) for code in mask.languages]).unique()
+
+
+def usual_shares(mask: NeuronMask, statistics: ActivationStatistics) -> dict[str, dict[str, float]]:
+    """How many of each language's neurons are active at a token of each language, on average.
+
+    Args:
+        mask: Its languages are those that are compared.
+        statistics: A recording of at least these languages.
+
+    Returns:
+        Language of the neurons, then language of the text, to the mean of the neurons' probabilities; a language
+        without neurons is left out.
+
+    Raises:
+        MaskMismatch: The statistics belong to a model of another shape.
+        UnknownLabel: They lack a language of the mask.
+    """
+    if statistics.shape != mask.shape:
+        raise MaskMismatch(f"The mask has the shape {mask.shape}, the statistics {statistics.shape}.")
+    probabilities = {code: statistics.probability(code).flatten() for code in mask.languages}
+    return {
+        code: {text: float(probability[mask.flat(code)].mean()) for text, probability in probabilities.items()}
+        for code in mask.languages
+        if mask.count(code)
+    }
+
+
+def firing(seen: Activations, mask: NeuronMask, statistics: ActivationStatistics | None = None) -> tuple[Fired, ...]:
+    """Tells for each piece of a text which language's neurons fire most, compared with what is usual.
+
+    With `s` the share of language k's neurons that are active (> 0) at a token, `own` the mean of that share over
+    the recorded text of k, and `other` its mean over the recorded text of the mask's other languages (each language
+    counting alike), the level of k is `(s - other) / (own - other)`: 0 is as in other languages, 1 as in its own. So a
+    language whose neurons are often active does not win everywhere. A piece has the language of highest level if
+    that is at least 0.3, and none otherwise. A language without neurons, or whose neurons are no more active
+    in its own text than in others, has level 0. Equal levels go to the first language of the mask.
+
+    Args:
+        seen: Activations of all of the mask's neurons (`mask_neurons`), in any order, others beside them or not.
+        mask: The languages to choose from.
+        statistics: What is usual; None compares the shares as they are (`own` 1, `other` 0).
+
+    Raises:
+        MaskMismatch: A neuron of the mask was not looked at, or the statistics are for another shape.
+        UnknownLabel: The statistics lack a language of the mask.
+    """
+    usual = None if statistics is None else usual_shares(mask, statistics)
+    active = (seen.values > 0).double()
+    place = {flat: column for column, flat in enumerate(seen.neurons.tolist())}
+    shares, levels = {}, {}
+    for code in mask.languages:
+        try:
+            columns = [place[flat] for flat in mask.flat(code).tolist()]
+        except KeyError as error:
+            raise MaskMismatch("The mask has neurons that were not looked at.") from error
+        share = seen.by_piece(active[:, columns].mean(1)) if columns else torch.zeros(len(seen.pieces)).double()
+        own, other = (1.0, 0.0) if usual is None else _own_and_other(usual.get(code, {}), code)
+        shares[code] = share.tolist()
+        levels[code] = ((share - other) / (own - other)).tolist() if own > other else [0.0] * len(seen.pieces)
+    return tuple(
+        _fired(
+            text,
+            tokens,
+            {code: row[at] for code, row in shares.items()},
+            {code: row[at] for code, row in levels.items()},
+        )
+        for at, (text, tokens) in enumerate(zip(seen.pieces, seen.tokens, strict=True))
+    )
+
+
+def _own_and_other(usual: Mapping[str, float], code: str) -> tuple[float, float]:
+    """A language's usual share in its own text, and its mean over the other languages; equal without neurons."""
+    others = [share for text, share in usual.items() if text != code]
+    return (usual[code], sum(others) / len(others)) if others else (0.0, 0.0)
+
+
+def _fired(text: str, tokens: int, shares: Mapping[str, float], levels: Mapping[str, float]) -> Fired:
+    best = max(levels, key=lambda code: levels[code])
+    return Fired(text, tokens, best if levels[best] >= STANDS_OUT_LEVEL else None, shares, levels)

@@ -1,0 +1,135 @@
+"""The neurons of a mask one by one: how often each is active in every language, its entropy and its mean."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lape.errors import LapeError, MaskMismatch, unknown_label
+from lape.identify.lape import activation_entropy
+from lape.identify.ranking import stacked
+from lape.masks import NeuronMask
+from lape.statistics import ActivationStatistics
+
+SORTS = ("entropy", "probability", "mean", "layer")
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """A neuron as one language has it; a neuron of two languages is there twice.
+
+    Attributes:
+        language: Code of the language it belongs to.
+        layer: Its layer, from 0.
+        neuron: Its place in the layer, from 0.
+        entropy_nats: Entropy of its probabilities over the mask's languages, low for a neuron of one language; None
+            without statistics.
+        mean: Its mean activation over that language's tokens; None where it is not known.
+        probabilities: Language code to the share of that language's tokens at which it is active; empty without
+            statistics.
+        means: Language code to its mean activation there; empty without statistics.
+    """
+
+    language: str
+    layer: int
+    neuron: int
+    entropy_nats: float | None
+    mean: float | None
+    probabilities: Mapping[str, float]
+    means: Mapping[str, float]
+
+    @property
+    def probability(self) -> float | None:
+        """Its probability in the language it belongs to."""
+        return self.probabilities.get(self.language)
+
+
+def neuron_table(mask: NeuronMask, statistics: ActivationStatistics | None = None) -> list[Neuron]:
+    """Every neuron of a mask, by language, layer and neuron.
+
+    Args:
+        mask: Any mask.
+        statistics: A recording of the same model with at least the mask's languages; None leaves out what only it
+            tells.
+
+    Raises:
+        MaskMismatch: The statistics belong to a model of another shape.
+        UnknownLabel: They lack a language of the mask.
+    """
+    if statistics is not None and statistics.shape != mask.shape:
+        raise MaskMismatch(f"The mask has the shape {mask.shape}, the statistics {statistics.shape}.")
+    codes = mask.languages
+    if statistics is not None:
+        probability, mean = (stacked(of, codes) for of in (statistics.probability, statistics.mean))
+    rows = []
+    for code in codes:
+        flat, pairs = mask.flat(code), mask.neurons[code].tolist()
+        own = mask.means[code].tolist() if code in mask.means else [None] * len(pairs)
+        if statistics is None:
+            none = zip(pairs, own, strict=True)
+            rows += [Neuron(code, layer, neuron, None, value, {}, {}) for (layer, neuron), value in none]
+            continue
+        entropies = activation_entropy(probability[:, flat]).tolist()
+        by_neuron = zip(pairs, entropies, own, probability[:, flat].T.tolist(), mean[:, flat].T.tolist(), strict=True)
+        for (layer, neuron), entropy, value, *by_language in by_neuron:
+            shares, means = (dict(zip(codes, values, strict=True)) for values in by_language)
+            rows.append(Neuron(code, layer, neuron, entropy, value, shares, means))
+    return rows
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the statistics say of a neuron in one language.
+
+    Attributes:
+        probability: Share of the language's tokens at which it is active.
+        mean: Its mean activation there.
+    """
+
+    probability: float
+    mean: float
+
+
+def activity(
+    statistics: ActivationStatistics, languages: Sequence[str], layer: int, neuron: int
+) -> dict[str, Activity]:
+    """What a neuron does in each language, whether it belongs to one or to none.
+
+    Raises:
+        UnknownLabel: The statistics lack a language.
+    """
+    at = layer, neuron
+    return {
+        code: Activity(float(statistics.probability(code)[at]), float(statistics.mean(code)[at])) for code in languages
+    }
+
+
+def chosen_neurons(
+    table: Sequence[Neuron], languages: Sequence[str] | None = None, sort: str = "entropy", limit: int | None = None
+) -> list[Neuron]:
+    """Filters and sorts a table: the most specific first, the most active first, or by place.
+
+    Args:
+        table: Of `neuron_table`.
+        languages: Codes to keep; None keeps all.
+        sort: `entropy` (lowest first), `probability` in its language or `mean` (highest first), or `layer`. What is
+            not known comes last, and ties go by layer, neuron and language.
+        limit: At most so many; None is all.
+
+    Raises:
+        UnknownLabel: There is no such order.
+        LapeError: The limit is negative.
+    """
+    if sort not in SORTS:
+        raise unknown_label("order of neurons", sort, SORTS)
+    if limit is not None and limit < 0:
+        raise LapeError(f"The limit is a whole number from 0 on, not {limit}.")
+
+    def key(row: Neuron) -> tuple[bool, float, int, int, str]:
+        values = {"entropy": row.entropy_nats, "probability": row.probability, "mean": row.mean, "layer": row.layer}
+        value = values[sort]
+        sign = -1 if sort in ("probability", "mean") else 1
+        return value is None, sign * (value or 0.0), row.layer, row.neuron, row.language
+
+    kept = [row for row in table if languages is None or row.language in languages]
+    return sorted(kept, key=key)[:limit]

@@ -1,0 +1,84 @@
+"""What a recording reads: whether it can be read, and the batches of blocks that are not counted yet."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.corpora import Source, check_label, token_blocks
+from lape.errors import CheckpointMismatch, LapeError, NotEnoughText
+from lape.tallies import Tally
+
+MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
+MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32
+
+
+def batches(
+    tokenizer: Tokenizer, source: Source, done: Tally, code: str, settings: Mapping[str, Any]
+) -> Iterator[tuple[torch.Tensor, str]]:
+    """Batches of the blocks not yet counted, each with the hash of all token ids up to its end.
+
+    Raises:
+        CheckpointMismatch: At once, when the blocks already counted are not those of this text.
+    """
+    hashed = hashlib.sha256()
+    blocks = itertools.islice(token_blocks(tokenizer, source, settings["block"]), settings["blocks"])
+    for skipped in itertools.islice(blocks, done.blocks):
+        hashed.update(skipped.to(torch.int32).numpy().tobytes())
+    if hashed.hexdigest() != done.sha256:
+        raise CheckpointMismatch(
+            f"The text of {code!r} is not the one the checkpoint was made from. Restore it, or delete the checkpoint."
+        )
+
+    def rest() -> Iterator[tuple[torch.Tensor, str]]:
+        while pending := list(itertools.islice(blocks, settings["batch"])):
+            inputs = torch.stack(pending)
+            hashed.update(inputs.to(torch.int32).numpy().tobytes())
+            yield inputs, hashed.hexdigest()
+
+    return rest()
+
+
+def check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch: int, context: int | None) -> None:
+    """Refuses what cannot be recorded, before anything is read."""
+    if not corpora:
+        raise LapeError("There is nothing to record: name at least one language.")
+    for code in corpora:
+        check_label(code)
+    if tokens < 1 or block < 1 or batch < 1:
+        raise LapeError(f"tokens ({tokens}), block ({block}) and batch ({batch}) must be at least 1.")
+    if context is not None and block > context:
+        raise LapeError(f"A block of {block} tokens is longer than the model's context of {context}.")
+    if block * batch > MAX_BATCH_TOKENS:
+        raise LapeError(f"block x batch is {block * batch} tokens; at most {MAX_BATCH_TOKENS} fit one pass.")
+
+
+def check_groups(groups: int, tokens: int) -> None:
+    """Refuses groups of blocks that cannot be kept."""
+    if groups < 2 or groups % 2:
+        raise LapeError(f"groups is an even number from 2 on, not {groups}: the halves are of whole groups.")
+    if tokens > MAX_GROUPED_TOKENS:
+        raise LapeError(f"At most {MAX_GROUPED_TOKENS:,} tokens a language can be kept in groups, not {tokens:,}.")
+
+
+def check_length(tokenizer: Tokenizer, corpora: Mapping[str, Source], blocks: int, block: int) -> None:
+    """Counts the text of every language first: tokenising is about a thousand times cheaper than the model."""
+    for code, source in corpora.items():
+        if getattr(source, "streamed", False):
+            continue  # reading it twice would download it twice; its end is met while recording
+        found = sum(1 for _ in itertools.islice(token_blocks(tokenizer, source, block), blocks))
+        if found < blocks:
+            raise not_enough(code, found, blocks, block)
+
+
+def not_enough(code: str, found: int, blocks: int, block: int) -> NotEnoughText:
+    """The error for a language with fewer blocks than were asked for."""
+    return NotEnoughText(
+        f"{code!r} has text for {found * block} tokens in blocks of {block}, but {blocks * block} were asked for. "
+        "Add text, ask for fewer tokens, or allow a short language (allow_short, --allow-short)."
+    )

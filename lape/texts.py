@@ -1,0 +1,106 @@
+"""Text that is at hand, such as pasted or uploaded: its documents, how much it is, and the block that suits it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from io import StringIO
+
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.corpora import Source, paragraphs, token_blocks
+from lape.errors import BadFile
+
+SHORTEST_BLOCK = 8  # tokens
+LONGEST_BLOCK = 512
+BLOCKS_AT_LEAST = 4  # so that a short text can still be told apart in halves
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents in memory, as a source.
+
+    Attributes:
+        documents: In order.
+        description: What a recording says of where they come from.
+    """
+
+    documents: tuple[str, ...]
+    description: str = "texts"
+
+    def __call__(self) -> Iterator[str]:
+        return iter(self.documents)
+
+    @classmethod
+    def of(cls, text: str) -> Texts:
+        """The documents of one text, as in a `.txt` corpus: a blank line ends one."""
+        return cls(tuple(paragraphs(StringIO(text.replace("\r\n", "\n")))))
+
+
+def taken(source: Source, characters: int) -> Iterator[str]:
+    """The first documents of a source, until there is enough text.
+
+    Args:
+        source: Such as a dataset that is streamed.
+        characters: How many are enough; the document that has the last of them is cut there.
+    """
+    for document in source() if callable(source) else source:
+        yield document[:characters]
+        characters -= len(document)
+        if characters <= 0:
+            return
+
+
+def decoded(data: bytes, name: str, characters: int) -> str:
+    """The text of an uploaded file.
+
+    Args:
+        data: Its bytes.
+        name: What errors call it.
+        characters: At most so many.
+
+    Raises:
+        BadFile: It is empty, too long, or not UTF-8 text.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise BadFile(f"{name} is UTF-16 text; save it as UTF-8.")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise BadFile(f"{name} is not UTF-8 text (line {line}); save it as plain text in UTF-8.") from error
+    if "\0" in text:
+        raise BadFile(f"{name} is not text: it holds bytes of zero.")
+    if not text.strip():
+        raise BadFile(f"{name} is empty.")
+    if len(text) > characters:
+        raise BadFile(f"{name} has {len(text):,} characters and at most {characters:,} are allowed; shorten it.")
+    return text
+
+
+def count_tokens(tokenizer: Tokenizer, source: Source, most: int) -> int:
+    """Tokens of a source in whole shortest blocks, document ends included; no more than `most` is read.
+
+    Args:
+        tokenizer: The model's own.
+        source: Documents.
+        most: Tokens to stop at, rounded up to a block.
+    """
+    blocks = itertools.islice(token_blocks(tokenizer, source, SHORTEST_BLOCK), -(-most // SHORTEST_BLOCK))
+    return sum(len(block) for block in blocks)
+
+
+def fitting_block(tokens: int, longest: int = LONGEST_BLOCK) -> int:
+    """The block in which a text of so many tokens can be recorded: at least four fit, and it is a power of two.
+
+    Args:
+        tokens: Of the shortest text of a recording.
+        longest: The block to take when there is text enough, such as the model's context when that is small.
+
+    Example:
+        >>> fitting_block(200), fitting_block(1_000), fitting_block(100_000)
+        (32, 128, 512)
+    """
+    fits = max(tokens // BLOCKS_AT_LEAST, SHORTEST_BLOCK)
+    return min(1 << (fits.bit_length() - 1), LONGEST_BLOCK, 1 << (longest.bit_length() - 1))

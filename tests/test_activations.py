@@ -1,0 +1,124 @@
+"""Activations of chosen neurons over a text: against the first matrix's outputs, and the text in pieces."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import pytest
+import torch
+from families import DOCUMENT_END, FAMILIES, build, layers_of
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape import LapeError
+from lape.activations import Activations, activations, pieces_of
+from lape.architectures import activation_sites
+
+TEXT = "Bon été 그리고"  # each byte is a token of the tests' tokenizer
+PIECES = ("B", "o", "n", " ", "é", "t", "é", " ", "그", "리", "고")
+TOKENS = (1, 1, 1, 1, 2, 1, 2, 1, 3, 3, 3)
+
+
+def by_hand(model: PreTrainedModel, ids: list[int]) -> list[list[list[float]]]:
+    """`[layer][token][neuron]`: the activation function applied to the first matrix's output, in a pass of the whole
+    model."""
+    table, outputs = FAMILIES[model.config.model_type], []
+    with ExitStack() as stack:
+        for layer in layers_of(model):
+            matrix = layer.get_submodule(table.first)
+            stack.callback(matrix.register_forward_hook(lambda _m, _i, out: outputs.append(out)).remove)
+        model(torch.tensor([ids]))
+    return [table.activation(output).flatten(0, -2).tolist() for output in outputs]
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "phi3", "opt", "gpt2"])
+def test_the_values_are_those_of_a_plain_pass(family: str, tokenizer: Tokenizer) -> None:
+    model = build(family)
+    width = activation_sites(model).neurons
+    neurons = [2 * width + 3, 5, width - 1, 2 * width]  # in no order, none of the middle layer
+    seen = activations(model, tokenizer, TEXT, torch.tensor(neurons))
+    expected = by_hand(model, [DOCUMENT_END, *tokenizer(TEXT, add_special_tokens=False)["input_ids"]])
+    assert seen.neurons.tolist() == neurons
+    assert seen.values.shape == (len(TEXT.encode()), 4)
+    for token, row in enumerate(seen.values.tolist()):
+        for column, flat in enumerate(neurons):
+            assert row[column] == pytest.approx(expected[flat // width][token + 1][flat % width], abs=1e-5)
+
+
+def test_no_hook_stays(tiny_model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    activations(tiny_model, tokenizer, TEXT, torch.tensor([0, 50, 100]))
+    assert not any(module._forward_hooks for module in activation_sites(tiny_model).modules)
+
+
+def test_the_pieces_are_whole_characters_and_together_the_text(tokenizer: Tokenizer) -> None:
+    ids, pieces, tokens = pieces_of(tokenizer, TEXT)
+    assert (pieces, tokens) == (PIECES, TOKENS)
+    assert len(ids) == sum(tokens)
+
+
+@pytest.mark.parametrize("text", ["  a  b\n\nc ", "👩‍👩‍👧 é ا ب", "<|endoftext|>x", "\x00\ufffd", "a" * 60])
+def test_odd_texts_come_back_as_they_are(text: str, tokenizer: Tokenizer) -> None:
+    ids, pieces, tokens = pieces_of(tokenizer, text)
+    assert "".join(pieces) == text
+    assert sum(tokens) == len(ids)
+    assert min(tokens) >= 1
+    assert all(pieces)
+
+
+class Spaced:
+    """A tokenizer that leaves spaces out, puts a token without text first, and lets two tokens overlap."""
+
+    is_fast = True
+
+    def __call__(self, text: str, **_: bool) -> dict[str, list]:
+        assert text == " ab  cd!"
+        offsets = [(0, 0), (1, 2), (2, 3), (5, 6), (5, 7), (7, 7)]
+        return {"input_ids": list(range(6)), "offset_mapping": offsets}
+
+
+def test_text_without_a_token_goes_to_the_next_piece() -> None:
+    _, pieces, tokens = pieces_of(Spaced(), " ab  cd!")
+    assert pieces == (" a", "b", "  cd!")
+    assert tokens == (2, 1, 3)
+
+
+def test_the_mean_of_a_piece_is_over_its_tokens() -> None:
+    values = torch.tensor([[1.0], [2.0], [4.0], [6.0]])
+    seen = Activations(("a", "é", "b"), (1, 2, 1), torch.tensor([7]), values)
+    assert seen.by_piece(values).tolist() == [[1.0], [3.0], [6.0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "neurons", "longest", "expected"),
+    [
+        ("", [0], None, "The text is empty"),
+        (" \n", [0], None, "The text is empty"),
+        ("a\ud800b", [0], None, "half a character"),
+        ("abcdef", [0], 5, "The text has 6 tokens and at most 5 are read"),
+        ("a" * 256, [0], None, "The text has 256 tokens and at most 255 are read"),
+        ("a", [], None, "at least one neuron"),
+        ("a", [-1], None, "inside the model's 3 layers x 48 neurons"),
+        ("a", [3 * 48], None, "inside the model's 3 layers x 48 neurons"),
+    ],
+)
+def test_what_cannot_be_looked_at_is_refused_before_the_model_runs(
+    text: str,
+    neurons: list[int],
+    longest: int | None,
+    expected: str,
+    tiny_model: PreTrainedModel,
+    tokenizer: Tokenizer,
+) -> None:
+    chosen = torch.tensor(neurons, dtype=torch.long)
+    activation_sites(tiny_model)
+    tiny_model.get_decoder().register_forward_pre_hook(lambda *_: pytest.fail("the model ran"))
+    with pytest.raises(LapeError, match=expected):
+        activations(tiny_model, tokenizer, text, chosen, longest_tokens=longest)
+
+
+def test_a_slow_tokenizer_is_refused(tiny_model: PreTrainedModel, tokenizer: Tokenizer) -> None:
+    class Slow:
+        is_fast = False
+
+    with pytest.raises(LapeError, match="cannot say where in the text"):
+        activations(tiny_model, Slow(), "a", torch.tensor([0]))

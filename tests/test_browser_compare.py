@@ -1,0 +1,100 @@
+"""The Compare tab in Chromium: links, exports, several targets, a plain prompt, chats, what differs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from browsing import MARKS, PATIENCE, expect
+
+from lape.demo.request import DEFAULTS, EXAMPLES
+
+pytestmark = MARKS
+HTML = "<img src=x onerror='window.ran=1'>"
+
+
+def link(**values: Any) -> str:
+    """The query of a link with few tokens."""
+    return "/?" + urlencode({"lape": 1, "max_new_tokens": 8, "prompt": DEFAULTS.prompt, **values})
+
+
+def generate(page: Any) -> None:
+    page.locator("#lape-generate").click()
+    expect(page.locator("#lape-stop")).to_be_enabled()
+    expect(page.locator("#lape-stop")).to_be_disabled(timeout=PATIENCE)
+    expect(page.locator("#lape-status")).to_contain_text("Done")
+
+
+def test_a_link_opens_the_same_comparison_and_gives_the_same_texts(opened: Callable[..., Any], tmp_path: Path) -> None:
+    page = opened(link(targets="es,zh", show_plain=1, strength=1.5))
+    expect(page.locator("#lape-status")).to_contain_text("Opened from a link")
+    generate(page)
+    page.locator("#lape-link").click()
+    address = page.locator("#lape-address textarea, #lape-address input")
+    expect(address).to_have_value(re.compile("^http"))
+    again = opened(address.input_value().removeprefix(page.url.partition("?")[0].rstrip("/")))
+    generate(again)
+    for place in ("on", "off", "steered", "steered-2", "plain"):
+        text = page.locator(f"#lape-text-{place} textarea").input_value()
+        assert text
+        assert again.locator(f"#lape-text-{place} textarea").input_value() == text
+    expect(again.locator("#lape-text-steered-3")).to_be_hidden()
+    expect(again.get_by_role("heading", name="Steered: Chinese")).to_be_visible()
+    expect(again.locator("#lape-badges-off .lape-difference")).to_contain_text("Differs from on here")
+    with again.expect_download() as saving:
+        again.locator("#lape-export").click()
+    found = json.loads(Path(saving.value.path()).read_text("utf-8"))
+    assert saving.value.suggested_filename == "lape-comparison.json"
+    assert found["settings"]["targets"] == ["es", "zh"]
+    assert found["columns"]["on"]["text"].strip() == again.locator("#lape-text-on textarea").input_value().strip()
+
+
+@pytest.mark.parametrize(("query", "said"), [(link(lape=9), "is of version '9'"), (link(source="xx"), "not 'xx'")])
+def test_a_link_that_cannot_be_opened_says_so(opened: Callable[..., Any], query: str, said: str) -> None:
+    page = opened(query)
+    expect(page.get_by_role("alert").filter(has_text=said)).to_be_visible()
+    expect(page.locator("#lape-prompt textarea")).to_have_value(DEFAULTS.prompt)
+
+
+def test_nothing_to_export_is_said(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.locator("#lape-export").click()
+    expect(page.get_by_role("alert")).to_contain_text("There is nothing to export yet")
+
+
+def test_an_example_says_what_to_expect(opened: Callable[..., Any]) -> None:
+    page = opened()
+    page.get_by_role("button", name="Japanese", exact=True).click()
+    expect(page.locator("#lape-expected")).to_contain_text(EXAMPLES[-1].expected)
+    expect(page.get_by_text("Japanese neurons off").first).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1360, 390])
+def test_a_chat_keeps_a_conversation_in_each_column(opened: Callable[..., Any], width: int, tmp_path: Path) -> None:
+    page = opened(link(chat=1), viewport={"width": width, "height": 844})
+    on, steered = page.locator("#lape-talk-on"), page.locator("#lape-talk-steered")
+    expect(on).to_be_visible()
+    expect(page.locator("#lape-text-on")).to_be_hidden()
+    page.locator("#lape-prompt textarea").fill(f"Bonjour {HTML}")
+    generate(page)
+    expect(on.locator(".lape-user")).to_have_text([f"Bonjour {HTML}"])
+    answers = [talk.locator(".lape-assistant").inner_text() for talk in (on, steered)]
+    page.locator("#lape-prompt textarea").fill("Et toi ?")
+    generate(page)
+    for talk, answer in zip((on, steered), answers, strict=True):
+        expect(talk.locator(".lape-user")).to_have_text([f"Bonjour {HTML}", "Et toi ?"])
+        assert talk.locator(".lape-assistant").first.inner_text() == answer
+        expect(talk.locator(".lape-assistant")).to_have_count(2)
+    assert page.evaluate("window.ran === undefined")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.screenshot(path=tmp_path / f"chat-{width}.png", full_page=True)
+    page.locator("#lape-clear").click()
+    expect(on.locator(".lape-user")).to_have_count(0)
+    page.get_by_label("Chat", exact=True).uncheck()
+    expect(page.locator("#lape-text-on")).to_be_visible()
+    expect(page.locator("#lape-clear")).to_be_hidden()

@@ -1,0 +1,128 @@
+"""The Neurons tab in Chromium, with the embedded model and its bundled mask."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browsing import MARKS, PATIENCE, expect
+
+from lape.demo.backend import Backend
+
+pytestmark = MARKS
+TEXT = "Il était une fois une petite fille qui vivait dans la forêt. 그리고"
+
+
+@pytest.fixture
+def tab(opened: Callable[..., Any]) -> Callable[..., Any]:
+    """Opens the page at the tab."""
+
+    def open_tab(query: str = "", **context: Any) -> Any:
+        page = opened(query, **context)
+        page.get_by_role("tab", name="Neurons", exact=True).click()
+        page.locator("#lape-look").wait_for()
+        return page
+
+    return open_tab
+
+
+def color(page: Any) -> None:
+    page.get_by_role("button", name="Color it").click()
+    expect(page.locator("#lape-look-status")).to_contain_text("tokens: ", timeout=PATIENCE)
+    expect(page.get_by_role("button", name="Color it")).to_be_enabled()
+
+
+def test_a_text_is_colored_by_language(tab: Callable[..., Any]) -> None:
+    page = tab()
+    page.locator("#lape-look-text textarea").fill(TEXT)
+    color(page)
+    pieces = page.locator("#lape-look-colored .text").all_text_contents()
+    assert "".join(pieces) == TEXT
+    assert "\ufffd" not in "".join(pieces)
+    legend = page.locator("#lape-look-colored .legend-item").all_text_contents()
+    assert {"French", "Korean"} <= {name.strip() for name in legend}
+    assert "French" in page.locator("#lape-look-status").inner_text().split(",")[0]  # more tokens than any other
+
+
+def test_html_in_a_text_stays_text(tab: Callable[..., Any]) -> None:
+    page = tab()
+    text = "<img src=x onerror=window.harmed=1> <b>Bonjour</b>"
+    page.locator("#lape-look-text textarea").fill(text)
+    color(page)
+    assert "".join(page.locator("#lape-look-colored .text").all_text_contents()) == text
+    assert page.evaluate("window.harmed") is None
+
+
+def test_sliders_change_the_neurons_everywhere_and_reset_takes_it_back(
+    tab: Callable[..., Any], backend: Backend
+) -> None:
+    page, other = tab(), tab()
+    line = page.locator("#lape-live-status")
+    expect(line).to_contain_text("as the page began")
+    layers = page.locator("#lape-neurons-layers .lape-layers")
+    begun = layers.text_content()
+    slider = page.get_by_role("slider", name="range slider for Top rate")
+    before = slider.input_value()
+    slider.focus()
+    for _ in range(8):
+        slider.press("ArrowLeft")
+    expect(line).to_contain_text("chosen in")
+    expect(layers).not_to_have_text(begun)
+    assert float(slider.input_value()) < float(before)  # the page does not move it back
+    page.locator("#lape-live-languages").get_by_text("German").click()
+    expect(line).to_contain_text(f"of {len(backend.languages()) - 1} languages, chosen in")
+    expect(layers).not_to_contain_text("German")
+    milliseconds = int(re.search(r"chosen in (\d+) ms", line.inner_text())[1])
+    assert milliseconds < 1000  # 200 on an idle machine: see benchmarks/identification.py
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    page.get_by_label("The prompt's language").first.click()
+    expect(page.get_by_role("option", name="French (Français)")).to_be_visible()
+    expect(page.get_by_role("option", name="German (Deutsch)")).to_have_count(0)
+    page.keyboard.press("Escape")
+    expect(other.locator("#lape-live-status")).to_contain_text("as the page began")
+    page.get_by_role("tab", name="Neurons", exact=True).click()
+    page.get_by_role("button", name="Back to the start").click()
+    expect(line).to_contain_text("as the page began")
+    expect(layers).to_have_text(begun)
+    expect(slider).to_have_value(before)
+
+
+def test_a_neuron_is_shown_at_work(tab: Callable[..., Any]) -> None:
+    page = tab()
+    table = page.locator("#lape-neurons-table")
+    row = table.locator("[data-index='1'] [role=gridcell]")
+    before = row.nth(2).inner_text()
+    table.get_by_test_id("header-2").hover()
+    table.get_by_test_id("header-2").locator("button").click()
+    page.get_by_role("menuitem", name="Sort descending").click()  # in the browser alone
+    expect(row.nth(2)).not_to_have_text(before)
+    layer, neuron = (int(row.nth(column).inner_text()) for column in (1, 2))
+    row.nth(2).click()
+    name = f"Layer {layer}, neuron {neuron}"
+    expect(page.locator("#lape-neuron-status")).to_contain_text(name, timeout=PATIENCE)
+    expect(page.locator("#lape-neuron-figure caption")).to_contain_text(name)
+    expect(page.locator("#lape-neuron-samples")).to_be_visible()
+    page.get_by_role("spinbutton", name="Neuron", exact=True).fill("5")
+    page.get_by_role("button", name="Show this neuron").click()
+    expect(page.locator("#lape-neuron-figure caption")).to_contain_text(f"Layer {layer}, neuron 5.")
+
+
+@pytest.mark.parametrize("width", [1360, 390])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_tab_fits(tab: Callable[..., Any], width: int, theme: str, tmp_path: Path) -> None:
+    page = tab(f"?__theme={theme}", viewport={"width": width, "height": 844})
+    color(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    widest = "Math.max(...[...document.querySelectorAll('main .block')].map(e => e.getBoundingClientRect().right))"
+    assert page.evaluate(widest) <= width
+    text, below = page.evaluate(
+        "[getComputedStyle(document.querySelector('#lape-look-colored .token.highlighted')).color,"
+        " getComputedStyle(document.querySelector('#lape-look-colored')).backgroundColor]"
+    )
+    assert text == ("rgb(0, 0, 0)" if theme == "light" else "rgb(255, 255, 255)")
+    bright = sum(map(float, re.findall(r"[\d.]+", below)[:3])) > 3 * 128
+    assert bright is (theme == "light")
+    page.screenshot(path=tmp_path / f"neurons-{theme}-{width}.png", full_page=True)

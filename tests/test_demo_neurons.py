@@ -1,0 +1,438 @@
+"""The Neurons tab without a browser: its events over HTTP as the page calls them, its figures and its checks."""
+
+from __future__ import annotations
+
+import html
+import json
+import pickle
+import re
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+import torch
+from families import build
+
+from lape import ActivationStatistics, NeuronMask, identify
+from lape.activations import activations
+from lape.architectures import activation_sites
+from lape.demo.backend import Backend
+from lape.demo.figures import activity_figure, layers_figure, overlap_figure
+from lape.demo.live import WITHOUT
+from lape.demo.loaded import Loaded
+from lape.demo.look import NO_USUAL, PALETTE
+from lape.demo.neuron_list import DEEPEST, ROWS, SAMPLES
+from lape.demo.neuron_request import LIMITS
+from lape.demo.page import Page, build_page, launch
+from lape.evaluation.openings import openings
+from lape.firing import firing, mask_neurons
+from lape.neurons import activity, chosen_neurons, neuron_table
+
+CODES = ("es", "fr", "zh")
+SHAPE = (3, 48)
+TEXT = "Un été, 그리고"
+HTML = "<img src=x onerror=alert(1)>"
+RATES = {"top_rate": 0.1, "filter_rate": 0.6, "activation_bar_ratio": 0.6}
+SLIDERS = [RATES.get(name, 0.5) for name in LIMITS]
+OUTPUTS = {
+    "coloring": ("color", "line", "colored"),
+    "choosing": ("line",),
+    "switching": ("line", *LIMITS),
+    "resetting": ("line", "box", "methods", "languages", *LIMITS),
+    "listing": ("table", "line"),
+    "picking": ("layer", "neuron", "line"),
+    "drawing": ("figure", "samples", "line"),
+    "sampling": ("figure", "samples", "line"),
+}
+ODD = [None, "", HTML, 3, -1, 1.5, True, [], ["fr"], ["xx"], {}, {"fr": 1}, float("nan"), float("inf"), 10**400]
+
+
+@pytest.fixture(scope="module")
+def statistics() -> ActivationStatistics:
+    generator = torch.Generator().manual_seed(3)
+    counts = {code: torch.randint(0, 100, SHAPE, generator=generator) for code in CODES}
+    sums = {code: torch.randn(SHAPE, generator=generator).double() * 100 for code in CODES}
+    return ActivationStatistics(counts, sums, sums, dict.fromkeys(CODES, 100), {})
+
+
+@pytest.fixture(scope="module")
+def backend(tokenizer: Any, statistics: ActivationStatistics) -> Backend:
+    return Backend(Loaded(build("llama"), tokenizer, identify(statistics, **RATES), statistics))
+
+
+@pytest.fixture(scope="module")
+def page(backend: Backend) -> Iterator[Page]:
+    page = build_page(backend)
+    yield page
+    page.close(verbose=False)
+
+
+@pytest.fixture(scope="module")
+def url(page: Page) -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return launch(page, port)
+
+
+@dataclass
+class Visitor:
+    """Calls the events of a served page, as the page's own script does."""
+
+    url: str
+    session: str
+
+    def ask(self, event: str, *values: Any) -> dict[str, Any]:
+        """The outputs of an event by name; it must not fail."""
+        body = json.dumps({"data": values, "session_hash": self.session})
+        headers = {"content-type": "application/json"}
+        sent = httpx.post(f"{self.url}/gradio_api/call/{event}", content=body, headers=headers, timeout=60)
+        assert sent.status_code == 200, sent.text[:300]
+        answer = httpx.get(f"{self.url}/gradio_api/call/{event}/{sent.json()['event_id']}", timeout=60).text
+        *_, kind, data = [line for line in answer.splitlines() if line]
+        assert kind == "event: complete", (event, values, data)
+        return dict(zip(OUTPUTS[event], json.loads(data.removeprefix("data: ")), strict=True))
+
+    def said(self, event: str, *values: Any) -> str:
+        """The status line that an event ends with."""
+        return text_of(self.ask(event, *values)["line"])
+
+
+@pytest.fixture
+def visitor(url: str, backend: Backend, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    name = request.node.name
+    yield Visitor(url, name)
+    backend.leave(name)
+    assert not backend.lock.locked()
+    assert not any(module._forward_hooks for module in activation_sites(backend.ready().model).modules)
+
+
+def text_of(line: str) -> str:
+    """The text of a status line, in which there is no element but its own."""
+    found = re.fullmatch(r'<p class="lape-status(?: lape-failed)?" role="(?:alert|status)">([^<>]*)</p>', line)
+    assert found, line
+    return html.unescape(found[1])
+
+
+def directly(page: Page, event: str, *values: Any) -> Any:
+    """The status line of an event without the HTTP around it, which takes longer."""
+    function: Callable[..., Any] = next(one.fn for one in page.fns.values() if one.api_name == event)
+    found = function(gr.Request(session_hash="direct"), *values)
+    (line,) = [
+        shown for shown in ([*found][-1] if event in ("coloring", "sampling") else found).values() if is_line(shown)
+    ]
+    return line
+
+
+def is_line(shown: Any) -> bool:
+    return isinstance(shown, str) and "lape-status" in shown
+
+
+# A text by language
+
+
+def test_a_text_has_the_colors_of_its_languages(visitor: Visitor, backend: Backend) -> None:
+    found = visitor.ask("coloring", TEXT)
+    loaded = backend.ready()
+    seen = activations(loaded.model, loaded.tokenizer, TEXT, mask_neurons(loaded.known_mask))
+    pieces = firing(seen, loaded.known_mask, loaded.statistics)
+    assert firing(pickle.loads(pickle.dumps(seen)), loaded.known_mask, loaded.statistics) == pieces  # as on ZeroGPU
+    names = {"fr": "French", "es": "Spanish", "zh": "Chinese", None: None}
+    shown = [(token["token"], token["class_or_confidence"]) for token in found["colored"]["value"]]
+    assert shown == [(piece.text, names[piece.language]) for piece in pieces]
+    assert "".join(text for text, _ in shown) == TEXT
+    occurring = {names[piece.language] for piece in pieces if piece.language}
+    assert set(found["colored"]["color_map"]) == occurring
+    tokens = len(TEXT.encode())
+    assert text_of(found["line"]).startswith(f"{tokens} tokens: ")
+    assert NO_USUAL not in text_of(found["line"])
+
+
+def test_without_statistics_the_line_says_so(visitor: Visitor, backend: Backend) -> None:
+    backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
+    assert visitor.said("coloring", TEXT).endswith(NO_USUAL)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "The text is empty"),
+        (" \n", "The text is empty"),
+        ("x" * 2001, "2,001 characters and at most 2,000"),
+        ("x" * 300, "300 tokens and at most 255"),
+        ("a\ud800b", "half a character"),
+        *[(value, "The text must be text") for value in ODD if not isinstance(value, str)],
+    ],
+)
+def test_what_is_no_text_is_refused(text: Any, said: str, page: Page) -> None:
+    line = directly(page, "coloring", text)
+    assert 'role="alert"' in line
+    assert said in text_of(line)
+
+
+def luminance(color: tuple[float, ...]) -> float:
+    """Relative luminance of WCAG 2."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (c / 255 for c in color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(("below", "text"), [((255, 255, 255), 0.0), ((30, 41, 59), 1.0)], ids=["light", "dark"])
+def test_text_can_be_read_on_every_color(below: tuple[int, ...], text: float) -> None:
+    assert len(set(PALETTE)) == len(PALETTE) == 12
+    for color in PALETTE:
+        part = [int(color[at : at + 2], 16) for at in (1, 3, 5)]
+        shown = luminance(tuple((top + under) / 2 for top, under in zip(part, below, strict=True)))
+        light, dark = max(shown, text), min(shown, text)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5, color
+
+
+# Live identification
+
+
+def test_sliders_choose_for_their_visitor_only(
+    visitor: Visitor, backend: Backend, statistics: ActivationStatistics
+) -> None:
+    before = backend.version()
+    said = visitor.said("choosing", "lape", ["zh", "fr"], 0.05, 0.7, 0.8, 0.5)
+    expected = identify(statistics, "lape", ["fr", "zh"], top_rate=0.05, filter_rate=0.7, activation_bar_ratio=0.8)
+    mask = backend.ready(visitor.session).known_mask
+    assert mask == expected
+    assert mask.metadata["settings"] == expected.metadata["settings"]
+    total = sum(mask.count(code) for code in mask.languages)
+    assert re.fullmatch(rf"{total} neurons of 2 languages, chosen in \d+ ms\. Every tab uses them now\.", said)
+    assert backend.languages(visitor.session) == ("fr", "zh")
+    assert backend.version() == before
+    request = backend.request({"prompt": "Bonjour", "source": "fr", "target": "zh"}, visitor.session)
+    assert (request.source, request.target) == ("fr", "zh")
+
+
+def test_reset_goes_back_to_the_start(visitor: Visitor, backend: Backend) -> None:
+    visitor.said("choosing", "lape", ["zh", "fr"], *SLIDERS)
+    found = visitor.ask("resetting")
+    assert backend.ready(visitor.session) is backend.ready()
+    assert "as the page began" in text_of(found["line"])
+    assert found["languages"]["value"] == [*CODES]
+    assert found["top_rate"]["value"] == 0.1
+    assert found["methods"]["value"] == "lape"
+
+
+@pytest.mark.parametrize(
+    ("method", "sliders"),
+    [("lap", {"min_probability"}), ("margin", {"top_rate"}), ("alignment", {"top_rate", "activation_bar_ratio"})],
+)
+def test_another_method_begins_with_its_own_settings(
+    method: str, sliders: set[str], visitor: Visitor, backend: Backend, statistics: ActivationStatistics
+) -> None:
+    found = visitor.ask("switching", method, [*CODES])
+    assert {name for name in LIMITS if found[name]["visible"]} == sliders
+    mask = backend.ready(visitor.session).known_mask
+    assert mask == identify(statistics, method)
+    assert {name: found[name]["value"] for name in sliders} == {
+        name: value for name, value in mask.metadata["settings"].items() if name in sliders
+    }
+
+
+def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor, backend: Backend, page: Page) -> None:
+    visitor.said("choosing", "lape", ["zh", "fr"], *SLIDERS)
+    refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
+    shown = refresh(gr.Request(session_hash=visitor.session))
+    sliders = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == LIMITS["top_rate"].high]
+    assert sliders == []
+    backend.change(visitor.session, lambda loaded: replace(loaded, mask=backend.ready().mask))  # made elsewhere
+    shown = refresh(gr.Request(session_hash=visitor.session))
+    (slider,) = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == LIMITS["top_rate"].high]
+    assert shown[slider].value == 0.1
+
+
+def test_without_statistics_there_is_nothing_to_choose_from(visitor: Visitor, backend: Backend, page: Page) -> None:
+    backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
+    assert visitor.said("choosing", "lape", ["zh", "fr"], *SLIDERS) == WITHOUT
+    refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
+    shown = refresh(gr.Request(session_hash=visitor.session))
+    (box,) = [part for part in shown if part.elem_id == "lape-live"]
+    (line,) = [part for part in shown if part.elem_id == "lape-live-status"]
+    assert shown[box].visible is False
+    assert WITHOUT in text_of(shown[line])
+
+
+@pytest.mark.parametrize(
+    ("place", "values", "said"),
+    [
+        (0, [value for value in ODD if value != "lape"], "The method must be one of lape, lap"),
+        (
+            1,
+            [value for value in ODD if value not in (["fr"], [])],
+            "The languages must be a list of some of es, fr, zh",
+        ),
+        (1, [[], ["fr"], ["fr", "fr"]], "Choose at least 2 languages"),
+        (2, [value for value in ODD if value is not True], "Top rate must be a number from 0.00025 to 0.1"),
+        (2, [True, 0, 0.11], "Top rate must be a number"),
+        (3, [*ODD, 0.4], "Filter rate must be a number from 0.5 to 0.999"),
+        (4, [*ODD, 0.4], "Bar must be a number from 0.5 to 0.999"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(
+    place: int, values: list[Any], said: str, page: Page, backend: Backend
+) -> None:
+    for value in values:
+        given = ["lape", ["fr", "es"], *SLIDERS]
+        given[place] = value
+        line = directly(page, "choosing", *given)
+        assert 'role="alert"' in line, value
+        assert said in text_of(line), value
+    assert backend.ready("direct") is backend.ready()
+
+
+def test_a_method_that_is_none_is_refused(page: Page) -> None:
+    for value in ODD:
+        assert "The method must be one of" in text_of(directly(page, "switching", value, ["fr", "es"]))
+
+
+# One by one
+
+
+def test_the_table_is_the_librarys(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
+    found = visitor.ask("listing", ["zh"], "probability")
+    mask = backend.ready().known_mask
+    expected = chosen_neurons(neuron_table(mask, statistics), ["zh"], "probability")
+    table = found["table"]["value"]
+    assert table["headers"] == ["language", "layer", "neuron", "entropy", "mean", *CODES]
+    assert [row[:3] for row in table["data"]] == [["Chinese", row.layer, row.neuron] for row in expected]
+    for shown, row in zip(table["data"], expected, strict=True):
+        assert shown[3:5] == pytest.approx([row.entropy_nats, row.mean], abs=6e-4)
+        assert shown[5:] == pytest.approx([row.probabilities[code] for code in CODES], abs=6e-3)
+    assert set(found["table"]["datatype"]) == {"str", "number"}
+    assert text_of(found["line"]) == f"{len(expected)} of {len(expected)} neurons."
+
+
+def test_a_long_table_is_cut_and_says_so(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
+    mask = identify(statistics, top_rate=1.0, filter_rate=0.0, activation_bar_ratio=0.0)
+    backend.change(visitor.session, lambda loaded: replace(loaded, mask=mask))
+    total = sum(mask.count(code) for code in CODES)
+    assert total > ROWS
+    found = visitor.ask("listing", [], "entropy")
+    assert len(found["table"]["value"]["data"]) == ROWS
+    assert text_of(found["line"]) == f"{ROWS} of {total} neurons."
+
+
+def test_without_statistics_the_table_has_what_the_mask_knows(visitor: Visitor, backend: Backend) -> None:
+    backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
+    table = visitor.ask("listing", [], "entropy")["table"]["value"]
+    assert table["headers"] == ["language", "layer", "neuron", "entropy", "mean"]
+    assert {row[3] for row in table["data"]} == {None}
+    assert "is not known how active" in text_of(visitor.ask("drawing", 0, 0)["figure"])
+    assert "highest activation" in visitor.said("sampling", 0, 0)
+
+
+def test_orders_and_languages_that_do_not_exist_are_refused(page: Page) -> None:
+    for value in ODD:
+        assert "The order must be one of entropy" in text_of(directly(page, "listing", ["fr"], value))
+        if value not in (None, "", [], ["fr"], {}):
+            assert "The languages must be a list" in text_of(directly(page, "listing", value, "entropy"))
+
+
+def test_a_neuron_is_shown_at_work(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
+    mask = backend.ready().known_mask
+    layer, neuron = mask.neurons["fr"][0].tolist()
+    figure = visitor.ask("drawing", layer, neuron)["figure"]
+    assert f"Layer {layer}, neuron {neuron}" in figure
+    found = activity(statistics, CODES, layer, neuron)
+    assert all(f"<td>{one.probability:.1%}</td><td>{one.mean:.2f}</td>" in figure for one in found.values())
+    shown = visitor.ask("sampling", layer, neuron)
+    tokens = [(token["token"], token["class_or_confidence"]) for token in shown["samples"]["value"]]
+    order = sorted(CODES, key=lambda code: -found[code].probability)
+    names = {"fr": "French", "es": "Spanish", "zh": "Chinese"}
+    assert "".join(text for text, _ in tokens) == "\n".join(f"{names[code]}: {openings(code)[1]}" for code in order)
+    loaded = backend.ready()
+    flat = torch.tensor([layer * SHAPE[1] + neuron])
+    seen = [activations(loaded.model, loaded.tokenizer, openings(code)[1], flat) for code in order]
+    strengths = torch.cat([one.by_piece(one.values)[:, 0] for one in seen])
+    most = max(float(one.values.abs().max()) for one in seen)
+    assert [strength for _, strength in tokens if strength is not None] == pytest.approx(
+        (strengths / most * DEEPEST).tolist(), abs=1e-6
+    )
+    assert len(order) <= SAMPLES
+    peak = max(float(one.values.max()) for one in seen)
+    assert text_of(shown["line"]) == f"Layer {layer}, neuron {neuron}: its highest activation here is {peak:.2f}."
+
+
+def test_a_row_of_the_table_is_a_neuron(page: Page) -> None:
+    function = next(one.fn for one in page.fns.values() if one.api_name == "picking")
+    request = gr.Request(session_hash="direct")
+    for row in (["French", 2, 47, 0.1], ["French", "2", "47"]):
+        found = function(request, gr.EventData(None, {"row_value": row}))
+        assert [*found.values()] == [2, 47]
+    wrong: list[Any] = [*ODD, *({"row_value": value} for value in ODD), {"row_value": [HTML] * 3}]
+    wrong += [
+        {"row_value": ["French", layer, neuron]}
+        for layer, neuron in ((3, 0), (-1, 0), (0, 48), (0.5, 0), (0, "9" * 99))
+    ]
+    for data in wrong:
+        (line,) = function(request, gr.EventData(None, data)).values()
+        assert 'role="alert"' in line
+
+
+def test_places_outside_the_model_are_refused(page: Page) -> None:
+    for value in [one for one in ODD if one != 3]:
+        for event in ("drawing", "sampling"):
+            assert "Layer must be a whole number from 0 to 2" in text_of(directly(page, event, value, 0))
+            assert "Neuron must be a whole number from 0 to 47" in text_of(directly(page, event, 0, value))
+
+
+# Without a model, and what is drawn
+
+
+def test_without_a_model_every_event_says_so() -> None:
+    page = build_page(Backend(failure="It is asleep."))
+    for event, values in {
+        "coloring": [TEXT],
+        "choosing": ["lape", ["fr", "es"], *SLIDERS],
+        "listing": [[], "entropy"],
+        "drawing": [0, 0],
+        "sampling": [0, 0],
+    }.items():
+        assert "No model is loaded. It is asleep." in text_of(directly(page, event, *values))
+
+
+def labelled() -> NeuronMask:
+    cells = torch.tensor([[0, 1], [2, 5]], dtype=torch.int32)
+    return NeuronMask({"fr": cells, HTML[:32]: cells[:1], "zh": cells[:0]}, {}, SHAPE)
+
+
+def test_figures_escape_and_count() -> None:
+    mask = labelled()
+    for figure in (layers_figure(mask), overlap_figure(mask)):
+        assert "<img" not in figure
+        assert "&lt;img" in figure
+    layers = layers_figure(mask)
+    assert "French 2, most in layer 0" in layers
+    assert layers.count('title="Layer ') == 9
+    assert layers.count("--shade") == 3
+    overlap = overlap_figure(mask)
+    assert overlap.count('class="lape-own"') == 3  # a language with itself
+    assert overlap.count(">50</td>") == 2
+    statistics = activity_figure(HTML, [], {})
+    assert "<img" not in statistics
+
+
+def test_an_empty_mask_is_said_to_be_empty(visitor: Visitor, backend: Backend) -> None:
+    nothing = {code: torch.empty(0, 2, dtype=torch.int32) for code in CODES}
+    backend.change(visitor.session, lambda loaded: replace(loaded, mask=NeuronMask(nothing, {}, SHAPE)))
+    assert "has no neuron" in visitor.said("coloring", TEXT)
+    assert "--shade" not in layers_figure(backend.ready(visitor.session).known_mask)
+
+
+def test_a_crash_of_the_model_is_one_sentence(visitor: Visitor, backend: Backend) -> None:
+    def fail(*_: Any) -> None:
+        raise RuntimeError("secret")
+
+    handle = backend.ready().model.get_decoder().register_forward_pre_hook(fail)
+    for event, values in (("coloring", [TEXT]), ("sampling", [0, 0])):
+        said = visitor.said(event, *values)
+        assert "RuntimeError" in said
+        assert "secret" not in said
+    handle.remove()
