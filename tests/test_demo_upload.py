@@ -154,7 +154,7 @@ def test_a_released_mask_without_languages_says_what_was_taken(
 def test_the_start_mask_comes_back(visitor: Visitor, backend: Backend, tmp_path: Path) -> None:
     use(visitor, ("mask.pth", released(LISTS, tmp_path)))
     assert backend.languages(SESSION) == ("en", "zh", "fr")
-    assert answered(visitor, "resetting")[0] == "complete"
+    assert answered(visitor, "starting_over")[0] == "complete"
     assert backend.ready(SESSION) is backend.ready()
 
 

@@ -41,7 +41,7 @@ def build_masks(backend: Backend) -> Part:
     calibrated = build_calibration(backend)
     build_sharing(masks)
 
-    def resetting(request: gr.Request) -> Outputs:
+    def starting_over(request: gr.Request) -> Outputs:
         try:
             backend.leave(visitor_of(request))
             backend.ready().known_mask  # noqa: B018  # says so when there is none
@@ -53,7 +53,7 @@ def build_masks(backend: Backend) -> Part:
         facts = facts_of(backend.visitors.shown(visitor).loaded)
         return {shown[name]: facts[name] for name in FACTS}
 
-    back = reset.click(resetting, None, line, **QUIET)
+    back = reset.click(starting_over, None, line, **QUIET)
     return Part(refresh, [*shown.values(), line], (masks.used, upload.used, calibrated, back))
 
 
