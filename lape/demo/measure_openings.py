@@ -43,7 +43,7 @@ def build_openings(backend: Backend) -> Part:
         with gr.Column(scale=2, min_width=280):
             with gr.Row():
                 source = gr.Dropdown(known, value=first, label=word("measure.openings_language"), min_width=200)
-                target = gr.Dropdown(known, value=second, label=word("compare.target"), min_width=200)
+                target = gr.Dropdown(known, value=second, label=word("compare.targets"), min_width=200)
             with gr.Row():
                 limit = LIMITS["strength"]
                 strength = gr.Slider(
