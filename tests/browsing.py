@@ -91,5 +91,14 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     assert wrong == []
 
 
+def open_tab(page: Any, name: str) -> None:
+    """Opens a tab; a narrow page keeps the last ones in a menu."""
+    if (tab := page.get_by_role("tab", name=name, exact=True)).count():
+        tab.click()
+    else:
+        page.locator(".overflow-menu > button").click()
+        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
+
+
 def is_outside(address: str) -> bool:
     return not address.startswith(("http://127.0.0.1:", "http://localhost:", "data:", "blob:"))

@@ -206,8 +206,8 @@ def test_sliders_choose_for_their_visitor_only(
     assert re.fullmatch(rf"{total} neurons of 2 languages, chosen in \d+ ms\. Every tab uses them now\.", said)
     assert backend.languages(visitor.session) == ("fr", "zh")
     assert backend.version() == before
-    request = backend.request({"prompt": "Bonjour", "source": "fr", "target": "zh"}, visitor.session)
-    assert (request.source, request.target) == ("fr", "zh")
+    request = backend.request({"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
+    assert (request.source, request.targets) == ("fr", ("zh",))
 
 
 def test_reset_goes_back_to_the_start(visitor: Visitor, backend: Backend) -> None:
