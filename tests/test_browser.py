@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, PATIENCE, expect
+from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.demo.backend import Backend
 from lape.demo.request import DEFAULTS, EXAMPLES
@@ -190,7 +190,7 @@ def test_the_model_is_unloaded_and_loaded_again_for_everybody(opened: Callable[.
 @pytest.mark.parametrize("width", [1360, 390])
 def test_the_masks_tab_fits(opened: Callable[..., Any], width: int, tmp_path: Path) -> None:
     page = opened(viewport={"width": width, "height": 844})
-    page.get_by_role("tab", name="Masks").click()
+    open_tab(page, "Masks")
     expect(page.locator("#lape-masks-listed")).to_contain_text("French 205")
     page.get_by_role("button", name="Use this mask").click()
     expect(page.locator("#lape-masks-status")).to_contain_text("In use", timeout=PATIENCE)

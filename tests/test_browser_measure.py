@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import test_report
-from browsing import MARKS, PATIENCE, expect
+from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
@@ -18,7 +18,7 @@ HTML = "<img src=x onerror='window.ran=1'>${window.ran=1}{{value}}"
 
 
 def measure_tab(page: Any, name: str) -> None:
-    page.get_by_role("tab", name="Measure").click()
+    open_tab(page, "Measure")
     page.get_by_role("tab", name=name).click()
 
 

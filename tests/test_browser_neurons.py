@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, PATIENCE, expect
+from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.demo.backend import Backend
 
@@ -20,13 +20,13 @@ TEXT = "Il était une fois une petite fille qui vivait dans la forêt. 그리고
 def tab(opened: Callable[..., Any]) -> Callable[..., Any]:
     """Opens the page at the tab."""
 
-    def open_tab(query: str = "", **context: Any) -> Any:
+    def open_page(query: str = "", **context: Any) -> Any:
         page = opened(query, **context)
-        page.get_by_role("tab", name="Neurons", exact=True).click()
+        open_tab(page, "Neurons")
         page.locator("#lape-look").wait_for()
         return page
 
-    return open_tab
+    return open_page
 
 
 def color(page: Any) -> None:
@@ -77,13 +77,13 @@ def test_sliders_change_the_neurons_everywhere_and_reset_takes_it_back(
     expect(layers).not_to_contain_text("German")
     milliseconds = int(re.search(r"chosen in (\d+) ms", line.inner_text())[1])
     assert milliseconds < 1000  # 200 on an idle machine: see benchmarks/identification.py
-    page.get_by_role("tab", name="Compare", exact=True).click()
+    open_tab(page, "Compare")
     page.get_by_label("The prompt's language").first.click()
     expect(page.get_by_role("option", name="French (Français)")).to_be_visible()
     expect(page.get_by_role("option", name="German (Deutsch)")).to_have_count(0)
     page.keyboard.press("Escape")
     expect(other.locator("#lape-live-status")).to_contain_text("as the page began")
-    page.get_by_role("tab", name="Neurons", exact=True).click()
+    open_tab(page, "Neurons")
     page.get_by_role("button", name="Back to the start").click()
     expect(line).to_contain_text("as the page began")
     expect(layers).to_have_text(begun)

@@ -694,12 +694,9 @@ def test_a_login_is_offered_on_a_space_that_has_one(
     for name, value in (("SPACE_ID", space_id), ("OAUTH_CLIENT_ID", client)):
         if value:
             monkeypatch.setenv(name, value)
-    found = importlib.util.find_spec
-    login = object() if authlib else None
-    monkeypatch.setattr(
-        "lape.demo.space.importlib.util.find_spec",
-        lambda name, *package: login if name == "authlib" else found(name, *package),
-    )
+    find = importlib.util.find_spec  # other packages are looked for while the page is built
+    there = object() if authlib else None
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *of: there if name == "authlib" else find(name, *of))
     monkeypatch.setattr("gradio.routes.attach_oauth", lambda app: None)  # needs gradio[oauth]
     blocks = list(build_page(Backend()).blocks.values())
     assert any(isinstance(block, gr.LoginButton) for block in blocks) is offered

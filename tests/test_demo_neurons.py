@@ -40,7 +40,7 @@ RATES = {"top_rate": 0.1, "filter_rate": 0.6, "activation_bar_ratio": 0.6}
 SLIDERS = [RATES.get(name, 0.5) for name in LIMITS]
 OUTPUTS = {
     "coloring": ("color", "line", "colored"),
-    "choosing": ("line",),
+    "identifying": ("line",),
     "switching": ("line", *LIMITS),
     "resetting": ("line", "box", "methods", "languages", *LIMITS),
     "listing": ("table", "line"),
@@ -197,7 +197,7 @@ def test_sliders_choose_for_their_visitor_only(
     visitor: Visitor, backend: Backend, statistics: ActivationStatistics
 ) -> None:
     before = backend.version()
-    said = visitor.said("choosing", "lape", ["zh", "fr"], 0.05, 0.7, 0.8, 0.5)
+    said = visitor.said("identifying", "lape", ["zh", "fr"], 0.05, 0.7, 0.8, 0.5)
     expected = identify(statistics, "lape", ["fr", "zh"], top_rate=0.05, filter_rate=0.7, activation_bar_ratio=0.8)
     mask = backend.ready(visitor.session).known_mask
     assert mask == expected
@@ -206,12 +206,12 @@ def test_sliders_choose_for_their_visitor_only(
     assert re.fullmatch(rf"{total} neurons of 2 languages, chosen in \d+ ms\. Every tab uses them now\.", said)
     assert backend.languages(visitor.session) == ("fr", "zh")
     assert backend.version() == before
-    request = backend.request({"prompt": "Bonjour", "source": "fr", "target": "zh"}, visitor.session)
-    assert (request.source, request.target) == ("fr", "zh")
+    request = backend.request({"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
+    assert (request.source, request.targets) == ("fr", ("zh",))
 
 
 def test_reset_goes_back_to_the_start(visitor: Visitor, backend: Backend) -> None:
-    visitor.said("choosing", "lape", ["zh", "fr"], *SLIDERS)
+    visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS)
     found = visitor.ask("resetting")
     assert backend.ready(visitor.session) is backend.ready()
     assert "as the page began" in text_of(found["line"])
@@ -237,7 +237,7 @@ def test_another_method_begins_with_its_own_settings(
 
 
 def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor, backend: Backend, page: Page) -> None:
-    visitor.said("choosing", "lape", ["zh", "fr"], *SLIDERS)
+    visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS)
     refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
     shown = refresh(gr.Request(session_hash=visitor.session))
     sliders = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == LIMITS["top_rate"].high]
@@ -250,7 +250,7 @@ def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor,
 
 def test_without_statistics_there_is_nothing_to_choose_from(visitor: Visitor, backend: Backend, page: Page) -> None:
     backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
-    assert visitor.said("choosing", "lape", ["zh", "fr"], *SLIDERS) == WITHOUT
+    assert visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS) == WITHOUT
     refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
     shown = refresh(gr.Request(session_hash=visitor.session))
     (box,) = [part for part in shown if part.elem_id == "lape-live"]
@@ -281,7 +281,7 @@ def test_settings_that_cannot_be_are_refused(
     for value in values:
         given = ["lape", ["fr", "es"], *SLIDERS]
         given[place] = value
-        line = directly(page, "choosing", *given)
+        line = directly(page, "identifying", *given)
         assert 'role="alert"' in line, value
         assert said in text_of(line), value
     assert backend.ready("direct") is backend.ready()
@@ -390,7 +390,7 @@ def test_without_a_model_every_event_says_so() -> None:
     page = build_page(Backend(failure="It is asleep."))
     for event, values in {
         "coloring": [TEXT],
-        "choosing": ["lape", ["fr", "es"], *SLIDERS],
+        "identifying": ["lape", ["fr", "es"], *SLIDERS],
         "listing": [[], "entropy"],
         "drawing": [0, 0],
         "sampling": [0, 0],

@@ -441,7 +441,7 @@ def test_a_dataset_that_is_not_read_in_time(tab: Tab, monkeypatch: pytest.Monkey
 def test_back_to_the_first_mask(tab: Tab, backend: Backend) -> None:
     file = tab.file(tab.find())
     assert backend.languages("ann") == ("fr", "zh")
-    (update,) = tab.call("resetting")
+    (update,) = tab.call("restoring")
     assert tab.said(update) == "Back to the mask the page began with."
     assert backend.languages("ann") == ("fr", "es")
     assert not file.parent.exists()
@@ -531,7 +531,7 @@ def shown_texts(data: Any) -> dict[str, str]:
 def test_uploaded_files_fill_the_rows(url: str, post: Callable[..., tuple[str, Any]]) -> None:
     files = [uploaded(url, "fr.txt", FRENCH.encode()), uploaded(url, "my_label.txt", b"\xef\xbb\xbfText.")]
     labels, texts = ["es", "fr", *EMPTY[2:]], ["Texto.", "", *EMPTY[2:]]
-    kind, data = post("filling", files, *labels, *texts)
+    kind, data = post("uploading", files, *labels, *texts)
     assert kind == "complete"
     assert shown_texts(data) == {"es": "Texto.", "fr": FRENCH, "my_label": "Text."}
     assert not any(Path(file["path"]).exists() for file in files)
@@ -554,7 +554,7 @@ def test_a_bad_file_gets_a_sentence(
     name: str, data: bytes, said: str, url: str, post: Callable[..., tuple[str, Any]]
 ) -> None:
     file = uploaded(url, name, data)
-    kind, answer = post("filling", [file], *EMPTY, *EMPTY)
+    kind, answer = post("uploading", [file], *EMPTY, *EMPTY)
     assert kind == "complete"
     assert said in html.unescape(answer[-1])
     assert "<img" not in answer[-1]
@@ -583,11 +583,11 @@ def test_a_file_that_was_not_uploaded_is_not_read(
         5,
         [[there]],
     ):
-        kind, data = post("filling", value, *EMPTY, *EMPTY)
+        kind, data = post("uploading", value, *EMPTY, *EMPTY)
         assert kind == "error"
         assert "secret" not in str(data)
         assert len(str(data)) < 200
-    kind, data = post("filling", None, *EMPTY, *EMPTY)
+    kind, data = post("uploading", None, *EMPTY, *EMPTY)
     assert "No file was uploaded" in data[-1]
     assert secret.read_text() == "A secret."
     kind, data = post("fetching", *[there] * 33)
@@ -652,7 +652,7 @@ def test_over_http_nothing_is_a_server_error(post: Callable[..., tuple[str, Any]
     kind, data = post("opening", *[{"a": HTML}] * MOST_LANGUAGES)
     assert kind == "complete"
     assert HTML not in json.dumps(data)
-    assert post("preparing")[0] == post("halting")[0] == post("resetting")[0] == "complete"
+    assert post("preparing")[0] == post("halting")[0] == post("restoring")[0] == "complete"
 
 
 def test_closing_the_page_deletes_its_files(url: str, tab: Tab, backend: Backend) -> None:

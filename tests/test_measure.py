@@ -493,7 +493,7 @@ def test_a_run_that_is_stopped_frees_the_model(backend: Backend, page: Page) -> 
 
 @pytest.mark.parametrize("value", [None, 3, ["fr"], "ar", "x" * 100_000])
 def test_menus_answer_any_value(page: Page, value: Any) -> None:
-    assert function(page, "choosing")(value, "mine").constructor_args == {"rtl": value == "ar"}
+    assert function(page, "turning")(value, "mine").constructor_args == {"rtl": value == "ar"}
     filled = function(page, "filling")(2, *[value] * TEXTS, *[value] * TEXTS)
     assert all(text == "" or isinstance(text, dict) for text in filled.values())
 
@@ -502,7 +502,7 @@ def test_examples_fill_what_is_empty(page: Page) -> None:
     filled = function(page, "filling")(2, "fr", "es", "de", None, "mine", "", "", None)
     assert list(filled.values()) == ["\n".join(example_openings("es"))]
     first = {code: "\n".join(example_openings(code)[:4]) for code in ("fr", "es")}
-    chosen = function(page, "choosing")("es", first["fr"]).constructor_args
+    chosen = function(page, "turning")("es", first["fr"]).constructor_args
     assert chosen == {"value": first["es"], "rtl": False}
 
 

@@ -152,7 +152,7 @@ def build_find(backend: Backend) -> Part:
         stops.press(visitor_of(request))
         return {line: status("Stopping after this step…"), stop: gr.Button(interactive=False)}
 
-    def resetting(request: gr.Request) -> Outputs:
+    def restoring(request: gr.Request) -> Outputs:
         visitor = visitor_of(request)
         backend.leave(visitor)
         downloads.leave(visitor)
@@ -166,7 +166,7 @@ def build_find(backend: Backend) -> Part:
     ran = read.then(finding, ready, [line, result, download], **quietly, **MODEL)
     ran.then(resting, None, drawn, **QUIET)
     stop.click(halting, None, [line, stop], **QUIET)
-    back = reset.click(resetting, None, [line, result, download], **QUIET)
+    back = reset.click(restoring, None, [line, result, download], **QUIET)
     return Part(lambda visitor: {}, [], (ran, back), leave=downloads.leave)
 
 

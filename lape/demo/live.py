@@ -63,7 +63,7 @@ def build_live(backend: Backend) -> Part:
         )
         reset = gr.Button(word("neurons.reset"), min_width=160, scale=0, elem_id="lape-live-reset")
 
-    def choosing(request: gr.Request, name: Any, codes: Any, *given: Any) -> Outputs:
+    def identifying(request: gr.Request, name: Any, codes: Any, *given: Any) -> Outputs:
         """Identifies anew and puts the mask in place for this visitor."""
         try:
             began = time.perf_counter()
@@ -95,7 +95,7 @@ def build_live(backend: Backend) -> Part:
             slider: gr.Slider(value=defaults[key], visible=True) if key in defaults else gr.Slider(visible=False)
             for key, slider in sliders.items()
         }
-        return shown | choosing(request, name, codes, *(defaults.get(key) for key in sliders))
+        return shown | identifying(request, name, codes, *(defaults.get(key) for key in sliders))
 
     def resetting(request: gr.Request) -> Outputs:
         visitor = visitor_of(request)
@@ -126,7 +126,9 @@ def build_live(backend: Backend) -> Part:
     asked = [methods, languages, *sliders.values()]
     at_once: dict[str, Any] = {"preprocess": False, "trigger_mode": "always_last", **QUIET}
     # Only what the visitor does: a change the page makes itself must not choose again.
-    moved = gr.on([languages.input, *(slider.input for slider in sliders.values())], choosing, asked, [line], **at_once)
+    moved = gr.on(
+        [languages.input, *(slider.input for slider in sliders.values())], identifying, asked, [line], **at_once
+    )
     switched = methods.input(switching, [methods, languages], [line, *sliders.values()], **at_once)
     back = reset.click(resetting, None, everything, **QUIET)
     return Part(refresh, everything, (moved, switched, back))

@@ -71,7 +71,7 @@ def build_openings(backend: Backend) -> Part:
         known = titles(backend.languages(visitor))
         return {source: gr.Dropdown(known), target: gr.Dropdown(known), line: status(""), results: ""}
 
-    def choosing(code: Any, text: Any) -> Any:
+    def turning(code: Any, text: Any) -> Any:
         """Another language takes the examples of that language along, where nothing else was written."""
         examples = ["\n".join(example_openings(other)[:EXAMPLES]) for other in backend.languages()]
         untouched = isinstance(text, str) and (not text.strip() or text in examples)
@@ -79,7 +79,7 @@ def build_openings(backend: Backend) -> Part:
             return gr.Textbox("\n".join(found[:EXAMPLES]), rtl=is_rtl(code))
         return gr.Textbox(rtl=is_rtl(code))
 
-    source.input(choosing, [source, openings], openings, preprocess=False, **QUIET)
+    source.input(turning, [source, openings], openings, preprocess=False, **QUIET)
     return Part(refresh, [source, target, line, results])
 
 

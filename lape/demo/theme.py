@@ -92,6 +92,7 @@ CSS = """
 .lape-table tr { border-bottom: 1px solid var(--border-color-primary) !important; }
 .lape-table th { font-weight: 600; color: var(--body-text-color-subdued); }
 .lape-progress { width: 100%; height: .5rem; accent-color: var(--color-accent); }
+.tab-wrapper { contain: inline-size; }  /* or all tabs side by side would make the page as wide as they are */
 .lape-section h2 { font-size: 1.1rem; margin: .6rem 0 0; }
 .lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
 #lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
@@ -115,7 +116,7 @@ CSS = """
 .lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; margin: 0; font-size: .8rem;
   color: var(--body-text-color); font-variant-numeric: tabular-nums; }
 .lape-overlap { table-layout: fixed; }
-.lape-scroll { overflow-x: auto; }
+.lape-scroll { overflow-x: auto; contain: inline-size; }
 .lape-overlap, .lape-overlap *, .lape-activity, .lape-activity * { border: 0 !important; }
 .lape-overlap th, .lape-overlap td { padding: 0 !important; height: 1.5rem; text-align: center; font-weight: 400; }
 .lape-overlap tbody td { border: 1px solid var(--body-background-fill) !important;
