@@ -531,7 +531,7 @@ def shown_texts(data: Any) -> dict[str, str]:
 def test_uploaded_files_fill_the_rows(url: str, post: Callable[..., tuple[str, Any]]) -> None:
     files = [uploaded(url, "fr.txt", FRENCH.encode()), uploaded(url, "my_label.txt", b"\xef\xbb\xbfText.")]
     labels, texts = ["es", "fr", *EMPTY[2:]], ["Texto.", "", *EMPTY[2:]]
-    kind, data = post("uploading", files, *labels, *texts)
+    kind, data = post("unpacking", files, *labels, *texts)
     assert kind == "complete"
     assert shown_texts(data) == {"es": "Texto.", "fr": FRENCH, "my_label": "Text."}
     assert not any(Path(file["path"]).exists() for file in files)
@@ -554,7 +554,7 @@ def test_a_bad_file_gets_a_sentence(
     name: str, data: bytes, said: str, url: str, post: Callable[..., tuple[str, Any]]
 ) -> None:
     file = uploaded(url, name, data)
-    kind, answer = post("uploading", [file], *EMPTY, *EMPTY)
+    kind, answer = post("unpacking", [file], *EMPTY, *EMPTY)
     assert kind == "complete"
     assert said in html.unescape(answer[-1])
     assert "<img" not in answer[-1]
@@ -583,11 +583,11 @@ def test_a_file_that_was_not_uploaded_is_not_read(
         5,
         [[there]],
     ):
-        kind, data = post("uploading", value, *EMPTY, *EMPTY)
+        kind, data = post("unpacking", value, *EMPTY, *EMPTY)
         assert kind == "error"
         assert "secret" not in str(data)
         assert len(str(data)) < 200
-    kind, data = post("uploading", None, *EMPTY, *EMPTY)
+    kind, data = post("unpacking", None, *EMPTY, *EMPTY)
     assert "No file was uploaded" in data[-1]
     assert secret.read_text() == "A secret."
     kind, data = post("fetching", *[there] * 33)

@@ -116,7 +116,7 @@ def build_controls(backend: Backend) -> FindControls:
         following = next((code for code in backend.languages() if code not in used), None)
         return {rows[at]: gr.Row(visible=True), labels[at]: gr.skip() if label_values[at] else following}
 
-    def uploading(files: Any, *values: Any) -> Outputs:
+    def unpacking(files: Any, *values: Any) -> Outputs:
         try:
             label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
         except Exception as error:
@@ -139,7 +139,7 @@ def build_controls(backend: Backend) -> FindControls:
         **QUIET,
     )
     more.click(opening, labels, [*rows, *labels], preprocess=False, **QUIET)
-    upload.upload(uploading, [upload, *labels, *texts], filled, preprocess=False, **QUIET)
+    upload.upload(unpacking, [upload, *labels, *texts], filled, preprocess=False, **QUIET)
     example.click(exemplified, None, filled, **QUIET)
     for label, text in zip(labels, texts, strict=True):
         label.change(lambda code: gr.Textbox(rtl=_is_rtl(code)), label, text, preprocess=False, **QUIET)
