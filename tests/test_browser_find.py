@@ -51,7 +51,7 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
 
 
 def test_stop_keeps_what_was_counted(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 128})
+    monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 128})
     page = opened()
     open_tab(page)
     for place, code in enumerate(("en", "fr")):

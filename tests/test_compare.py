@@ -20,14 +20,14 @@ from gradio_client import Client
 import lape
 from lape import LapeError, NeuronMask
 from lape.demo.backend import Backend
-from lape.demo.chat import TURNS, continued, prompts
-from lape.demo.columns import badges, conversation, head
-from lape.demo.comparison import Column, identify
-from lape.demo.export import Run, about, exported, fingerprint
-from lape.demo.links import LONGEST, from_query, is_link, to_query
+from lape.demo.compare.chat import TURNS, continued, prompts
+from lape.demo.compare.columns import badges, conversation, head
+from lape.demo.compare.comparison import Column, identify
+from lape.demo.compare.export import Run, about, exported, fingerprint
+from lape.demo.compare.links import LONGEST, from_query, is_link, to_query
+from lape.demo.compare.places import PLACES, places_of
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page, launch
-from lape.demo.places import PLACES, places_of
 from lape.demo.request import DEFAULTS, EXAMPLES, MOST_TARGETS, CompareRequest, examples_for
 from lape.evaluation.language import Identified
 
@@ -354,7 +354,8 @@ def fn_index(page: Page, name: str) -> int:
     return next(
         index
         for index, one in page.fns.items()
-        if getattr(one.fn, "__name__", "") == name and one.fn.__module__ in ("lape.demo.compare", "lape.demo.sharing")
+        if getattr(one.fn, "__name__", "") == name
+        and one.fn.__module__ in ("lape.demo.compare.tab", "lape.demo.compare.sharing")
     )
 
 

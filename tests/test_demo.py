@@ -28,8 +28,8 @@ import lape
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
 from lape.demo.backend import Backend
-from lape.demo.columns import badges, head, status
-from lape.demo.comparison import UPDATE_SECONDS, identify
+from lape.demo.compare.columns import badges, head, status
+from lape.demo.compare.comparison import UPDATE_SECONDS, identify
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
@@ -219,7 +219,7 @@ def test_columns_stream_together(backend: Backend, slowed: None) -> None:
 
 
 def test_updates_are_throttled_and_the_last_is_sent(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.comparison.UPDATE_SECONDS", 1000.0)
+    monkeypatch.setattr("lape.demo.compare.comparison.UPDATE_SECONDS", 1000.0)
     states = list(backend.compare(FULL))
     assert len(states) == 2  # the first and the last
     assert states[-1]["on"].finished is not None

@@ -16,7 +16,7 @@ from lape.cli import _parser
 from lape.demo.about import PYTHON, SHELL
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.mask_share import CALIBRATION_TOKENS
+from lape.demo.masks.share import CALIBRATION_TOKENS
 from lape.demo.page import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, build_page
 from lape.demo.words import LANGUAGES, texts
 from lape.doctor import versions

@@ -24,8 +24,8 @@ from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.calibration import calibrate
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.mask_list import HERE, TEXT_CHARACTERS
-from lape.demo.mask_share import WIKIPEDIA
+from lape.demo.masks.listing import HERE, TEXT_CHARACTERS
+from lape.demo.masks.share import WIKIPEDIA
 from lape.demo.page import Page, build_page, launch
 from lape.demo.request import DEFAULTS
 from lape.presets import EMBEDDED
@@ -508,9 +508,9 @@ def test_a_fault_of_ours_is_one_sentence_without_its_details(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("secret")
 
-    for name in ("mask_list.list_masks", "mask_list.find_mask", "mask_share.read_corpora", "mask_share.push"):
-        monkeypatch.setattr(f"lape.demo.{name}", broken)
-    monkeypatch.setattr("lape.demo.mask_share.bundled_folder", broken)
+    for name in ("listing.list_masks", "listing.find_mask", "share.read_corpora", "share.push"):
+        monkeypatch.setattr(f"lape.demo.masks.{name}", broken)
+    monkeypatch.setattr("lape.demo.masks.share.bundled_folder", broken)
     backend._set(replace(backend.ready(SESSION), mask=mask_of()))
     said = "Something failed (ZeroDivisionError). The log of the server says more; try again."
     assert visitor.refused("showing", REPO, "") == said
@@ -541,8 +541,8 @@ def corpus(tmp_path: Path) -> Path:
 def test_a_calibrated_mask_steers(
     visitor: Visitor, backend: Backend, corpus: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lape.demo.mask_share.CALIBRATION_TOKENS", 512)
-    monkeypatch.setattr("lape.demo.mask_share.calibrate", partial(calibrate, block=64))  # a tiny context
+    monkeypatch.setattr("lape.demo.masks.share.CALIBRATION_TOKENS", 512)
+    monkeypatch.setattr("lape.demo.masks.share.calibrate", partial(calibrate, block=64))  # a tiny context
     backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False)))
     assert columns(backend) == ["on", "off"]
     version = backend.version(SESSION)
@@ -569,8 +569,8 @@ def test_what_cannot_be_calibrated_is_one_sentence(
         visitor.refused("calibrating", str(corpus))
         == "A block of 512 tokens is longer than the model's context of 256."
     )
-    monkeypatch.setattr("lape.demo.mask_share.calibrate", partial(calibrate, block=64))
-    monkeypatch.setattr("lape.demo.mask_share.CALIBRATION_TOKENS", 10**6)
+    monkeypatch.setattr("lape.demo.masks.share.calibrate", partial(calibrate, block=64))
+    monkeypatch.setattr("lape.demo.masks.share.CALIBRATION_TOKENS", 10**6)
     assert "1000000 were asked for. Add text" in visitor.refused("calibrating", str(corpus))
     (corpus / "es.txt").unlink()
     assert "es" in visitor.refused("calibrating", str(corpus))
@@ -650,7 +650,7 @@ def test_a_public_page_calibrates_on_wikipedia_whatever_is_asked(
         asked.append(text)
         raise LapeError("Enough.")
 
-    monkeypatch.setattr("lape.demo.mask_share.read_corpora", read)
+    monkeypatch.setattr("lape.demo.masks.share.read_corpora", read)
     backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False)))
     for text in (str(corpus), "hf:eve/secrets", "/etc", None, ["x"], ""):
         assert visitor.directly("calibrating", text) == "Enough."

@@ -21,12 +21,12 @@ from lape import ActivationStatistics, NeuronMask, identify
 from lape.activations import activations
 from lape.architectures import activation_sites
 from lape.demo.backend import Backend
-from lape.demo.figures import activity_figure, layers_figure, overlap_figure
-from lape.demo.live import WITHOUT
 from lape.demo.loaded import Loaded
-from lape.demo.look import NO_USUAL, PALETTE
-from lape.demo.neuron_list import DEEPEST, ROWS, SAMPLES
-from lape.demo.neuron_request import LIMITS
+from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
+from lape.demo.neurons.listing import DEEPEST, ROWS, SAMPLES
+from lape.demo.neurons.live import WITHOUT
+from lape.demo.neurons.look import NO_USUAL, PALETTE
+from lape.demo.neurons.request import LIMITS
 from lape.demo.page import Page, build_page, launch
 from lape.evaluation.openings import openings
 from lape.firing import firing, mask_neurons

@@ -23,8 +23,8 @@ from test_demo_masks import HTML, MODEL, REQUEST, SESSION, SHAPE, Visitor, mask_
 from lape import NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.mask_compare import IN_USE, START, UPLOADED
-from lape.demo.mask_list import HERE
+from lape.demo.masks.listing import HERE
+from lape.demo.masks.pair import IN_USE, START, UPLOADED
 from lape.demo.page import UPLOAD_BYTES, UPLOADS, build_page, launch
 from lape.files import load_tensors, save_tensors
 

@@ -24,11 +24,11 @@ from gradio.utils import get_upload_folder
 
 from lape import ActivationStatistics, LapeError, NeuronMask, NotEnoughText, identify, record
 from lape.demo import downloads as downloads_module
-from lape.demo import find as find_module
 from lape.demo.backend import Backend
 from lape.demo.downloads import KEPT, Downloads
-from lape.demo.find_controls import EXAMPLE
-from lape.demo.finding import (
+from lape.demo.find import tab as find_module
+from lape.demo.find.controls import EXAMPLE
+from lape.demo.find.finding import (
     MOST_LANGUAGES,
     WIKIPEDIA,
     Allowance,
@@ -37,7 +37,7 @@ from lape.demo.finding import (
     checked_find,
     counting,
 )
-from lape.demo.found import progress
+from lape.demo.find.found import progress
 from lape.demo.loaded import Loaded
 from lape.demo.page import UPLOAD_BYTES, build_page, launch
 from lape.demo.stops import Stops
@@ -206,7 +206,7 @@ def test_what_is_yielded_can_go_to_another_process(tiny_model: Any, tokenizer: A
 
 
 def test_time_is_limited(tiny_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 64})
+    monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 64})
     states = list(counting(tiny_model, tokenizer, TEXTS, 256, 0))
     assert [state.late for state in states] == [False, True]
     assert states[-1].total_tokens == 64  # something is counted in any case
@@ -214,8 +214,8 @@ def test_time_is_limited(tiny_model: Any, tokenizer: Any, monkeypatch: pytest.Mo
 
 
 def test_closing_leaves_no_hook(tiny_model: Any, tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 64})
-    monkeypatch.setattr("lape.demo.finding.SHOW_SECONDS", 0)
+    monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 64})
+    monkeypatch.setattr("lape.demo.find.finding.SHOW_SECONDS", 0)
     with closing(counting(tiny_model, tokenizer, TEXTS, 256, None)) as states:
         totals = [state.total_tokens for _, state in zip(range(4), states, strict=False)]
         assert totals == [0, 64, 64, 128]
@@ -335,8 +335,8 @@ def test_what_is_found_is_in_use_for_this_visitor(tab: Tab, backend: Backend, tm
 
 
 def test_stop_keeps_what_is_counted(tab: Tab, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 64})
-    monkeypatch.setattr("lape.demo.finding.SHOW_SECONDS", 0)
+    monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 64})
+    monkeypatch.setattr("lape.demo.find.finding.SHOW_SECONDS", 0)
     waiting = tab.ready(tab.read())
     updates = tab.fns["finding"].fn(gr.Request(session_hash="ann"), waiting)
     for update in updates:
@@ -369,15 +369,15 @@ def test_stop_while_reading(tab: Tab) -> None:
 
 
 def test_the_time_of_a_public_page_is_told(tab: Tab, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 64})
+    monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 64})
     monkeypatch.setattr(find_module, "allowance", lambda: Allowance(5000, 300_000, 1e-9))
     said = tab.said(tab.find())
     assert re.match(r"The time of 0 s is over: counted 64 tokens in [\d.]+ s, of 512; they are kept\. Nothing", said)
 
 
 def test_a_language_that_was_not_reached_is_named(tab: Tab, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lape.demo.finding.PASS_TOKENS", {"cpu": 64})
-    monkeypatch.setattr("lape.demo.finding.SHOW_SECONDS", 0)
+    monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 64})
+    monkeypatch.setattr("lape.demo.find.finding.SHOW_SECONDS", 0)
     waiting = tab.ready(tab.read())
     updates = tab.fns["finding"].fn(gr.Request(session_hash="ann"), waiting)
     next(update for update in updates if "64 of 512" in str(update))

@@ -25,10 +25,10 @@ from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded, read_mask
-from lape.demo.measure_evidence import NOTHING, mask_names, matrix_parts
-from lape.demo.measure_html import LARGEST_HTML, report_html
-from lape.demo.measure_openings import NO_CONTROL
-from lape.demo.measure_request import (
+from lape.demo.measure.evidence import NOTHING, mask_names, matrix_parts
+from lape.demo.measure.html import LARGEST_HTML, report_html
+from lape.demo.measure.openings import NO_CONTROL
+from lape.demo.measure.request import (
     OPENINGS,
     TEXT_CHARACTERS,
     TEXTS,
@@ -36,7 +36,7 @@ from lape.demo.measure_request import (
     checked_texts,
     example_openings,
 )
-from lape.demo.measure_run import progress_text
+from lape.demo.measure.running import progress_text
 from lape.demo.page import Page, build_page
 from lape.demo.words import texts as words
 from lape.errors import BadFile

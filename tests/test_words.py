@@ -17,7 +17,7 @@ DEMO = Path(lape.demo.words.__file__).parent
 def used() -> set[str]:
     """Keys in the calls of `word`; a part that is put in at run time is `*`."""
     found = set()
-    for file in DEMO.glob("*.py"):
+    for file in DEMO.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "word":
                 (argument,) = node.args

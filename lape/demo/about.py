@@ -7,7 +7,7 @@ from importlib.resources import files
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.columns import facts
+from lape.demo.compare.columns import facts
 from lape.demo.loaded import Loaded
 from lape.demo.part import Outputs, Part
 from lape.demo.words import word

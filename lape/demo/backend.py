@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lape.demo.chat import Talks, prompts
-from lape.demo.comparison import Column, columns_of, generating, identifier, neurons_changed, throttled
+from lape.demo.compare.chat import Talks, prompts
+from lape.demo.compare.comparison import Column, columns_of, generating, identifier, neurons_changed, throttled
 from lape.demo.loaded import Loaded
 from lape.demo.request import CompareRequest, checked
 from lape.demo.space import gpu, on_space

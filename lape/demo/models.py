@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.columns import facts, status
+from lape.demo.compare.columns import facts, status
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure
 from lape.demo.space import on_space, on_zero_gpu

@@ -17,13 +17,13 @@ from pydantic import ValidationError
 
 from lape.demo.about import build_about
 from lape.demo.backend import Backend
-from lape.demo.compare import build_compare
-from lape.demo.find import build_find
+from lape.demo.compare.tab import build_compare
+from lape.demo.find.tab import build_find
 from lape.demo.loaded import Loaded
-from lape.demo.masks import build_masks
-from lape.demo.measure import build_measure
+from lape.demo.masks.tab import build_masks
+from lape.demo.measure.tab import build_measure
 from lape.demo.models import build_models
-from lape.demo.neurons import build_neurons
+from lape.demo.neurons.tab import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME

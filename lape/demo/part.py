@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.columns import status
+from lape.demo.compare.columns import status
 from lape.errors import LapeError
 
 logger = logging.getLogger(__name__)

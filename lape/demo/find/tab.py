@@ -13,11 +13,11 @@ from transformers import PreTrainedModel
 
 from lape.corpora import describe
 from lape.demo.backend import Backend
-from lape.demo.columns import status
+from lape.demo.compare.columns import status
 from lape.demo.downloads import Downloads
-from lape.demo.find_controls import build_controls
-from lape.demo.finding import Counted, FindRequest, allowance, checked_find, counting
-from lape.demo.found import progress, silent, stands_on, table, unread, zipped
+from lape.demo.find.controls import build_controls
+from lape.demo.find.finding import Counted, FindRequest, allowance, checked_find, counting
+from lape.demo.find.found import progress, silent, stands_on, table, unread, zipped
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.stops import Stops

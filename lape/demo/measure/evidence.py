@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.measure_html import report_html
+from lape.demo.measure.html import report_html
 from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.request import checked_code, shown_value
 from lape.demo.words import word

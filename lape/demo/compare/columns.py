@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from lape.demo.chat import instruction
-from lape.demo.comparison import Column
+from lape.demo.compare.chat import instruction
+from lape.demo.compare.comparison import Column
 from lape.demo.loaded import STEERED
 from lape.demo.request import CompareRequest
 from lape.demo.words import word

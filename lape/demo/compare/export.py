@@ -11,8 +11,8 @@ from typing import Any
 import torch
 
 from lape.architectures import input_device
-from lape.demo.chat import Talks, instruction
-from lape.demo.comparison import Column
+from lape.demo.compare.chat import Talks, instruction
+from lape.demo.compare.comparison import Column
 from lape.demo.loaded import Loaded
 from lape.demo.request import CompareRequest
 from lape.evaluation.evidence import environment

@@ -9,7 +9,7 @@ from contextlib import closing
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.export import plain
+from lape.demo.compare.export import plain
 from lape.demo.loaded import STEERED
 from lape.demo.part import visitor_of
 from lape.demo.request import DEFAULTS

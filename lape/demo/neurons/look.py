@@ -13,9 +13,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.activations import Activations, activations
 from lape.demo.backend import Backend
-from lape.demo.columns import status
+from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
-from lape.demo.neuron_request import TEXT_TOKENS, text_to_color
+from lape.demo.neurons.request import TEXT_TOKENS, text_to_color
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.request import examples_for
 from lape.demo.words import word

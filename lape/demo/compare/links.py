@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import urlencode
 
-from lape.demo.export import fingerprint
+from lape.demo.compare.export import fingerprint
 from lape.demo.loaded import Loaded
 from lape.demo.request import LIMITS, CompareRequest, checked
 from lape.errors import LapeError

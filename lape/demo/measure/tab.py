@@ -5,9 +5,9 @@ from __future__ import annotations
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.measure_evidence import build_evidence
-from lape.demo.measure_openings import build_openings
-from lape.demo.measure_texts import build_texts
+from lape.demo.measure.evidence import build_evidence
+from lape.demo.measure.openings import build_openings
+from lape.demo.measure.texts import build_texts
 from lape.demo.part import Outputs, Part
 from lape.demo.words import word
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.chat import Talks, prompts
-from lape.demo.columns import badges, conversation, expected_language, head, kind_of
-from lape.demo.comparison import Column, Variants
+from lape.demo.compare.chat import Talks, prompts
+from lape.demo.compare.columns import badges, conversation, expected_language, head, kind_of
+from lape.demo.compare.comparison import Column, Variants
 from lape.demo.part import Outputs
 from lape.demo.request import MOST_TARGETS, CompareRequest
 from lape.demo.words import word

@@ -14,9 +14,9 @@ from gradio.utils import get_upload_folder
 from lape.architectures import activation_sites
 from lape.bundled import STATISTICS_NAME
 from lape.demo.backend import Backend
-from lape.demo.columns import status
+from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
-from lape.demo.mask_list import QUIETLY, one_line
+from lape.demo.masks.listing import QUIETLY, one_line
 from lape.demo.part import Outputs, failure, visitor_of
 from lape.demo.words import word
 from lape.errors import LapeError, LapeWarning

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.figures import layers_figure, overlap_figure
-from lape.demo.live import build_live
 from lape.demo.loaded import Loaded
-from lape.demo.look import build_look
-from lape.demo.neuron_list import build_list
+from lape.demo.neurons.figures import layers_figure, overlap_figure
+from lape.demo.neurons.listing import build_list
+from lape.demo.neurons.live import build_live
+from lape.demo.neurons.look import build_look
 from lape.demo.part import Outputs, Part
 from lape.demo.words import word
 

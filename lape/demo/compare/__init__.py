@@ -1,0 +1,1 @@
+"""The Compare tab: one prompt, continued side by side."""

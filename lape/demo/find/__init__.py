@@ -1,0 +1,1 @@
+"""The Find neurons tab: a mask from a visitor's own text."""

@@ -1,0 +1,1 @@
+"""The Masks tab: what there is, uploads, comparisons, sharing."""

@@ -1,0 +1,1 @@
+"""The Measure tab: what switching does, in figures, from evidence and live."""

@@ -1,0 +1,1 @@
+"""The Neurons tab: see them, choose them anew, look at each."""
