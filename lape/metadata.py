@@ -88,9 +88,11 @@ def _mapping(value: Any) -> bool:
 
 
 def _settings(value: Any) -> bool:
-    return isinstance(value, dict) and all(
-        value is None or isinstance(value, bool | int | float) or _text(value) for value in value.values()
-    )
+    def setting(each: Any) -> bool:
+        # A number for each language is how many neurons it gets.
+        return each is None or isinstance(each, bool | int | float) or _text(each) or _counts(each)
+
+    return isinstance(value, dict) and all(map(setting, value.values()))
 
 
 def _labels(value: Any) -> bool:

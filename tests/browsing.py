@@ -17,11 +17,14 @@ except ImportError:
     expect = sync_playwright = None  # type: ignore[assignment]
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-MARKS = [
+IN_CHROMIUM = [
     pytest.mark.browser,
-    pytest.mark.slow,
     pytest.mark.skipif(sync_playwright is None, reason="playwright is not installed: make test installs it"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: install your system's chromium package"),
+]
+MARKS = [
+    *IN_CHROMIUM,
+    pytest.mark.slow,
     pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it"),
 ]
 PATIENCE = 400_000  # ms; a CPU that does something else at the same time is slow

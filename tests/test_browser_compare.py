@@ -38,6 +38,7 @@ def test_a_link_opens_the_same_comparison_and_gives_the_same_texts(opened: Calla
     address = page.locator("#lape-address textarea, #lape-address input")
     expect(address).to_have_value(re.compile("^http"))
     again = opened(address.input_value().removeprefix(page.url.partition("?")[0].rstrip("/")))
+    expect(again.locator("#lape-status")).to_contain_text("Opened from a link")
     generate(again)
     for place in ("on", "off", "steered", "steered-2", "plain"):
         text = page.locator(f"#lape-text-{place} textarea").input_value()

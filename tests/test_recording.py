@@ -416,7 +416,7 @@ def _with_metadata(**changes: Any) -> Callable[[Path], None]:
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "damaged"),
         (lambda path: path.write_bytes(b"\x80\x04" + path.read_bytes()), "damaged"),
         (_with_metadata(kind="mask"), "does not hold a statistics"),
-        (_with_metadata(tokens=None), "how many tokens"),
+        (_with_metadata(tokens=None), "does not say its tokens"),
         (_with_metadata(tokens={"xx": 128, "zz": 128}), "lacks the tensor 'active.zz'"),
         (_with_metadata(tokens={"xx": 128, "yy": "many"}), "tokens"),
         (_with_metadata(tokens={"xx": 128, "yy": 0}), "how many tokens"),

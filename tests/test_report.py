@@ -5,12 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import re
-import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import IN_CHROMIUM
 from markdown_it import MarkdownIt
 
 from lape.bundled import MASK_NAME, bundled_folder
@@ -731,37 +731,36 @@ def test_the_same_evidence_gives_the_same_page() -> None:
     assert markdown_of(order) == markdown_of(again)
 
 
-@pytest.mark.browser
-@pytest.mark.parametrize(("scheme", "width"), [("light", 1100), ("dark", 1100), ("light", 390), ("dark", 390)])
-def test_the_page_fits_its_window_and_asks_for_nothing(tmp_path: Path, scheme: str, width: int) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: make test installs it")
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if chromium is None:
-        pytest.skip("no Chromium: install your system's chromium package")
+@pytest.mark.parametrize(
+    ("scheme", "width"),
+    [
+        pytest.param(*each, marks=IN_CHROMIUM)
+        for each in (("light", 1100), ("dark", 1100), ("light", 390), ("dark", 390))
+    ],
+)
+def test_the_page_fits_its_window_and_asks_for_nothing(browser: Any, tmp_path: Path, scheme: str, width: int) -> None:
     file = tmp_path / "report.html"
     file.write_text(html_of(EVERYTHING), encoding="utf-8")
     asked, said = [], []
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-        page.on("request", lambda request: asked.append(request.url))
-        page.on("console", lambda message: said.append(message.text))
-        page.goto(file.as_uri())
-        assert asked == [file.as_uri()]
-        assert said == []
-        assert page.evaluate("document.documentElement.scrollWidth") == width  # wide tables scroll by themselves
-        back, text = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
-        assert (light_of(back) > light_of(text)) == (scheme == "light")
-        assert contrast(back, text) >= 7
-        for cell in page.query_selector_all("svg .value"):
-            shown = cell.evaluate("cell => getComputedStyle(cell).fill")
-            under = cell.evaluate(BLENDED)
-            assert contrast(f"rgb({', '.join(map(str, under))})", shown) >= 4.5
-        summary = page.locator("summary").first
-        summary.focus()
-        page.keyboard.press("Enter")
-        assert page.locator("details").first.get_attribute("open") is not None
-        browser.close()
+    page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.goto(file.as_uri())
+    assert asked == [file.as_uri()]
+    assert said == []
+    assert page.evaluate("document.documentElement.scrollWidth") == width  # wide tables scroll by themselves
+    back, text = (page.evaluate(f"getComputedStyle(document.body).{name}") for name in ("backgroundColor", "color"))
+    assert (light_of(back) > light_of(text)) == (scheme == "light")
+    assert contrast(back, text) >= 7
+    for cell in page.query_selector_all("svg .value"):
+        shown = cell.evaluate("cell => getComputedStyle(cell).fill")
+        under = cell.evaluate(BLENDED)
+        assert contrast(f"rgb({', '.join(map(str, under))})", shown) >= 4.5
+    summary = page.locator("summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    assert page.locator("details").first.get_attribute("open") is not None
+    page.close()
 
 
 # The colour a cell's number stands on: the panel with the cell's colour over it.
