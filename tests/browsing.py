@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -41,8 +42,9 @@ def backend() -> Any:
     return Backend(Loaded.load(None))
 
 
-@pytest.fixture(scope="session")
-def url(backend: Any) -> Iterator[str]:
+@contextmanager
+def served(backend: Any) -> Iterator[str]:
+    """Serves the page of a backend on a free port; gives its address."""
     from lape.demo.page import build_page, launch
 
     page = build_page(backend)
@@ -53,12 +55,25 @@ def url(backend: Any) -> Iterator[str]:
     page.close(verbose=False)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser that nobody sees."""
     with sync_playwright() as started:
         running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def url(backend: Any) -> Iterator[str]:
+    with served(backend) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture

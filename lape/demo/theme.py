@@ -20,6 +20,8 @@ THEME = gr.themes.Default(
     block_info_text_color_dark="*neutral_300",
     block_title_text_color="*neutral_800",
     block_title_text_color_dark="*neutral_100",
+    button_large_text_size="*text_md",
+    button_large_text_weight="500",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
     link_text_color_dark="*primary_300",
@@ -147,8 +149,17 @@ CSS = """
 .lape-figures .series0 { fill: var(--lape-plain); }
 .lape-figures .series1 { fill: var(--lape-source); }
 .lape-figures .series2 { fill: var(--lape-target); }
-@media (min-width: 900px) { .lape-head p { min-height: 3em; } }
+.lape-columns { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(min(250px, 100%), 1fr)); }
+.lape-column { display: grid !important; grid-row: span 3; grid-template-rows: subgrid; }  /* heads, texts, badges align */
+.lape-text, .lape-text * { height: 100%; }
+.lape-text textarea { min-height: 100%; }
+.lape-talk { height: 100%; min-height: 20rem; max-height: 20rem; }
+.dark input[type="range"] { --neutral-200: var(--neutral-600); }
+.prose h2 { font-size: 1.25rem !important; }
 @media (max-width: 640px) {
+  .lape-more .form { flex-direction: column; }
+  footer .divider { display: none; }  /* gradio hides what is before it, but not the dot */
+  #lape-evidence table { min-width: 42rem; }  /* it scrolls in its place */
   #lape-generate { flex-grow: 2; }
   #lape-stop { flex-grow: 1; }
   .lape-actions > .block { flex-basis: 100%; }
