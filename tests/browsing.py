@@ -111,8 +111,9 @@ def open_tab(page: Any, name: str) -> None:
     if (tab := page.get_by_role("tab", name=name, exact=True)).count():
         tab.click()
     else:
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
+        menu = page.locator(".overflow-menu").first  # a tab with tabs of its own may have one too
+        menu.locator("> button").click()
+        menu.locator(".overflow-dropdown").get_by_role("button", name=name).click()
 
 
 def is_outside(address: str) -> bool:

@@ -23,14 +23,16 @@ from lape.demo.request import DEFAULTS
 FOLDER = Path(__file__).resolve().parent.parent / "docs"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 MOST_HEIGHT = 1500  # px; the rest of a long page is cut off
-MARGIN = 16
+MARGIN = 8
 COLORS = 128
 TEXT = "Il était une fois una niña que vivía cerca del mar. 夜になると彼女は海を見ていました。 Then the story went on."
 
 
 def compare(page: Any) -> None:
     """A finished run with two targets."""
-    page.goto(page.url + "&" + urlencode({"lape": 1, "prompt": DEFAULTS.prompt, "targets": "es,zh", "max_new_tokens": 48}))
+    page.goto(
+        page.url + "&" + urlencode({"lape": 1, "prompt": DEFAULTS.prompt, "targets": "es,zh", "max_new_tokens": 48})
+    )
     expect(page.locator("#lape-status")).to_contain_text("Opened from a link")
     page.locator("#lape-generate").click()
     expect(page.locator("#lape-status")).to_contain_text("Done", timeout=PATIENCE)
@@ -81,17 +83,23 @@ TABS: dict[str, Callable[[Any], None]] = {
     "about": about,
 }
 TOP = "[role=tablist]"
-START = {"neurons": TOP, "measure": TOP, "find": "#lape-find-more", "masks": TOP, "about": TOP}  # the picture begins here
+START = {  # where pictures begin, by file name or tab; else at the top of the page
+    **{"compare-phone": "#lape-generate", "neurons": TOP, "measure": "#lape-evidence-unit"},
+    **{"find": "#lape-find-more", "masks": TOP, "about": TOP},
+}
 LOOKS = [
     *((name, "light", WIDE) for name in TABS),
-    *((name, theme, size) for name in ("compare", "neurons", "measure") for theme, size in (
-        ("dark", WIDE), ("light", NARROW))),
+    *(
+        (name, theme, size)
+        for name in ("compare", "neurons", "measure")
+        for theme, size in (("dark", WIDE), ("light", NARROW))
+    ),
 ]
 
 
 def file_name(tab: str, theme: str, size: dict[str, int]) -> str:
-    """`compare.png`, `compare-dark.png`, `compare-phone.png`."""
-    return f"{tab}{'-dark' if theme == 'dark' else ''}{'-phone' if size is NARROW else ''}.png"
+    """`compare`, `compare-dark`, `compare-phone`."""
+    return f"{tab}{'-dark' if theme == 'dark' else ''}{'-phone' if size is NARROW else ''}"
 
 
 def small(picture: bytes) -> bytes:
@@ -115,7 +123,8 @@ def take(browser: Any, url: str, tab: str, theme: str, size: dict[str, int]) -> 
     page.evaluate("() => { document.activeElement?.blur(); scrollTo(0, 0); }")
     page.wait_for_timeout(1500)  # toasts and transitions are over
     height = page.evaluate("document.querySelector('main').getBoundingClientRect().bottom")
-    top = page.locator(START[tab]).first.bounding_box()["y"] - MARGIN if tab in START else 0
+    start = START.get(file_name(tab, theme, size), START.get(tab))
+    top = page.locator(start).first.bounding_box()["y"] - MARGIN if start else 0
     clip = {"x": 0, "y": top, "width": size["width"], "height": min(height - top, MOST_HEIGHT)}
     picture = page.screenshot(full_page=True, clip=clip)
     context.close()
@@ -129,7 +138,7 @@ def main(wanted: list[str]) -> None:
         for tab, theme, size in LOOKS:
             if wanted and tab not in wanted:
                 continue
-            file = FOLDER / file_name(tab, theme, size)
+            file = FOLDER / f"{file_name(tab, theme, size)}.png"
             file.write_bytes(take(browser, url, tab, theme, size))
             print(f"{file.name}: {file.stat().st_size / 1000:.0f} kB", flush=True)
 

@@ -45,27 +45,26 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
                 elem_classes="lape-examples",
             )
             expected = gr.Markdown("", elem_id="lape-expected")
-        with gr.Column(min_width=320):
-            with gr.Row():
-                inputs["source"] = gr.Dropdown(
-                    known,
-                    value=start.source if known else None,
-                    label=word("compare.source"),
-                    info=word("compare.source_info"),
-                    scale=2,
-                    min_width=180,
-                )
-                inputs["targets"] = gr.Dropdown(
-                    known,
-                    value=list(start.targets) if known else [],
-                    label=word("compare.targets"),
-                    info=word("compare.targets_info"),
-                    multiselect=True,
-                    max_choices=MOST_TARGETS,
-                    scale=3,
-                    min_width=180,
-                    elem_id="lape-targets",
-                )
+        with gr.Column(min_width=320), gr.Row():
+            inputs["source"] = gr.Dropdown(
+                known,
+                value=start.source if known else None,
+                label=word("compare.source"),
+                info=word("compare.source_info"),
+                scale=2,
+                min_width=180,
+            )
+            inputs["targets"] = gr.Dropdown(
+                known,
+                value=list(start.targets) if known else [],
+                label=word("compare.targets"),
+                info=word("compare.targets_info"),
+                multiselect=True,
+                max_choices=MOST_TARGETS,
+                scale=3,
+                min_width=180,
+                elem_id="lape-targets",
+            )
     with gr.Row(equal_height=True, elem_classes="lape-more"):
         for name in ("show_random", "show_plain", "chat"):
             inputs[name] = gr.Checkbox(

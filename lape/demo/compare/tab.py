@@ -31,7 +31,6 @@ from lape.presets import EMBEDDED
 logger = logging.getLogger(__name__)
 
 STRAGGLING_SECONDS = 1.0
-READY = "Press Generate"
 OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
 FIELDS = [field.name for field in fields(CompareRequest)]
 
@@ -129,14 +128,14 @@ def build_compare(backend: Backend) -> Part:
         try:
             visitor = visitor_of(request)
             asked = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
-            return heads(asked, visitor) | {line: status(READY)}
+            return heads(asked, visitor) | {line: status("")}
         except LapeError as error:
             return {line: status(str(error), failed=True)}
 
     def emptied(chat: Any) -> Outputs:
         """Begins anew: a chat, or without one."""
         chat = chat is True
-        return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status(READY)}
+        return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status("")}
 
     def busy(run: Run | None, before: Talks, chat: Any) -> Outputs:
         chat = chat is True
@@ -240,7 +239,7 @@ def _hint(backend: Backend, visitor: str) -> str:
         backend.ready(visitor).known_mask  # noqa: B018
     except LapeError as error:
         return status(str(error), failed=True)
-    return status(READY)
+    return status("")
 
 
 def _control(backend: Backend, visitor: str) -> str:
