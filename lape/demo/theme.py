@@ -68,7 +68,7 @@ CSS = """
 .lape-column:has(.lape-random) { border-top-style: dashed; }
 .lape-head h2 { font-size: 1.1rem; font-weight: 650; line-height: 1.4; margin: 0; color: var(--body-text-color); }
 .lape-head p, .lape-facts { font-size: .85rem; line-height: 1.5; margin: 0; color: var(--body-text-color-subdued); }
-.lape-columns { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(min(250px, 100%), 1fr)); }
+.lape-columns { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(min(220px, 100%), 1fr)); }
 .lape-column { display: grid !important; grid-row: span 3; grid-template-rows: subgrid; }  /* their parts align */
 .lape-text, .lape-text :is(label, .input-container) { height: 100%; }
 .lape-text textarea { min-height: 100%; }

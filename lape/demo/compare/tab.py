@@ -145,6 +145,7 @@ def build_compare(backend: Backend) -> Part:
             **places.cleared(chat=chat, talks=before, waiting=True),
             **{line: status("Waiting for the model…"), seen: None, talks: before},
             **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
+            address: gr.Textbox("", visible=False),  # that of other settings
         }
 
     def stream(request: gr.Request, shown_version: int, before: Talks, *values: Any) -> Iterator[Outputs]:
@@ -204,7 +205,7 @@ def build_compare(backend: Backend) -> Part:
         [generate.click, inputs["prompt"].submit],
         busy,
         [seen, talks, inputs["chat"]],
-        [*drawn_to, talks],
+        [*drawn_to, talks, address],
         trigger_mode="once",
         preprocess=False,
         **QUIET,
