@@ -84,7 +84,8 @@ TABS: dict[str, Callable[[Any], None]] = {
 }
 TOP = "[role=tablist]"
 START = {  # where pictures begin, by file name or tab; else at the top of the page
-    **{"compare-phone": "#lape-generate", "neurons": TOP, "measure": "#lape-evidence-unit"},
+    **{"compare-phone": "#lape-generate", "measure-phone": "#lape-evidence-matrix"},
+    **{"neurons": TOP, "measure": "#lape-evidence-unit"},
     **{"find": "#lape-find-more", "masks": TOP, "about": TOP},
 }
 LOOKS = [
