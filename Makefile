@@ -11,10 +11,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help app test check clean chromium
+.PHONY: help app test check screenshots clean chromium
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-7s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
 	@sed -n -e '/^#/!q' -e 's/^# //p' Makefile
 
 app: .venv/.app ## Install what the demo needs and open it
@@ -28,6 +28,9 @@ check: .venv/.test ## Lint, format, types and structure
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python tests/check_structure.py
+
+screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
+	$(BIN)/python tests/screenshots.py
 
 clean: ## Remove .venv, caches and build outputs
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

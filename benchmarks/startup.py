@@ -1,11 +1,14 @@
 """From `python app.py` to the page answering, and from the click to the first token of every column.
 
-`python -m benchmarks.startup` starts the page in a process of its own, with a warm cache, and uses it as a client.
+`python -m benchmarks.startup` starts the whole page in a process of its own, with a warm cache, and uses it as a
+client; `--app` names the `app.py` of another checkout to set beside it. Starts take turns, and medians are printed.
 """
 
 from __future__ import annotations
 
+import argparse
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -17,38 +20,58 @@ from gradio_client import Client
 
 from lape.demo.request import DEFAULTS
 
-APP = Path(__file__).parent.parent / "app.py"
+APP = Path(__file__).resolve().parent.parent / "app.py"
 
 
 def main() -> None:
-    """Prints the two times."""
+    """Prints the times of each app."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--app", type=Path, nargs="*", default=[], help="app.py of other checkouts")
+    parser.add_argument("--starts", type=int, default=3, help="starts of each (default: %(default)s)")
+    options = parser.parse_args()
+    apps = [APP, *(path.resolve() for path in options.app)]
+    measured: dict[Path, list[dict[str, float]]] = {app: [] for app in apps}
+    for _ in range(options.starts):
+        for app in apps:
+            measured[app].append(times(app))
+    for app, runs in measured.items():
+        print(app)
+        for name in runs[0]:
+            values = sorted(run[name] for run in runs)
+            print(f"  {name}: {statistics.median(values):.2f} s ({values[0]:.2f} to {values[-1]:.2f})")
+
+
+def times(app: Path) -> dict[str, float]:
+    """One start and two clicks, in seconds."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     began = time.perf_counter()
-    app = subprocess.Popen([sys.executable, str(APP), "--port", str(port)], stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(app), "--port", str(port)]
+    process = subprocess.Popen(command, cwd=app.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         url = f"http://127.0.0.1:{port}/"
-        wait_for(url, app)
-        print(f"python app.py to the page answering: {time.perf_counter() - began:.1f} s")
+        wait_for(url, process)
+        found = {"python app.py to the page answering": time.perf_counter() - began}
         client = Client(url, verbose=False)
         for click in ("first", "second"):
             began = time.perf_counter()
             job = client.submit(DEFAULTS.prompt, api_name="/compare")
             while not job.outputs():
                 time.sleep(0.01)
-            print(f"{click} click to the first token of all columns: {time.perf_counter() - began:.2f} s")
+            found[f"{click} click to the first token of all columns"] = time.perf_counter() - began
             job.result()
+        return found
     finally:
-        app.terminate()
-        app.wait()
+        process.terminate()
+        process.wait()
 
 
-def wait_for(url: str, app: subprocess.Popen) -> None:
+def wait_for(url: str, process: subprocess.Popen) -> None:
     """Waits until the page answers; raises when the process has ended."""
     while True:
-        if app.poll() is not None:
-            raise SystemExit(f"python app.py ended with exit code {app.returncode}.")
+        if process.poll() is not None:
+            raise SystemExit(f"python app.py ended with exit code {process.returncode}.")
         try:
             with urllib.request.urlopen(url) as answer:
                 answer.read()

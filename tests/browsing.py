@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -44,8 +45,9 @@ def backend() -> Any:
     return Backend(Loaded.load(None))
 
 
-@pytest.fixture(scope="session")
-def url(backend: Any) -> Iterator[str]:
+@contextmanager
+def served(backend: Any) -> Iterator[str]:
+    """Serves the page of a backend on a free port; gives its address."""
     from lape.demo.page import build_page, launch
 
     page = build_page(backend)
@@ -56,12 +58,25 @@ def url(backend: Any) -> Iterator[str]:
     page.close(verbose=False)
 
 
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
+@contextmanager
+def chromium() -> Iterator[Any]:
+    """A browser that nobody sees."""
     with sync_playwright() as started:
         running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield running
         running.close()
+
+
+@pytest.fixture(scope="session")
+def url(backend: Any) -> Iterator[str]:
+    with served(backend) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    with chromium() as running:
+        yield running
 
 
 @pytest.fixture
@@ -99,8 +114,9 @@ def open_tab(page: Any, name: str) -> None:
     if (tab := page.get_by_role("tab", name=name, exact=True)).count():
         tab.click()
     else:
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
+        menu = page.locator(".overflow-menu").first  # a tab with tabs of its own may have one too
+        menu.locator("> button").click()
+        menu.locator(".overflow-dropdown").get_by_role("button", name=name).click()
 
 
 def is_outside(address: str) -> bool:

@@ -20,6 +20,8 @@ THEME = gr.themes.Default(
     block_info_text_color_dark="*neutral_300",
     block_title_text_color="*neutral_800",
     block_title_text_color_dark="*neutral_100",
+    button_large_text_size="*text_md",
+    button_large_text_weight="500",
     button_primary_background_fill="*primary_600",
     button_primary_background_fill_hover="*primary_700",
     link_text_color_dark="*primary_300",
@@ -66,7 +68,10 @@ CSS = """
 .lape-column:has(.lape-random) { border-top-style: dashed; }
 .lape-head h2 { font-size: 1.1rem; font-weight: 650; line-height: 1.4; margin: 0; color: var(--body-text-color); }
 .lape-head p, .lape-facts { font-size: .85rem; line-height: 1.5; margin: 0; color: var(--body-text-color-subdued); }
-.lape-column > .block { flex-grow: 0 !important; }
+.lape-columns { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(min(220px, 100%), 1fr)); }
+.lape-column { display: grid !important; grid-row: span 3; grid-template-rows: subgrid; }  /* their parts align */
+.lape-text, .lape-text :is(label, .input-container) { height: 100%; }
+.lape-text textarea { min-height: 100%; }
 .lape-text textarea { overflow-y: auto !important; font-size: 1rem !important; line-height: 1.6 !important; }
 .lape-talk { display: flex; flex-direction: column-reverse; height: 20rem; overflow-y: auto; padding: .6rem;
   border: 1px solid var(--border-color-primary); border-radius: 8px; }
@@ -93,6 +98,7 @@ CSS = """
 .lape-table th { font-weight: 600; color: var(--body-text-color-subdued); }
 .lape-progress { width: 100%; height: .5rem; accent-color: var(--color-accent); }
 .tab-wrapper { contain: inline-size; }  /* or all tabs side by side would make the page as wide as they are */
+.prose h2 { font-size: 1.25rem !important; }
 .lape-section h2 { font-size: 1.1rem; margin: .6rem 0 0; }
 .lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
 #lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
@@ -147,8 +153,11 @@ CSS = """
 .lape-figures .series0 { fill: var(--lape-plain); }
 .lape-figures .series1 { fill: var(--lape-source); }
 .lape-figures .series2 { fill: var(--lape-target); }
-@media (min-width: 900px) { .lape-head p { min-height: 3em; } }
+.dark input[type="range"] { --neutral-200: var(--neutral-600); }
 @media (max-width: 640px) {
+  .lape-more .form { flex-direction: column; }
+  footer .divider { display: none; }  /* gradio hides what is before it, but not the dot */
+  #lape-evidence table { min-width: 42rem; }  /* it scrolls in its place */
   #lape-generate { flex-grow: 2; }
   #lape-stop { flex-grow: 1; }
   .lape-actions > .block { flex-basis: 100%; }

@@ -23,7 +23,7 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
     known = titles(backend.languages())
     inputs: dict[str, Any] = {}
     with gr.Row(elem_classes="lape-controls", equal_height=False):
-        with gr.Column(scale=3, min_width=320):
+        with gr.Column(min_width=320):
             inputs["prompt"] = gr.Textbox(
                 start.prompt,
                 label=word("compare.prompt"),
@@ -45,38 +45,33 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
                 elem_classes="lape-examples",
             )
             expected = gr.Markdown("", elem_id="lape-expected")
-        with gr.Column(scale=2, min_width=320):
-            with gr.Row():
-                inputs["source"] = gr.Dropdown(
-                    known,
-                    value=start.source if known else None,
-                    label=word("compare.source"),
-                    info=word("compare.source_info"),
-                    min_width=180,
-                )
-                inputs["targets"] = gr.Dropdown(
-                    known,
-                    value=list(start.targets) if known else [],
-                    label=word("compare.targets"),
-                    info=word("compare.targets_info"),
-                    multiselect=True,
-                    max_choices=MOST_TARGETS,
-                    min_width=180,
-                    elem_id="lape-targets",
-                )
-            inputs["show_random"] = gr.Checkbox(
-                start.show_random,
-                label=word("compare.show_random"),
-                info=word("compare.show_random_info"),
+        with gr.Column(min_width=320), gr.Row():
+            inputs["source"] = gr.Dropdown(
+                known,
+                value=start.source if known else None,
+                label=word("compare.source"),
+                info=word("compare.source_info"),
+                scale=2,
+                min_width=180,
             )
-            inputs["show_plain"] = gr.Checkbox(
-                start.show_plain, label=word("compare.show_plain"), info=word("compare.show_plain_info")
+            inputs["targets"] = gr.Dropdown(
+                known,
+                value=list(start.targets) if known else [],
+                label=word("compare.targets"),
+                info=word("compare.targets_info"),
+                multiselect=True,
+                max_choices=MOST_TARGETS,
+                scale=3,
+                min_width=180,
+                elem_id="lape-targets",
             )
-            inputs["chat"] = gr.Checkbox(
-                start.chat,
-                label=word("compare.chat"),
-                info=word("compare.chat_info"),
-                visible=backend.loaded is not None and backend.loaded.chat,
+    with gr.Row(equal_height=True, elem_classes="lape-more"):
+        for name in ("show_random", "show_plain", "chat"):
+            inputs[name] = gr.Checkbox(
+                getattr(start, name),
+                label=word(f"compare.{name}"),
+                info=word(f"compare.{name}_info"),
+                visible=name != "chat" or (backend.loaded is not None and backend.loaded.chat),
             )
     with gr.Accordion(word("compare.parameters"), open=False, elem_classes="lape-parameters"):
         with gr.Row():

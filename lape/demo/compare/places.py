@@ -54,7 +54,7 @@ class Places:
         begin = {place: name for name, place in places_of(variants).items()}
         with gr.Row(elem_classes="lape-columns", equal_height=True):
             for place in PLACES:
-                with gr.Column(min_width=250, visible=place in begin, elem_classes="lape-column") as box:
+                with gr.Column(min_width=220, visible=place in begin, elem_classes="lape-column") as box:
                     name = begin.get(place)
                     title = gr.HTML(head(name, variants[name], request) if name else "")
                     text = gr.Textbox(

@@ -31,7 +31,6 @@ from lape.presets import EMBEDDED
 logger = logging.getLogger(__name__)
 
 STRAGGLING_SECONDS = 1.0
-READY = "Press Generate"
 OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
 FIELDS = [field.name for field in fields(CompareRequest)]
 
@@ -129,14 +128,14 @@ def build_compare(backend: Backend) -> Part:
         try:
             visitor = visitor_of(request)
             asked = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
-            return heads(asked, visitor) | {line: status(READY)}
+            return heads(asked, visitor) | {line: status("")}
         except LapeError as error:
             return {line: status(str(error), failed=True)}
 
     def emptied(chat: Any) -> Outputs:
         """Begins anew: a chat, or without one."""
         chat = chat is True
-        return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status(READY)}
+        return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status("")}
 
     def busy(run: Run | None, before: Talks, chat: Any) -> Outputs:
         chat = chat is True
@@ -146,6 +145,7 @@ def build_compare(backend: Backend) -> Part:
             **places.cleared(chat=chat, talks=before, waiting=True),
             **{line: status("Waiting for the model…"), seen: None, talks: before},
             **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
+            address: gr.Textbox("", visible=False),  # that of other settings
         }
 
     def stream(request: gr.Request, shown_version: int, before: Talks, *values: Any) -> Iterator[Outputs]:
@@ -205,7 +205,7 @@ def build_compare(backend: Backend) -> Part:
         [generate.click, inputs["prompt"].submit],
         busy,
         [seen, talks, inputs["chat"]],
-        [*drawn_to, talks],
+        [*drawn_to, talks, address],
         trigger_mode="once",
         preprocess=False,
         **QUIET,
@@ -240,7 +240,7 @@ def _hint(backend: Backend, visitor: str) -> str:
         backend.ready(visitor).known_mask  # noqa: B018
     except LapeError as error:
         return status(str(error), failed=True)
-    return status(READY)
+    return status("")
 
 
 def _control(backend: Backend, visitor: str) -> str:

@@ -154,7 +154,7 @@ def checked_find(
     sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages)
     if not 2 <= len(sources) <= MOST_LANGUAGES:
         raise LapeError(
-            f"Neurons are told apart between 2 to {MOST_LANGUAGES} languages with text; there "
+            f"Neurons are told apart between 2 and {MOST_LANGUAGES} languages with text; there "
             f"{'is' if len(sources) == 1 else 'are'} {len(sources)}."
         )
     return FindRequest(sources, count, method, settings)

@@ -45,7 +45,7 @@ def build_find(backend: Backend) -> Part:
     gr.Markdown(word("find.what"))
     controls = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
-        find = gr.Button(word("find.find"), variant="primary", min_width=160, scale=0, elem_id="lape-find-start")
+        find = gr.Button(word("find.find"), variant="primary", min_width=200, scale=0, elem_id="lape-find-start")
         stop = gr.Button(word("find.stop"), interactive=False, min_width=100, scale=0, elem_id="lape-find-stop")
         reset = gr.Button(word("find.reset"), min_width=270, scale=0, elem_id="lape-find-reset")
         line = gr.HTML(status(_limits()), elem_id="lape-find-status", min_width=240)

@@ -75,7 +75,14 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         chosen = gr.Dropdown(names, value=first, label=word("masks.mask"), scale=2, min_width=260)
         use = gr.Button(word("masks.use"), variant="primary", min_width=230, scale=0, elem_id="lape-masks-use")
         read = gr.Button(word("masks.card_show"), min_width=230, scale=0, elem_id="lape-masks-card")
-    card = gr.Code(language="markdown", label=word("masks.card"), visible=False, interactive=False, wrap_lines=True)
+    card = gr.Code(
+        language="markdown",
+        label=word("masks.card"),
+        visible=False,
+        interactive=False,
+        wrap_lines=True,
+        max_lines=24,
+    )
 
     def showing(where: Any, at: Any) -> Outputs:
         try:
