@@ -96,8 +96,8 @@ def open_tab(page: Any, name: str) -> None:
     if (tab := page.get_by_role("tab", name=name, exact=True)).count():
         tab.click()
     else:
-        page.locator(".overflow-menu > button").click()
-        page.locator(".overflow-dropdown").get_by_role("button", name=name).click()
+        page.locator(".overflow-menu > button").first.click()
+        page.locator(".overflow-dropdown").first.get_by_role("button", name=name, exact=True).click()
 
 
 def is_outside(address: str) -> bool:
