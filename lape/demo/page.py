@@ -93,7 +93,8 @@ def build_page(backend: Backend) -> Page:
 
         def refresh(request: gr.Request, *values: Any) -> Outputs:
             """Makes every part true to what the visitor works on."""
-            shown, given = {}, iter(values)
+            given = iter(values)
+            shown: Outputs = {}
             for part in parts:
                 shown |= part.refresh(visitor_of(request), *islice(given, len(part.inputs)))
             return shown

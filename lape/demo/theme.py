@@ -56,7 +56,8 @@ CSS = """
 .lape-model + .lape-status, .lape-model + .lape-model { margin-top: .5rem; }
 .lape-actions { align-items: center !important; flex-wrap: wrap !important; }
 .lape-status { color: var(--body-text-color-subdued); margin: 0; min-height: 1.5em; }
-[id^="lape-"][id$="status"].block { display: flex; flex-flow: row-reverse wrap; justify-content: flex-end; gap: 0 .75rem; }
+[id^="lape-"][id$="status"].block { display: flex; flex-flow: row-reverse wrap; justify-content: flex-end;
+  gap: 0 .75rem; }
 [id^="lape-"][id$="status"] .html-container { opacity: 1 !important; }  /* gradio makes it pale while it waits */
 [id^="lape-"][id$="status"] .wrap.minimal { position: static !important; padding: 0; overflow: visible; }
 [id^="lape-"][id$="status"] .progress-text { position: static; transform: none; padding: 0; background: none;
