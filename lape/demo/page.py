@@ -33,6 +33,7 @@ from lape.demo.words import translations, word
 from lape.errors import LapeError
 
 QUEUE_SIZE = 20
+SESSIONS = 250  # kept at a time; one takes 0.8 MB, and every raw call without a name begins one
 UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
 UPLOADS_KEPT_SECONDS = 3600
 
@@ -181,6 +182,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             quiet=True,
             prevent_thread_lock=True,
             show_error=True,
+            state_session_capacity=SESSIONS,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
             max_file_size=UPLOAD_BYTES,
