@@ -195,15 +195,19 @@ class Visitor:
 
     def finds(self) -> None:
         """Finds neurons in two short texts and goes back to the start."""
+        self.reads(20)
+        self.call("finding", [None], said="now in use in every tab")
+        self.call("restoring", [])
+
+    def reads(self, times: int) -> None:
+        """Pastes two texts to find neurons in, each a sentence so many times."""
         self.call("preparing", [])
         values = self.given("fetching")
-        texts = ("Il était une fois une petite fille. " * 20, "Había una vez un viejo pescador. " * 20)
+        texts = ("Il était une fois une petite fille. " * times, "Había una vez un viejo pescador. " * times)
         labels, rows = len(values) - 2 * MOST_LANGUAGES, len(values) - MOST_LANGUAGES
         values[labels - 4 : labels] = (0.1, 0.1, 0.1, 0.5)  # rates at which every model has some neurons
         values[labels : labels + 2], values[rows : rows + 2] = ("fr", "es"), texts
         self.call("fetching", values)
-        self.call("finding", [None], said="now in use in every tab")
-        self.call("restoring", [])
 
     def acts(self, kinds: itertools.cycle, over: Callable[[], bool]) -> None:
         """Does one thing after the other until the time is over."""

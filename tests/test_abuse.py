@@ -180,7 +180,7 @@ def assert_alive(app: Served) -> None:
 
 @pytest.mark.parametrize("number", EVENTS, ids=[one.api_name for one in EVENTS.values()])
 def test_an_event_answers_anything_with_a_sentence(app: Served, number: int, capfd: pytest.CaptureFixture[str]) -> None:
-    block_fn, loaded, before = app.page.fns[number], app.backend.loaded, app.files()
+    block_fn, shared, before = app.page.fns[number], app.backend.visitors.shared, app.files()
     bad = attacks(app, block_fn)
 
     def attacked(kind: str) -> None:
@@ -192,26 +192,23 @@ def test_an_event_answers_anything_with_a_sentence(app: Served, number: int, cap
     with ThreadPoolExecutor(THREADS) as threads:
         list(threads.map(attacked, bad if number in FIRST else bad.keys() & ALIKE))
     assert app.files() == before
-    if app.backend.loaded is None:  # what Unload is for
-        app.backend._set(loaded)
-    assert app.backend.loaded is loaded
+    assert (app.backend.visitors.shared is shared) == (block_fn.api_name != "unloading")
+    app.backend.visitors.shared = shared
     if number in FIRST:
         assert_alive(app)
     assert "Traceback" not in capfd.readouterr().err
 
 
 def test_the_ways_past_the_queue_refuse_too(app: Served) -> None:
-    hostile, loaded = app.hostile(), app.backend.loaded
+    hostile = app.hostile()
     for block_fn in (app.page.fns[number] for number in FIRST):
         for kind in ("markup", "files"):
-            data = json.dumps({"data": [hostile[kind]] * len(block_fn.inputs)})
+            data = json.dumps({"data": [hostile[kind]] * len(block_fn.inputs), "session_hash": "mallory"})
             answer = app.post(f"run/{block_fn.api_name}", data)
             assert answer.status_code in (200, 404, 422), answer.text[:300]
             assert SECRET not in answer.text
     few = app.post("run/linking", json.dumps({"data": [MARKUP]}))
     assert (few.status_code, few.json()["error"]) == (422, "linking takes 13 values, and 1 came.")
-    if app.backend.loaded is None:
-        app.backend._set(loaded)
     assert_alive(app)
 
 
@@ -250,11 +247,13 @@ def test_a_call_of_nothing_there_is_blames_the_call(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_sessions_without_end_do_not_fill_the_memory(app: Served) -> None:
-    for number in range(SESSIONS + 10):
+def test_sessions_without_end_do_not_fill_the_memory(app: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert app.page.app.state_holder.capacity == SESSIONS
+    monkeypatch.setattr(app.page.app.state_holder, "capacity", 5)
+    for number in range(10):
         answer = app.post("run/_direction", json.dumps({"data": ["fr"], "session_hash": f"number {number}"}))
         assert answer.status_code == 200
-    assert len(app.page.app.state_holder.session_data) <= SESSIONS
+    assert len(app.page.app.state_holder.session_data) == 5
 
 
 def test_ten_megabytes_are_refused_in_every_text(app: Served) -> None:
