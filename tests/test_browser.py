@@ -100,6 +100,23 @@ def test_stop_keeps_the_text_and_frees_the_model(opened: Callable[..., Any], bac
     expect(page.locator("#lape-badges-on")).to_contain_text("4 tokens")
 
 
+def test_who_waits_sees_the_place_in_the_queue(opened: Callable[..., Any], backend: Backend) -> None:
+    pages = [opened(), opened(viewport={"width": 390, "height": 900}), opened()]
+    with backend.lock:  # whoever is first now waits for the model, the others for their turn
+        for page in pages:
+            page.locator("#lape-generate").click()
+            expect(page.locator("#lape-status")).to_contain_text("Waiting for the model")
+        for number, page in enumerate(pages[1:], start=1):
+            place = page.locator("#lape-status .progress-text")
+            expect(place).to_contain_text(f"queue: {number}/")
+            expect(place).to_be_visible()
+            assert page.locator("#lape-status .html-container").evaluate("one => getComputedStyle(one).opacity") == "1"
+        for page in reversed(pages):
+            page.locator("#lape-stop").click()
+    for page in pages:
+        expect(page.locator("#lape-generate")).to_be_enabled()
+
+
 def test_mistakes_get_a_sentence(opened: Callable[..., Any]) -> None:
     page = opened()
     prompt = page.locator("#lape-prompt textarea")

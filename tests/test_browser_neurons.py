@@ -60,6 +60,9 @@ def test_sliders_change_the_neurons_everywhere_and_reset_takes_it_back(
     tab: Callable[..., Any], backend: Backend
 ) -> None:
     page, other = tab(), tab()
+    open_tab(page, "Compare")
+    page.locator("#lape-prompt textarea").fill("Mon propre texte")
+    open_tab(page, "Neurons")
     line = page.locator("#lape-live-status")
     expect(line).to_contain_text("as the page began")
     layers = page.locator("#lape-neurons-layers .lape-layers")
@@ -78,6 +81,8 @@ def test_sliders_change_the_neurons_everywhere_and_reset_takes_it_back(
     milliseconds = int(re.search(r"chosen in (\d+) ms", line.inner_text())[1])
     assert milliseconds < 1000  # 200 on an idle machine: see benchmarks/identification.py
     open_tab(page, "Compare")
+    expect(page.locator("#lape-prompt textarea")).to_have_value("Mon propre texte")  # only the mask has changed
+    expect(page.locator("#lape-targets")).to_contain_text("Spanish")
     page.get_by_label("The prompt's language").first.click()
     expect(page.get_by_role("option", name="French (Français)")).to_be_visible()
     expect(page.get_by_role("option", name="German (Deutsch)")).to_have_count(0)

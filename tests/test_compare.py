@@ -29,6 +29,7 @@ from lape.demo.compare.places import PLACES, places_of
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, MOST_TARGETS, CompareRequest, examples_for
+from lape.demo.words import word
 from lape.evaluation.language import Identified
 
 LANGUAGES = ("de", "es", "fr", "it", "zh")
@@ -59,6 +60,40 @@ def loaded(backend: Backend) -> Loaded:
 def last(backend: Backend, request: CompareRequest, talks: Any = None) -> dict[str, Column]:
     *_, columns = backend.compare(request, "", talks)
     return columns
+
+
+# What stays when the mask changes
+
+
+def after(backend: Backend, visitor: str, **values: Any) -> dict[str, Any]:
+    """What the page sets in the menus after a change, by the field of a request; given what stands in them."""
+    page = build_page(backend)
+    event = next(one for one in page.fns.values() if one.api_name == "refresh")
+    places = dict(zip(event.inputs, vars(replace(SHORT, **values)), strict=True))
+    shown = event.fn(gr.Request(session_hash=visitor), *vars(replace(SHORT, **values)).values())
+    updates = {name: shown[block] for block, name in places.items() if block in shown}
+    return {
+        name: update.constructor_args["value"] for name, update in updates.items() if "value" in update.constructor_args
+    } | {"heads": " ".join(text for text in shown.values() if isinstance(text, str) and "lape-head" in text)}
+
+
+def test_what_a_visitor_set_stays_when_only_the_mask_changes(backend: Backend) -> None:
+    fewer = {code: cells for code, cells in mask_of().neurons.items() if code in ("de", "fr", "it")}
+    backend.change("ann", lambda loaded: replace(loaded, mask=NeuronMask(fewer, {"it": torch.ones(10)}, (3, 48))))
+    kept = after(backend, "ann", prompt="Mon texte", source="fr", targets=["it"], show_plain=True)
+    assert list(kept) == ["heads"]
+    assert f"{word('compare.column_steered')}: Italian" in kept["heads"]
+    assert "Continue this text in Italian" in kept["heads"]
+    backend.leave("ann")
+
+
+@pytest.mark.parametrize("gone", [{"targets": ["es"]}, {"source": "zh"}, {"strength": "x"}, {"source": None}])
+def test_what_cannot_be_done_with_the_new_mask_begins_anew(backend: Backend, gone: dict[str, Any]) -> None:
+    fewer = {code: cells for code, cells in mask_of().neurons.items() if code in ("de", "fr", "it")}
+    backend.change("ann", lambda loaded: replace(loaded, mask=NeuronMask(fewer, {"it": torch.ones(10)}, (3, 48))))
+    begun = after(backend, "ann", **({"prompt": "Mon texte", "targets": ["it"]} | gone))
+    assert (begun["prompt"], begun["source"], begun["targets"]) == (DEFAULTS.prompt, "fr", ["de"])
+    backend.leave("ann")
 
 
 # Columns

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from lape.demo.measure.tab import build_measure
 from lape.demo.models import build_models
 from lape.demo.neurons.tab import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
+from lape.demo.refusals import APP, refuse
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
 QUEUE_SIZE = 20
+SESSIONS = 250  # kept at a time; one takes 0.8 MB, and every raw call without a name begins one
 UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
 UPLOADS_KEPT_SECONDS = 3600
 
@@ -40,15 +43,15 @@ class Page(gr.Blocks):
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         """Refuses too few values, and files but those uploaded for a component that takes some."""
+        if block_fn.fn is None:
+            refuse(f"{block_fn.api_name or 'This call'} happens in the browser.")
         if len(inputs) < (needed := len(block_fn.inputs)):
-            text = f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came."
-            raise gr.Error(text, print_exception=False)
+            refuse(f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came.")
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             if not isinstance(block, gr.File | gr.UploadButton):
                 traverse(value, _refuse_file, _looks_like_file)
             elif value is not None and not self._uploaded(block, value):
-                text = f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first."
-                raise gr.Error(text, print_exception=False)
+                refuse(f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first.")
 
     def _uploaded(self, block: Any, value: Any) -> bool:
         """Whether a value is files that were uploaded here; gradio would fetch one named by an address."""
@@ -65,7 +68,7 @@ def _looks_like_file(value: Any) -> bool:
 
 
 def _refuse_file(_: Any) -> None:
-    raise gr.Error("Files are not accepted here.", print_exception=False)
+    refuse("Files are not accepted here.")
 
 
 def build_page(backend: Backend) -> Page:
@@ -89,19 +92,23 @@ def build_page(backend: Backend) -> Page:
                 parts.append(build_about(backend))
         built = gr.State(backend.version())
 
-        def refresh(request: gr.Request, version: int | None = None) -> Outputs:
-            """Makes every part true to what the visitor works on; a page just built is."""
-            visitor = visitor_of(request)
-            if version == backend.version(visitor):
-                return {built: version}
-            return {built: None} | {key: value for part in parts for key, value in part.refresh(visitor).items()}
+        def refresh(request: gr.Request, *values: Any) -> Outputs:
+            """Makes every part true to what the visitor works on."""
+            given = iter(values)
+            shown: Outputs = {}
+            for part in parts:
+                shown |= part.refresh(visitor_of(request), *islice(given, len(part.inputs)))
+            return shown
 
-        def arrive(request: gr.Request, version: int) -> Outputs:
-            """What a page that is just opened shows."""
-            arriving = [part.arrive for part in parts if part.arrive is not None]
-            return refresh(request, version) | {
-                output: value for one in arriving for output, value in one(request).items()
-            }
+        def arrive(request: gr.Request, version: int, *values: Any) -> Outputs:
+            """What a page that is just opened shows; as it was built, if nothing has changed since then."""
+            shown: Outputs = {built: None}
+            if version != backend.version(visitor_of(request)):
+                shown |= refresh(request, *values)
+            for part in parts:
+                if part.arrive is not None:
+                    shown |= part.arrive(request)
+            return shown
 
         def leave(request: gr.Request) -> None:
             visitor = visitor_of(request)
@@ -111,10 +118,11 @@ def build_page(backend: Backend) -> Page:
                     part.leave(visitor)
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
-        page.load(arrive, built, everything, **QUIET)
+        inputs = [value for part in parts for value in part.inputs]
+        page.load(arrive, [built, *inputs], everything, preprocess=False, **QUIET)
         for change in (event for part in parts for event in part.changes):
             # A change during a refresh needs one more, or the page would stay behind.
-            change.then(refresh, None, everything, trigger_mode="always_last", **QUIET)
+            change.then(refresh, inputs, everything, trigger_mode="always_last", preprocess=False, **QUIET)
         page.unload(leave)
     # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
     page.queue(max_size=QUEUE_SIZE, api_open=False)
@@ -174,6 +182,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             quiet=True,
             prevent_thread_lock=True,
             show_error=True,
+            state_session_capacity=SESSIONS,
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
             max_file_size=UPLOAD_BYTES,
@@ -181,6 +190,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             css=CSS,
             head=KEYS,
             i18n=translations(),
+            app_kwargs={**APP},
         )
     except OSError as error:
         check_port(port)

@@ -24,18 +24,20 @@ class Part:
     """A part of the page that shows what is loaded.
 
     Attributes:
-        refresh: Gives its components their state for what a visitor works on now.
+        refresh: Gives its components their state for what a visitor works on now; takes the values of `inputs` too.
         outputs: The components it may change.
         changes: Events after which something else may be loaded.
         leave: Called with a visitor who has closed the page, where something was kept for it.
         arrive: What a page that is just opened shows because of its address; later than `refresh`.
+        inputs: The components on whose values its state depends: what the visitor has set and may keep.
     """
 
-    refresh: Callable[[str], Outputs]
+    refresh: Callable[..., Outputs]
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
     leave: Callable[[str], None] | None = None
     arrive: Callable[[gr.Request], Outputs] | None = None
+    inputs: tuple[Any, ...] = ()
 
 
 def visitor_of(request: gr.Request | None) -> str:

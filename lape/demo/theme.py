@@ -58,6 +58,12 @@ CSS = """
 .lape-model + .lape-status, .lape-model + .lape-model { margin-top: .5rem; }
 .lape-actions { align-items: center !important; flex-wrap: wrap !important; }
 .lape-status { color: var(--body-text-color-subdued); margin: 0; min-height: 1.5em; }
+[id^="lape-"][id$="status"].block { display: flex; flex-flow: row-reverse wrap; justify-content: flex-end;
+  gap: 0 .75rem; }
+[id^="lape-"][id$="status"] .html-container { opacity: 1 !important; }  /* gradio makes it pale while it waits */
+[id^="lape-"][id$="status"] .wrap.minimal { position: static !important; padding: 0; overflow: visible; }
+[id^="lape-"][id$="status"] .progress-text { position: static; transform: none; padding: 0; background: none;
+  font: inherit; color: var(--body-text-color-subdued); }  /* the place in the queue */
 .lape-failed { color: var(--lape-warn); background: var(--lape-warn-soft); border-radius: 8px; padding: .5rem .8rem; }
 .lape-column { border-style: solid; border-width: 4px 1px 1px; border-radius: 12px;
   border-top-color: var(--lape-plain); border-right-color: var(--border-color-primary);

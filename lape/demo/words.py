@@ -1,7 +1,8 @@
 """The words of the page in four languages; gradio picks by the browser's language, English where it has no other.
 
 The texts are in `lape/data/words/<tab>.json`: name to text by language. `word("compare.stop")` is what to give to a
-component; gradio translates it in the browser. Tried in Chromium with gradio 6.31:
+component; gradio translates it in the browser. It is plain text, as gradio's own object is not JSON: in an update, that
+breaks the answers of the raw API. Tried in Chromium with gradio 6.31:
 
 - translated: `label`, `info`, `placeholder` of every component, the value of `Button`, `DownloadButton`,
   `UploadButton`, `Markdown` and `HTML`, labels of `Tab`, `Accordion` and `Dataset`, the shown names of choices of
@@ -19,12 +20,11 @@ from functools import cache
 from importlib.resources import files
 
 import gradio as gr
-from gradio.i18n import I18nData
 
 LANGUAGES = ("en", "fr", "es", "zh")
 
 
-def word(key: str) -> I18nData:
+def word(key: str) -> str:
     """The words of a key, `<tab>.<name>`, for a component.
 
     Raises:
@@ -32,7 +32,7 @@ def word(key: str) -> I18nData:
     """
     if key not in texts()["en"]:
         raise KeyError(key)
-    return translations()(key)
+    return str(translations()(key))
 
 
 @cache

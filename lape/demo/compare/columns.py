@@ -33,7 +33,7 @@ def expected_language(name: str, request: CompareRequest) -> str:
 def head(name: str, variant: Intervention | None, request: CompareRequest) -> str:
     """Title of a column, and how many neurons are changed in it."""
     kind = kind_of(name)
-    title = str(word(f"compare.column_{kind}"))  # gradio translates it where it stands
+    title = word(f"compare.column_{kind}")  # gradio translates it where it stands
     if kind == "steered":
         title += f": {escape(language(expected_language(name, request)).name)}"
     return (

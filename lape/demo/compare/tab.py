@@ -57,20 +57,31 @@ def build_compare(backend: Backend) -> Part:
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
         return places.heads(backend.ready(visitor).variants(asked), asked)
 
-    def refresh(visitor: str) -> Outputs:
-        """Makes the page true to what its visitor works on."""
+    def refresh(visitor: str, *values: Any) -> Outputs:
+        """Makes the page true to what its visitor works on; what was set stays where it can be done."""
         languages = backend.languages(visitor)
-        start = opening(languages)
         known = titles(languages)
         openings = examples_for(languages)
         loaded = backend.visitors.shown(visitor).loaded
+        try:
+            kept = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
+        except (LapeError, ValueError):
+            kept = None
+        if kept is None:
+            start = opening(languages)
+            settings: Outputs = {
+                inputs["source"]: gr.Dropdown(known, value=start.source if known else None),
+                inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else []),
+                inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
+                inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
+            }
+        else:
+            start = kept
+            settings = {inputs["source"]: gr.Dropdown(known), inputs["targets"]: gr.Dropdown(known)}
         return {
-            **places.cleared(chat=False),
+            **places.cleared(chat=start.chat),
             **(heads(replace(start, prompt="-"), visitor) if known else places.hidden()),
-            inputs["source"]: gr.Dropdown(known, value=start.source if known else None),
-            inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else []),
-            inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
-            inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
+            **settings,
             examples: gr.Dataset(
                 samples=[[example.prompt] for example in openings],
                 sample_labels=[language(example.source).name for example in openings],
@@ -79,7 +90,7 @@ def build_compare(backend: Backend) -> Part:
             expected: "",
             control: _control(backend, visitor),
             line: _hint(backend, visitor),
-            clear: gr.Button(visible=False),
+            clear: gr.Button(visible=start.chat),
             address: gr.Textbox("", visible=False),
             seen: None,
             talks: {},
@@ -169,12 +180,12 @@ def build_compare(backend: Backend) -> Part:
             text = f"The model failed ({type(error).__name__}). The log of the server says more; try again."
             yield {line: status(text, failed=True)}
 
-    def follow(request: gr.Request, shown_version: int) -> Outputs:
+    def follow(request: gr.Request, shown_version: int, *values: Any) -> Outputs:
         """Makes a page true again that was out of date when it asked."""
         visitor = visitor_of(request)
         if shown_version == backend.version(visitor):
             return {version: shown_version}
-        return refresh(visitor) | {line: status(OUTDATED, failed=True)}
+        return refresh(visitor, *values) | {line: status(OUTDATED, failed=True)}
 
     def stopped(run: Run | None) -> Outputs:
         return idle() | {line: status("Stopped.")} | ended(run)
@@ -220,13 +231,13 @@ def build_compare(backend: Backend) -> Part:
         show_progress_on=[line],
         **MODEL,
     )
-    running.then(idle, None, drawn_to, **QUIET).then(follow, version, everything, **QUIET)
+    running.then(idle, None, drawn_to, **QUIET).then(follow, [version, *asked], everything, preprocess=False, **QUIET)
     halted = stop.click(stopped, seen, drawn_to, cancels=[running], **QUIET)
     halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(ended, seen, drawn_to, **QUIET)
     chosen = [inputs[name] for name in ("prompt", "source", "targets")]
     examples.click(example, [examples, seen, *asked], [*drawn_to, expected, *chosen], preprocess=False, **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
-    return Part(refresh, everything, arrive=arrive)
+    return Part(refresh, everything, arrive=arrive, inputs=tuple(asked))
 
 
 def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:

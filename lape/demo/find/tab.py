@@ -50,9 +50,10 @@ def build_find(backend: Backend) -> Part:
         reset = gr.Button(word("find.reset"), min_width=270, scale=0, elem_id="lape-find-reset")
         line = gr.HTML(status(_limits()), elem_id="lape-find-status", min_width=240)
     result = gr.HTML("", elem_id="lape-find-result")
-    said: Any = word("find.download")  # gradio's type hint does not know that it translates this one
     with gr.Row(elem_classes="lape-actions"):
-        download = gr.DownloadButton(said, visible=False, min_width=340, scale=0, elem_id="lape-find-download")
+        download = gr.DownloadButton(
+            word("find.download"), visible=False, min_width=340, scale=0, elem_id="lape-find-download"
+        )
     ready = gr.State(None)
     stops, downloads = Stops(), Downloads()
 
@@ -161,7 +162,7 @@ def build_find(backend: Backend) -> Part:
 
     drawn = [line, result, download, find, stop, ready]
     begun = find.click(preparing, None, drawn, trigger_mode="once", **QUIET)
-    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": [line]}
     read = begun.then(fetching, controls.inputs, [line, ready], preprocess=False, **quietly, **READING)
     ran = read.then(finding, ready, [line, result, download], **quietly, **MODEL)
     ran.then(resting, None, drawn, **QUIET)

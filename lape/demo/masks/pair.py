@@ -26,7 +26,7 @@ Menus = list[tuple[gr.Dropdown, list[Any]]]
 def comparison_menus() -> Menus:
     """The two menus, not yet on the page, each with what it offers before the names of the list."""
     texts = {IN_USE: word("masks.in_use"), START: word("masks.start"), UPLOADED: word("masks.uploaded")}
-    before = [(str(text), name) for name, text in texts.items()]  # an update through the API takes plain text only
+    before = [(text, name) for name, text in texts.items()]
     names = names_of(bundled_entries([]))
     return [
         (

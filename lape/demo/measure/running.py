@@ -85,7 +85,8 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., R
         preprocess=False,
         api_name=f"measure_{name}",
         api_visibility="private",
-        show_progress="hidden",
+        show_progress="minimal",
+        show_progress_on=[line],
         **MODEL,
     )
     running.then(idle, None, touched, **QUIET)

@@ -1,0 +1,62 @@
+"""How the page refuses a call it was not made for: one sentence, and a status that puts it on the call."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import gradio as gr
+from fastapi import Request
+from fastapi.responses import JSONResponse
+from gradio.route_utils import FnIndexInferError
+from starlette.middleware import Middleware
+
+logger = logging.getLogger(__name__)
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+_refused: ContextVar[list[str] | None] = ContextVar("refused", default=None)  # in the call that is being answered
+
+
+def refuse(text: str) -> NoReturn:
+    """Ends a call with a sentence.
+
+    Raises:
+        gr.Error: Always.
+    """
+    if (said := _refused.get()) is not None:
+        said.append(text)
+    raise gr.Error(text, print_exception=False)
+
+
+class Refusals:
+    """ASGI middleware: what was refused is no error of the server, as gradio has it (500), but of the call (422)."""
+
+    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Message, receive: Callable[[], Awaitable[Message]], send: Send) -> None:
+        said: list[str] = []
+
+        async def sending(message: Message) -> None:
+            if said and message.get("status") == 500:
+                message = {**message, "status": 422}
+            await send(message)
+
+        _refused.set(said)
+        await self.app(scope, receive, sending)
+
+
+async def unknown(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a call that names nothing there is: gradio looks names up and lets the failure through."""
+    logger.info("%r could not be answered.", request.url.path, exc_info=error)
+    return JSONResponse({"detail": "This page has no such event, or not with these values."}, status_code=404)
+
+
+APP: dict[str, Any] = {
+    "middleware": [Middleware(Refusals)],
+    "exception_handlers": {FnIndexInferError: unknown, KeyError: unknown, TypeError: unknown},
+}

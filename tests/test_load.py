@@ -1,0 +1,55 @@
+"""Many visitors at once on a tiny model: what `python -m benchmarks.load` does with the real one, for less time."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+from serving import served, tiny_loaded
+
+from benchmarks.load import KINDS, Outcome, Visitor, visited
+from lape.architectures import activation_sites
+from lape.demo.backend import Backend
+
+SECONDS = 12
+
+
+@pytest.mark.slow
+def test_eight_visitors_leave_the_model_as_it_was(tokenizer: Any) -> None:
+    backend = Backend(tiny_loaded(tokenizer))
+    with served(backend) as (page, url):
+        outcome = visited(backend, page, url, clients=8, seconds=SECONDS)
+    print(*outcome.lines(), sep="\n")
+    assert outcome.errors == []
+    assert {kind.__name__ for kind in KINDS} == set(outcome.done)
+    assert sum(outcome.done.values()) >= 30
+    assert [what for what, true in outcome.checks.items() if not true] == []
+    assert max(outcome.waits_seconds) < SECONDS
+
+
+@pytest.mark.parametrize("event", ["compare", "stream", "measure_texts", "measure_openings", "finding"])
+def test_closing_the_page_ends_every_long_run(tokenizer: Any, event: str) -> None:
+    backend = Backend(tiny_loaded(tokenizer))
+    decoder = activation_sites(backend.ready().model).decoder
+    with served(backend) as (page, url):
+        visitor = Visitor(page, url, Outcome(), seed=0)
+        values = {
+            "compare": visitor.comparison(200),
+            "stream": [None, None, *visitor.comparison(200)],
+            "measure_texts": [*("fr", "es", "zh", None), *["Il était une fois une petite fille."] * 3, ""],
+            "measure_openings": visitor.given("measure_openings"),
+            "finding": [None],
+        }[event]
+        if event == "finding":
+            visitor.reads(1000)
+        slowed = decoder.register_forward_pre_hook(lambda *_: time.sleep(0.1))
+        with closing(visitor.updates(event, values)) as updates:
+            next(updates)
+            next(updates)
+            assert backend.lock.locked()
+        assert backend.lock.acquire(timeout=3), "the model is still busy"
+        backend.lock.release()
+        slowed.remove()
+    assert not any(module._forward_hooks for module in activation_sites(backend.ready().model).modules)
