@@ -248,12 +248,13 @@ def test_a_call_of_nothing_there_is_blames_the_call(
 
 
 def test_sessions_without_end_do_not_fill_the_memory(app: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert app.page.app.state_holder.capacity == SESSIONS
-    monkeypatch.setattr(app.page.app.state_holder, "capacity", 5)
+    holder = app.page.app.state_holder
+    assert holder.capacity == SESSIONS
+    monkeypatch.setattr(holder, "capacity", most := len(holder.session_data) + 5)
     for number in range(10):
         answer = app.post("run/_direction", json.dumps({"data": ["fr"], "session_hash": f"number {number}"}))
         assert answer.status_code == 200
-    assert len(app.page.app.state_holder.session_data) == 5
+    assert len(holder.session_data) == most
 
 
 def test_ten_megabytes_are_refused_in_every_text(app: Served) -> None:
