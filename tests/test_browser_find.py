@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import MARKS, PATIENCE, expect
+from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.evaluation.openings import openings
 
 pytestmark = MARKS
 
 
-def open_tab(page: Any) -> None:
-    page.get_by_role("tab", name="Find neurons").click()
+def find_tab(page: Any) -> None:
+    open_tab(page, "Find neurons")
     expect(page.locator("#lape-find-start")).to_be_visible()
 
 
@@ -29,7 +29,7 @@ def prompt_languages(page: Any) -> list[str]:
 
 def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
     page, other = opened(), opened()
-    open_tab(page)
+    find_tab(page)
     for place, code in enumerate(("en", "fr")):
         page.get_by_label("Text in this language").nth(place).fill("\n".join(openings(code)))
     page.locator("#lape-find-start").click()
@@ -44,7 +44,7 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
     assert offered == ["English", "French (Français)"]
     expect(other.locator("#lape-loaded")).to_contain_text("12 languages")
     assert len(prompt_languages(other)) == 12
-    open_tab(page)
+    find_tab(page)
     page.locator("#lape-find-reset").click()
     expect(page.locator("#lape-loaded")).to_contain_text("12 languages")
     expect(page.locator("#lape-find-download")).to_be_hidden()
@@ -53,7 +53,7 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
 def test_stop_keeps_what_was_counted(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 128})
     page = opened()
-    open_tab(page)
+    find_tab(page)
     for place, code in enumerate(("en", "fr")):
         page.get_by_label("Text in this language").nth(place).fill("\n".join(openings(code)) * 12)
     page.locator("#lape-find-start").click()
@@ -67,7 +67,7 @@ def test_stop_keeps_what_was_counted(opened: Callable[..., Any], monkeypatch: py
 @pytest.mark.parametrize(("width", "theme"), [(1360, "light"), (390, "dark")])
 def test_uploads_fill_the_rows_and_it_fits(width: int, theme: str, opened: Callable[..., Any], tmp_path: Path) -> None:
     page = opened(f"/?__theme={theme}", viewport={"width": width, "height": 844})
-    open_tab(page)
+    find_tab(page)
     files = {"ar": "مرحبا بالعالم. " * 30, "fr": "Bonjour tout le monde. " * 30}
     for code, text in files.items():
         (tmp_path / f"{code}.txt").write_text(text, encoding="utf-8")
