@@ -94,7 +94,8 @@ def text_of(line: str) -> str:
 
 def key_of(block: Any) -> str:
     """Of the words of a component's label."""
-    return getattr(getattr(block, "label", None), "key", "")
+    label = str(getattr(block, "label", ""))
+    return json.loads(label.removeprefix("__i18n__"))["key"] if label.startswith("__i18n__") else ""
 
 
 def refusal(line: Any, others: Any) -> str:
