@@ -137,6 +137,20 @@ def counting(model: Any, tokenizer: Any, end: int) -> Generator[int, None, None]
         ENDED.set()
 
 
+def test_work_that_waits_for_the_model_can_be_closed(backend: Backend) -> None:
+    """Gradio closes one run after the other: had the second to wait in `next`, nobody could close the first."""
+    first, second, third = (backend.run(counting, 3) for _ in range(3))
+    assert next(first) == 0
+    assert next(second) is None
+    assert next(second) is None
+    second.close()
+    assert next(third) is None
+    assert next(first) == 1  # undisturbed
+    first.close()
+    assert list(third) == [0, 1, 2]
+    assert not backend.lock.locked()
+
+
 def refusing(model: Any, tokenizer: Any, why: str) -> Generator[None, None, None]:
     yield None
     raise LapeError(why)

@@ -20,6 +20,7 @@ from lape.demo.visitors import Visitors
 from lape.errors import LapeError
 from lape.presets import PRESETS, resolve_name
 
+WAITING_SECONDS = 0.2
 Work = Callable[..., Generator[Any, None, None]]
 
 
@@ -128,8 +129,10 @@ class Backend:
     def run(self, work: Work, *arguments: Any) -> Generator[Any, None, None]:
         """Runs work that uses the model, and streams what it yields.
 
-        Waits until the model is free and holds it until the work ends or the generator is closed. On ZeroGPU the
-        work runs in another process, which has the GPU.
+        Waits until the model is free and holds it until the work ends or the generator is closed. While it waits it
+        yields None, and who uses it must hand that on: gradio closes one run after the other, and could not close the
+        one that holds the model before this one can be closed. On ZeroGPU the work runs in another process, which has
+        the GPU.
 
         Args:
             work: A generator function at the top of a module, `work(model, tokenizer, *arguments)`; it takes its
@@ -142,7 +145,9 @@ class Backend:
         return self._held(self.ready().model, work, arguments)
 
     def _held(self, model: PreTrainedModel, work: Work, arguments: tuple) -> Generator[Any, None, None]:
-        with self.lock:
+        while not self.lock.acquire(timeout=WAITING_SECONDS):
+            yield None
+        try:
             if self.ready().model is not model:
                 raise LapeError("Another model has been loaded in the meantime; try again.")
             with closing(self._work(work, arguments)) as values:
@@ -152,6 +157,8 @@ class Backend:
                     if self.closing.is_set():
                         return
                     yield value
+        finally:
+            self.lock.release()
 
     def _working(self, work: Work, arguments: tuple) -> Generator[Any, None, None]:
         """What needs the GPU; errors of ours are sent as values, which keep their class between processes."""
@@ -176,7 +183,8 @@ class Backend:
     ) -> Generator[dict[str, Column], None, None]:
         """Runs a request and streams its columns, about 8 times a second; the last state is always sent.
 
-        Holds the model until it ends or is closed; closing ends the generation within a token.
+        Holds the model until it ends or is closed; closing ends the generation within a token. While it waits for the
+        model there are no columns.
 
         Args:
             request: What to run.
@@ -192,4 +200,4 @@ class Backend:
         changed = neurons_changed(variants)
         with closing(self.run(generating, request, given, variants)) as updates:
             for update in throttled(updates):
-                yield columns_of(update, changed, loaded.known_mask.languages)
+                yield {} if update is None else columns_of(update, changed, loaded.known_mask.languages)

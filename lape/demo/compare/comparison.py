@@ -126,10 +126,13 @@ def identifier(languages: tuple[str, ...]) -> Future[LanguageIdentifier]:
     return found
 
 
-def throttled(updates: Iterator[Update]) -> Iterator[Update]:
-    """Leaves out updates that come too soon after another, but never the last."""
+def throttled(updates: Iterator[Update | None]) -> Iterator[Update | None]:
+    """Leaves out updates that come too soon after another, but never the last; None, of waiting, is handed on."""
     sent, pending = -math.inf, None
     for update in updates:
+        if update is None:
+            yield None
+            continue
         pending = update
         if time.monotonic() - sent >= UPDATE_SECONDS:
             yield update

@@ -171,7 +171,10 @@ def build_compare(backend: Backend) -> Part:
             yield heads(asked, visitor) | {line: status("Generating…")}
             with closing(backend.compare(asked, visitor, before)) as states:
                 for columns in states:
-                    yield {seen: Run(asked, columns, before, made_with), **places.drawn(asked, columns, before)}
+                    if columns:
+                        yield {seen: Run(asked, columns, before, made_with), **places.drawn(asked, columns, before)}
+                    else:
+                        yield {line: gr.skip()}
             yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{_unsteered(loaded, asked)}")}
         except LapeError as error:
             yield {line: status(f"{error}{' Or press Clear to begin anew.' if before else ''}", failed=True)}

@@ -101,10 +101,11 @@ def build_find(backend: Backend) -> Part:
             arguments = waiting.texts, waiting.asked.tokens, allowance().seconds
             if not stops.pressed(visitor):
                 with closing(backend.run(counting, *arguments)) as states:
-                    for counted in states:
+                    for state in states:
                         if stops.pressed(visitor):
                             break
-                        yield {line: progress(counted)}
+                        counted = state or counted  # nothing while it waits for the model
+                        yield {line: progress(counted) if counted else gr.skip()}
             if counted is None or not counted.total_tokens:
                 yield {line: status("Stopped before anything was counted.")}
                 return

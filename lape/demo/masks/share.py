@@ -50,8 +50,7 @@ def build_calibration(backend: Backend) -> Any:
                 raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
             text = WIKIPEDIA if on_space() else one_line(text, "name of the text") or WIKIPEDIA
             visitor = visitor_of(request)
-            (made,) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
-            mask, statistics = made
+            *_, (mask, statistics) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
             backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
         except Exception as error:
             return {line: failure(error)}

@@ -62,6 +62,9 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., R
             began = time.perf_counter()
             with closing(run.states) as states:
                 for progress in states:
+                    if progress is None:  # it waits for the model
+                        yield {line: gr.skip()}
+                        continue
                     seconds = time.perf_counter() - began
                     update: Outputs = {line: status(progress_text(progress, seconds))}
                     if progress.done > drawn:

@@ -115,7 +115,12 @@ def build_list(backend: Backend) -> Part:
                 raise LapeError("There are no sample texts in the languages of this mask.")
             yield {doing: status("Reading…")}
             flat = torch.tensor([place[0] * loaded.known_mask.shape[1] + place[1]])
-            seen = list(backend.run(seeing, tuple(texts.values()), flat))
+            seen = []
+            for one in backend.run(seeing, tuple(texts.values()), flat):
+                if one is None:  # it waits for the model
+                    yield {doing: gr.skip()}
+                else:
+                    seen.append(one)
         except Exception as error:
             yield {doing: failure(error)}
             return

@@ -66,7 +66,9 @@ def build_look(backend: Backend) -> Part:
             loaded = backend.ready(visitor_of(request))
             neurons = known_neurons(loaded)
             yield {line: status("Reading…")}
-            (seen,) = backend.run(seeing, (asked,), neurons)
+            for seen in backend.run(seeing, (asked,), neurons):
+                if seen is None:  # it waits for the model
+                    yield {line: gr.skip()}
             pieces = firing(seen, loaded.known_mask, loaded.statistics)
         except Exception as error:
             yield {line: failure(error)}
