@@ -46,15 +46,15 @@ def backend() -> Any:
 
 
 @contextmanager
-def served(backend: Any) -> Iterator[str]:
-    """Serves the page of a backend on a free port; gives its address."""
+def serve(backend: Any) -> Iterator[tuple[Any, str]]:
+    """Serves the page of a backend on a free port; gives the page and its address."""
     from lape.demo.page import build_page, launch
 
     page = build_page(backend)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    yield launch(page, port)
+    yield page, launch(page, port)
     page.close(verbose=False)
 
 
@@ -69,7 +69,7 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture(scope="session")
 def url(backend: Any) -> Iterator[str]:
-    with served(backend) as address:
+    with serve(backend) as (_, address):
         yield address
 
 

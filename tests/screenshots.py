@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from browsing import PATIENCE, chromium, expect, open_tab, served
+from browsing import PATIENCE, chromium, expect, open_tab, serve
 from PIL import Image
 
 from lape.demo.backend import Backend
@@ -135,7 +135,7 @@ def take(browser: Any, url: str, tab: str, theme: str, size: dict[str, int]) -> 
 def main(wanted: list[str]) -> None:
     """Takes all of them, or those of the tabs that are named."""
     FOLDER.mkdir(exist_ok=True)
-    with served(Backend(Loaded.load(None))) as url, chromium() as browser:
+    with serve(Backend(Loaded.load(None))) as (_, url), chromium() as browser:
         for tab, theme, size in LOOKS:
             if wanted and tab not in wanted:
                 continue

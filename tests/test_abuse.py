@@ -17,8 +17,9 @@ from typing import Any
 
 import httpx
 import pytest
+from browsing import serve
 from gradio.utils import get_upload_folder
-from serving import served, tiny_loaded
+from tiny_page import tiny_loaded
 
 import lape
 from lape.demo.backend import Backend
@@ -113,7 +114,7 @@ def app(tokenizer: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GRADIO_DEFAULT_CONCURRENCY_LIMIT", str(THREADS))  # for time; the model's events take turns
         patch.setenv("GRADIO_ANALYTICS_CACHE_FREQUENCY", "100000")  # else gradio sums up all events after each
-        with served(backend) as (page, url), httpx.Client(timeout=PATIENCE_SECONDS) as http:
+        with serve(backend) as (page, url), httpx.Client(timeout=PATIENCE_SECONDS) as http:
             yield Served(page, url, backend, http, secret, around)
 
 

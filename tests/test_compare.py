@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -14,6 +13,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from browsing import serve
 from families import build
 from gradio_client import Client
 
@@ -27,7 +27,7 @@ from lape.demo.compare.export import Run, about, exported, fingerprint
 from lape.demo.compare.links import LONGEST, from_query, is_link, to_query
 from lape.demo.compare.places import PLACES, places_of
 from lape.demo.loaded import Loaded
-from lape.demo.page import Page, build_page, launch
+from lape.demo.page import Page, build_page
 from lape.demo.request import DEFAULTS, EXAMPLES, MOST_TARGETS, CompareRequest, examples_for
 from lape.demo.words import word
 from lape.evaluation.language import Identified
@@ -329,12 +329,8 @@ def test_the_fingerprint_is_of_the_neurons() -> None:
 
 @pytest.fixture(scope="module")
 def served(backend: Backend) -> Iterator[tuple[Page, str]]:
-    page = build_page(backend)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield page, launch(page, port)
-    page.close(verbose=False)
+    with serve(backend) as (page, url):
+        yield page, url
 
 
 def call(url: str, event: str, *values: Any, session: str = "ann") -> list[Any]:

@@ -6,7 +6,6 @@ import html
 import importlib.util
 import json
 import re
-import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from browsing import serve
 from hub_standin import READ, STRANGER, WRITE, Hub
 from huggingface_hub import constants
 
@@ -26,7 +26,7 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import HERE, TEXT_CHARACTERS
 from lape.demo.masks.share import WIKIPEDIA
-from lape.demo.page import Page, build_page, launch
+from lape.demo.page import Page, build_page
 from lape.demo.request import DEFAULTS
 from lape.presets import EMBEDDED
 
@@ -162,12 +162,8 @@ def bare(tiny_folder: Path) -> Loaded:
 @pytest.fixture(scope="module")
 def served(bare: Loaded) -> Iterator[tuple[Backend, Visitor]]:
     backend = Backend(bare)
-    page = build_page(backend)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield backend, Visitor(page, launch(page, port))
-    page.close(verbose=False)
+    with serve(backend) as (page, url):
+        yield backend, Visitor(page, url)
 
 
 @pytest.fixture

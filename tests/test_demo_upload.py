@@ -6,7 +6,6 @@ import io
 import json
 import os
 import pickle
-import socket
 import struct
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from browsing import serve
 from gradio.route_utils import delete_files_created_by_app
 from test_demo_masks import HTML, MODEL, REQUEST, SESSION, SHAPE, Visitor, mask_of, refusal, statistics_of, text_of
 
@@ -25,7 +25,7 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import HERE
 from lape.demo.masks.pair import IN_USE, START, UPLOADED
-from lape.demo.page import UPLOAD_BYTES, UPLOADS, build_page, launch
+from lape.demo.page import UPLOAD_BYTES, UPLOADS
 from lape.files import load_tensors, save_tensors
 
 MASK, STATISTICS = "mask.safetensors", "statistics.safetensors"
@@ -36,12 +36,8 @@ def served(tiny_folder: Path) -> Iterator[tuple[Backend, Visitor]]:
     loaded = Loaded.load(str(tiny_folder))
     loaded.model.name_or_path = MODEL
     backend = Backend(Loaded(loaded.model, loaded.tokenizer, mask_of()))
-    page = build_page(backend)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield backend, Visitor(page, launch(page, port))
-    page.close(verbose=False)
+    with serve(backend) as (page, url):
+        yield backend, Visitor(page, url)
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from serving import served, tiny_loaded
+from browsing import serve
+from tiny_page import tiny_loaded
 
 from benchmarks.load import KINDS, Outcome, Visitor, visited
 from lape.architectures import activation_sites
@@ -19,7 +20,7 @@ SECONDS = 12
 @pytest.mark.slow
 def test_eight_visitors_leave_the_model_as_it_was(tokenizer: Any) -> None:
     backend = Backend(tiny_loaded(tokenizer))
-    with served(backend) as (page, url):
+    with serve(backend) as (page, url):
         outcome = visited(backend, page, url, clients=8, seconds=SECONDS)
     print(*outcome.lines(), sep="\n")
     assert outcome.errors == []
@@ -33,7 +34,7 @@ def test_eight_visitors_leave_the_model_as_it_was(tokenizer: Any) -> None:
 def test_closing_the_page_ends_every_long_run(tokenizer: Any, event: str) -> None:
     backend = Backend(tiny_loaded(tokenizer))
     decoder = activation_sites(backend.ready().model).decoder
-    with served(backend) as (page, url):
+    with serve(backend) as (page, url):
         visitor = Visitor(page, url, Outcome(), seed=0)
         values = {
             "compare": visitor.comparison(200),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import socket
 import threading
 import time
 from collections.abc import Generator, Iterator
@@ -15,13 +14,13 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from browsing import serve
 from families import build
 from gradio_client import Client
 
 from lape import Intervention, LapeError, NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.page import build_page, launch
 from lape.demo.part import visitor_of
 from lape.demo.request import DEFAULTS
 from lape.demo.visitors import KEPT
@@ -246,12 +245,8 @@ def test_on_zero_gpu_all_that_work_is_given_and_yields_is_pickled(
 
 @pytest.fixture
 def url(backend: Backend) -> Iterator[str]:
-    page = build_page(backend)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield launch(page, port)
-    page.close(verbose=False)
+    with serve(backend) as (_, url):
+        yield url
 
 
 def test_two_clients_compare_with_their_own_masks(url: str, backend: Backend) -> None:
@@ -270,8 +265,8 @@ def test_closing_the_page_frees_what_its_visitor_had(url: str, backend: Backend)
         next(page.iter_lines())
         use(backend, "ann", "de", "it")
         use(backend, "bob", "de", "it")
-        time.sleep(1)  # gradio does not notice who leaves while it still sends the first beat
-    end = time.monotonic() + 30
+        time.sleep(3)  # gradio does not notice who leaves while it still sends the first beat
+    end = time.monotonic() + 60
     while backend.languages("ann") == ("de", "it") and time.monotonic() < end:
         time.sleep(0.05)
     assert backend.languages("ann") == ("fr", "es", "zh")

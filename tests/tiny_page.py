@@ -1,19 +1,14 @@
-"""A page served on a tiny random model with neurons and statistics of a few languages, for the tests that call it."""
+"""A tiny random model with neurons and statistics of a few languages, for tests of a served page."""
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from families import build
 
 from lape import ActivationStatistics, NeuronMask
-from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.page import Page, build_page, launch
 
 LANGUAGES = ("fr", "es", "zh")
 SHAPE = (3, 48)
@@ -30,14 +25,3 @@ def tiny_loaded(tokenizer: Any) -> Loaded:
     pairs = [torch.stack([flat // width, flat % width], 1).int() for flat in cells]
     mask = NeuronMask(dict(zip(LANGUAGES, pairs, strict=True)), {code: torch.ones(20) for code in LANGUAGES}, SHAPE)
     return Loaded(build("llama"), tokenizer, mask, statistics)
-
-
-@contextmanager
-def served(backend: Backend) -> Iterator[tuple[Page, str]]:
-    """The page of a backend and its address."""
-    page = build_page(backend)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    yield page, launch(page, port)
-    page.close(verbose=False)
