@@ -28,11 +28,12 @@ import lape
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.architectures import activation_sites
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import badges, head, status
+from lape.demo.compare.columns import badges, head
 from lape.demo.compare.comparison import UPDATE_SECONDS, identify
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
+from lape.demo.status import status
 from lape.embedded import embedded_gguf
 
 ROOT = Path(app.__file__).parent

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import add, codes, emit
 from lape.errors import LapeError
+
+if TYPE_CHECKING:
+    from lape.masks import NeuronMask
+    from lape.statistics import ActivationStatistics
 
 METHODS = "lape, lap, lave, probability, difference, margin, alignment"  # written out: importing them takes a second
 
@@ -51,11 +56,7 @@ def _setting(text: str) -> tuple[str, float]:
 
 
 def _identify(options: argparse.Namespace) -> None:
-    from dataclasses import replace
-
     from lape.bundled import MASK_NAME, STATISTICS_NAME
-    from lape.evaluation.stability import selection
-    from lape.groups import GROUPS_NAME, BlockGroups
     from lape.identify import identify
     from lape.masks import NeuronMask
     from lape.statistics import ActivationStatistics
@@ -66,9 +67,7 @@ def _identify(options: argparse.Namespace) -> None:
     settings = {name: rate for name, rate in rates.items() if rate is not None} | dict(options.others)
     mask = identify(statistics, options.method, options.languages, per_language=options.per_language, **settings)
     if options.selection:
-        groups = BlockGroups.load(options.statistics / GROUPS_NAME)
-        groups.check(statistics)
-        mask = replace(mask, selection=selection(groups, mask))
+        mask = _with_selection(mask, statistics, options.statistics)
     if options.out is None and (folder / MASK_NAME).exists():
         there = NeuronMask.load(folder).metadata.get("method")
         if there != options.method:
@@ -78,3 +77,13 @@ def _identify(options: argparse.Namespace) -> None:
     listed = ", ".join(f"{code} {count}" for code, count in counts.items())
     found = {"path": str(folder / MASK_NAME), "settings": mask.metadata["settings"], "counts": counts}
     emit(options, found, f"Wrote {folder / MASK_NAME}: {listed}.")
+
+
+def _with_selection(mask: NeuronMask, statistics: ActivationStatistics, folder: Path) -> NeuronMask:
+    """The mask with how often each neuron is selected, from the groups of blocks beside its statistics."""
+    from lape.evaluation.stability import selection
+    from lape.groups import GROUPS_NAME, BlockGroups
+
+    groups = BlockGroups.load(folder / GROUPS_NAME)
+    groups.check(statistics)
+    return replace(mask, selection=selection(groups, mask))

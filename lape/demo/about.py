@@ -7,9 +7,9 @@ from importlib.resources import files
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import facts
 from lape.demo.loaded import Loaded
 from lape.demo.part import Outputs, Part
+from lape.demo.status import facts
 from lape.demo.words import word
 from lape.doctor import versions
 from lape.machine import Machine, this_machine

@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import facts, status
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure
 from lape.demo.space import on_space, on_zero_gpu
+from lape.demo.status import facts, status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.models import identity

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.compare.columns import status
+from lape.demo.status import status
 from lape.errors import LapeError
 
 logger = logging.getLogger(__name__)

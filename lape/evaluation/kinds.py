@@ -76,8 +76,9 @@ def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dic
     left_out: dict[str, str] = {}
     statistics, mask = subject.statistics, subject.whole_mask
     counts = {code: mask.count(code) for code in mask.languages}
-    if any(mask.exclusive().count(code) < counts[code] for code in counts):
-        masks[EXCLUSIVE] = narrowed(mask.exclusive(), subject.languages)
+    exclusive = mask.exclusive()
+    if any(exclusive.count(code) < counts[code] for code in counts):
+        masks[EXCLUSIVE] = narrowed(exclusive, subject.languages)
     if statistics is None:
         return masks, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
     makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: partial(equal_count, mask, statistics)}

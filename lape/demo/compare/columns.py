@@ -109,15 +109,3 @@ def conversation(messages: Sequence[Mapping[str, str]]) -> str:
     if not said:
         said = [f'<p class="lape-facts">{word("compare.empty")}</p>']
     return f'<div class="lape-talk" role="log" aria-label="Conversation" tabindex="0"><div>{"".join(said)}</div></div>'
-
-
-def status(text: str, *, failed: bool = False) -> str:
-    """The line under the buttons: what is going on, or what was wrong."""
-    if failed:
-        return f'<p class="lape-status lape-failed" role="alert">{escape(text)}</p>'
-    return f'<p class="lape-status" role="status">{escape(text)}</p>'
-
-
-def facts(*texts: str) -> str:
-    """A row of small facts about the model."""
-    return f'<p class="lape-model">{"".join(f"<span>{escape(text)}</span>" for text in texts)}</p>'

@@ -7,10 +7,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.compare.export import Run, exported
 from lape.demo.compare.links import to_query
 from lape.demo.part import QUIET, Outputs, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 

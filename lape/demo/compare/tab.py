@@ -14,7 +14,6 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.compare.api import endpoint
 from lape.demo.compare.chat import Talks, continued
-from lape.demo.compare.columns import status
 from lape.demo.compare.controls import build_controls, titles
 from lape.demo.compare.export import Run, about
 from lape.demo.compare.links import from_query, is_link
@@ -23,6 +22,7 @@ from lape.demo.compare.sharing import build_sharing
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, visitor_of
 from lape.demo.request import CompareRequest, examples_for, opening
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language

@@ -10,10 +10,10 @@ import gradio as gr
 
 from lape.corpora import LABEL
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, RATES, WIKIPEDIA, allowance
 from lape.demo.part import QUIET, Outputs, failure
 from lape.demo.space import on_space
+from lape.demo.status import status
 from lape.demo.uploads import take
 from lape.demo.words import word
 from lape.errors import LapeError

@@ -11,8 +11,8 @@ from tempfile import TemporaryDirectory
 
 from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME
 from lape.collection import mask_path
-from lape.demo.compare.columns import facts, status
 from lape.demo.find.finding import Counted
+from lape.demo.status import facts, status
 from lape.evaluation.footing import FEW_TOKENS, Footing
 from lape.languages import language
 from lape.masks import NeuronMask

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -13,13 +13,13 @@ from transformers import PreTrainedModel
 
 from lape.corpora import describe
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.downloads import Downloads
 from lape.demo.find.controls import build_controls
 from lape.demo.find.finding import Counted, FindRequest, allowance, checked_find, counting
 from lape.demo.find.found import progress, silent, stands_on, table, unread, zipped
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.stops import Stops
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -138,7 +138,7 @@ def build_find(backend: Backend) -> Part:
             if loaded.model is not model:
                 raise LapeError("Another model has been loaded in the meantime, so the mask is not put in use.")
             note = f"Your own mask: {waiting.asked.method} on {counted.total_tokens:,} tokens."
-            return replace(loaded, mask=mask, statistics=statistics, notes=(note,))
+            return loaded.with_mask(mask, statistics, (note,))
 
         try:
             backend.change(visitor, used)

@@ -14,10 +14,10 @@ import gradio as gr
 from lape.bundled import bundled_folder
 from lape.collection import README_NAME, FoundMask, MaskEntry, bundled_entries, collections, find_mask, list_masks
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.loaded import read_mask
 from lape.demo.part import Outputs, failure, visitor_of
 from lape.demo.space import on_space
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language

@@ -9,10 +9,10 @@ import gradio as gr
 
 from lape.collection import bundled_entries
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.masks.listing import QUIETLY, MaskList, chosen_of, found_mask, names_of
 from lape.demo.masks.upload import MOST_LANGUAGES, Upload, uploaded
 from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.evaluation.layers import mask_overlap

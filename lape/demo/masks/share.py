@@ -13,10 +13,10 @@ from lape.bundled import bundled_folder
 from lape.calibration import calibrate
 from lape.corpora import read_corpora
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.masks.listing import HERE, QUIETLY, MaskList, chosen_of, one_line
 from lape.demo.part import MODEL, Outputs, failure, visitor_of
 from lape.demo.space import offers_login, on_space, on_zero_gpu
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.hub import LOGIN, token_place

@@ -7,13 +7,13 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import build_list, counts_text
 from lape.demo.masks.pair import build_comparison, comparison_menus
 from lape.demo.masks.share import build_calibration, build_sharing
 from lape.demo.masks.upload import build_upload
 from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.masks import NeuronMask
 

@@ -14,10 +14,10 @@ from gradio.utils import get_upload_folder
 from lape.architectures import activation_sites
 from lape.bundled import STATISTICS_NAME
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import QUIETLY, one_line
 from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError, LapeWarning
 from lape.masks import NeuronMask

@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.compare.controls import titles
 from lape.demo.measure.request import checked_steering, example_openings
 from lape.demo.measure.running import Run, build_run
 from lape.demo.measure.texts import begin_with, is_rtl
 from lape.demo.part import QUIET, Outputs, Part
 from lape.demo.request import DEFAULTS, LIMITS, MODES
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.evaluation.own_text import own_steering
 from lape.report.own_text import outcomes

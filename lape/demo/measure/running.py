@@ -10,9 +10,9 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.compare.columns import status
 from lape.demo.measure.html import report_html
 from lape.demo.part import MODEL, QUIET, Outputs, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.evaluation.own_text import Progress
 

@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.compare.controls import titles
 from lape.demo.measure.request import TEXTS, checked_texts, example_openings
 from lape.demo.measure.running import Run, build_run
 from lape.demo.part import QUIET, Outputs, Part
 from lape.demo.request import examples_for
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.evaluation.own_text import own_costs
 from lape.languages import language

@@ -10,12 +10,12 @@ import torch
 
 from lape.activations import Activations
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure
 from lape.demo.neurons.look import seeing
 from lape.demo.neurons.request import checked_languages, checked_neuron, checked_sort
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.evaluation.openings import openings

@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.request import LIMITS, checked_languages, checked_method, checked_settings
 from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.identify import METHODS, identify, method_settings

@@ -13,11 +13,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.activations import Activations, activations
 from lape.demo.backend import Backend
-from lape.demo.compare.columns import status
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.request import TEXT_TOKENS, text_to_color
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.request import examples_for
+from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.firing import Fired, firing, mask_neurons
