@@ -30,7 +30,7 @@ check: .venv/.test ## Lint, format, types and structure
 	$(BIN)/python tests/check_structure.py
 
 screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
-	$(BIN)/python tests/screenshots.py
+	$(BIN)/python tests/support/screenshots.py
 
 clean: ## Remove .venv, caches and build outputs
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

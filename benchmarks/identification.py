@@ -14,9 +14,10 @@ from functools import partial
 import torch
 
 from benchmarks.interleaved import median_seconds
-from lape.bundled import STATISTICS_NAME, bundled_folder
 from lape.identify import METHODS, identify
-from lape.statistics import ActivationStatistics
+from lape.masks.bundled import bundled_folder
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.names import STATISTICS_NAME
 
 LAYERS, NEURONS, LANGUAGES, TOKENS = 80, 28672, ("en", "zh", "fr", "es", "vi", "id", "ja"), 1_000_000
 

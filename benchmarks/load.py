@@ -26,13 +26,13 @@ import httpx
 import psutil
 import torch
 
-from lape.architectures import activation_sites
 from lape.demo.backend import Backend
 from lape.demo.find.finding import MOST_LANGUAGES
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page, launch
 from lape.demo.request import DEFAULTS
-from lape.interventions import Intervention, intervene
+from lape.generation.interventions import Intervention, intervene
+from lape.models.architectures import activation_sites
 
 WARM_UP = 0.25  # of the time
 MEMORY_MARGIN = 0.10  # of what is in use after the warm-up

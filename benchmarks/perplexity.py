@@ -13,9 +13,9 @@ import torch
 
 import lape
 from benchmarks.interleaved import median_seconds
-from lape.evaluation.dominance import compare
-from lape.evaluation.likelihood import rows_per_pass
-from lape.evaluation.perplexity import text_blocks
+from lape.evaluation.metrics.dominance import compare
+from lape.evaluation.metrics.likelihood import rows_per_pass
+from lape.evaluation.metrics.perplexity import text_blocks
 
 LANGUAGES = ("fr", "de")
 TOKENS, BLOCK = 1024, 128

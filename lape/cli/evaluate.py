@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from lape.cli.common import add, add_model, codes, emit, load_model
 
 if TYPE_CHECKING:
-    from lape.evaluation.conditions import Setting
-    from lape.evaluation.runs import Subject, Work
-    from lape.masks import NeuronMask
+    from lape.evaluation.metrics.conditions import Setting
+    from lape.evaluation.runs.run import Subject, Work
+    from lape.masks.mask import NeuronMask
 
 # In the order `all` measures them: what is quick first, and how to steer before steering. Options of each.
 OF_ALL = ("model", "quantization", "dtype", "device", "revision", "mask", "languages")
@@ -139,8 +139,8 @@ def _report(options: argparse.Namespace) -> None:
 
 def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Checks everything that is wanted, then measures what is not there yet."""
-    from lape.evaluation.evidence import read_evidence
-    from lape.evaluation.runs import measured_before, run
+    from lape.evaluation.runs.evidence import read_evidence
+    from lape.evaluation.runs.run import measured_before, run
 
     subject, out = _subject(options)
     if len(wanted) > 1:
@@ -167,9 +167,9 @@ def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
 
 def _subject(options: argparse.Namespace) -> tuple[Subject, Path]:
     """What is measured, and the folder of evidence."""
-    from lape.bundled import bundled_folder
-    from lape.corpora import read_corpora
-    from lape.evaluation.runs import Subject
+    from lape.evaluation.runs.run import Subject
+    from lape.masks.bundled import bundled_folder
+    from lape.recording.corpora import read_corpora
 
     folder = options.mask or bundled_folder(options.model)
     subject = Subject(folder, lambda: load_model(options), languages=tuple(options.languages))
@@ -194,9 +194,10 @@ def _left_out(kind: str, subject: Subject, options: argparse.Namespace) -> str |
 
 def _work(kind: str, options: argparse.Namespace, subject: Subject, out: Path) -> Work:
     """A kind of measurement with the command's options."""
-    from lape.evaluation import kinds, steered
-    from lape.evaluation.continuations import Decoding
-    from lape.evaluation.runs import Options
+    from lape.evaluation.kinds import measured as kinds
+    from lape.evaluation.kinds import steered
+    from lape.evaluation.metrics.continuations import Decoding
+    from lape.evaluation.runs.run import Options
 
     if kind in ("tuning", "steering"):
         decoding = Decoding(max_new_tokens=options.max_new_tokens)
@@ -215,7 +216,7 @@ def _work(kind: str, options: argparse.Namespace, subject: Subject, out: Path) -
 
 def _others(folders: Sequence[Path]) -> dict[str, NeuronMask]:
     """Masks to compare with, named by model and method, or by their folder where two have the same."""
-    from lape.masks import NeuronMask
+    from lape.masks.mask import NeuronMask
 
     masks: dict[str, NeuronMask] = {}
     for folder in folders:
@@ -227,9 +228,9 @@ def _others(folders: Sequence[Path]) -> dict[str, NeuronMask]:
 
 def _setting(options: argparse.Namespace, subject: Subject, out: Path) -> Setting:
     """How to steer: what is said, else what tuning chose for this mask, else what the page does."""
-    from lape.evaluation.conditions import Setting
-    from lape.evaluation.evidence import read_evidence
-    from lape.evaluation.steered import own_rate, tuned_setting
+    from lape.evaluation.kinds.steered import own_rate, tuned_setting
+    from lape.evaluation.metrics.conditions import Setting
+    from lape.evaluation.runs.evidence import read_evidence
 
     tuning = read_evidence(out).get("tuning") if out.is_dir() else None
     chosen = tuned_setting(tuning, subject) if tuning else None
@@ -240,7 +241,7 @@ def _setting(options: argparse.Namespace, subject: Subject, out: Path) -> Settin
 
 def _device(kind: str, subject: Subject) -> str:
     """Where the model was, or the CPU for what needs none."""
-    from lape.architectures import input_device
+    from lape.models.architectures import input_device
 
     return "cpu" if kind in ("layers", "stability") else str(input_device(subject.loaded[0]))
 

@@ -28,10 +28,10 @@ def register(commands: Any) -> None:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from lape.bundled import bundled_folder
-    from lape.generation import side_by_side
-    from lape.interventions import Intervention
-    from lape.masks import NeuronMask
+    from lape.generation.generate import side_by_side
+    from lape.generation.interventions import Intervention
+    from lape.masks.bundled import bundled_folder
+    from lape.masks.mask import NeuronMask
 
     variants: dict[str, Intervention | None] = {"on": None}
     if options.off or options.on:

@@ -11,8 +11,8 @@ from lape.cli.common import add, codes, emit
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
-    from lape.masks import NeuronMask
-    from lape.statistics import ActivationStatistics
+    from lape.masks.mask import NeuronMask
+    from lape.recording.statistics import ActivationStatistics
 
 METHODS = "lape, lap, lave, probability, difference, margin, alignment"  # written out: importing them takes a second
 
@@ -56,10 +56,10 @@ def _setting(text: str) -> tuple[str, float]:
 
 
 def _identify(options: argparse.Namespace) -> None:
-    from lape.bundled import MASK_NAME, STATISTICS_NAME
     from lape.identify import identify
-    from lape.masks import NeuronMask
-    from lape.statistics import ActivationStatistics
+    from lape.masks.mask import NeuronMask
+    from lape.recording.statistics import ActivationStatistics
+    from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
     folder = options.out or options.statistics
     statistics = ActivationStatistics.load(options.statistics / STATISTICS_NAME)
@@ -81,8 +81,9 @@ def _identify(options: argparse.Namespace) -> None:
 
 def _with_selection(mask: NeuronMask, statistics: ActivationStatistics, folder: Path) -> NeuronMask:
     """The mask with how often each neuron is selected, from the groups of blocks beside its statistics."""
-    from lape.evaluation.stability import selection
-    from lape.groups import GROUPS_NAME, BlockGroups
+    from lape.evaluation.metrics.stability import selection
+    from lape.recording.groups import BlockGroups
+    from lape.storage.names import GROUPS_NAME
 
     groups = BlockGroups.load(folder / GROUPS_NAME)
     groups.check(statistics)

@@ -27,9 +27,9 @@ def register(commands: Any) -> None:
 
 
 def _look(options: argparse.Namespace) -> None:
-    from lape.activations import activations
-    from lape.bundled import bundled_folder
-    from lape.firing import firing, mask_neurons
+    from lape.inspection.activations import activations
+    from lape.inspection.firing import firing, mask_neurons
+    from lape.masks.bundled import bundled_folder
 
     mask, statistics = _read(options.mask or bundled_folder(options.model))
     model, tokenizer = load_model(options)
@@ -61,7 +61,7 @@ def _look(options: argparse.Namespace) -> None:
 
 
 def _neurons(options: argparse.Namespace) -> None:
-    from lape.neurons import chosen_neurons, neuron_table
+    from lape.inspection.table import chosen_neurons, neuron_table
 
     mask, statistics = _read(options.mask)
     languages = [mask.known(code) for code in options.languages] if options.languages else None
@@ -91,8 +91,8 @@ def _neurons(options: argparse.Namespace) -> None:
 
 def _read(folder: Path) -> tuple[Any, Any]:
     """The mask of a folder or file, and the statistics beside it if there are any."""
-    from lape.masks import NeuronMask
-    from lape.statistics import statistics_beside
+    from lape.masks.mask import NeuronMask
+    from lape.recording.statistics import statistics_beside
 
     return NeuronMask.load(folder), statistics_beside(folder)
 

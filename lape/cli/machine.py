@@ -18,11 +18,11 @@ def register(commands: Any) -> None:
 def _models(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from lape.bundled import bundled_masks
-    from lape.machine import this_machine
-    from lape.memory import fits
-    from lape.presets import PRESETS
-    from lape.released import RELEASED
+    from lape.masks.bundled import bundled_masks
+    from lape.masks.released import RELEASED
+    from lape.models.machine import this_machine
+    from lape.models.memory import fits
+    from lape.models.presets import PRESETS
 
     bundled = {path.parts[-3].replace("--", "/") for path in bundled_masks()}
     released = {entry.model for entry in RELEASED.values()}
@@ -68,7 +68,7 @@ def _models(options: argparse.Namespace) -> None:
 
 def _doctor(options: argparse.Namespace) -> None:
     from lape.doctor import report
-    from lape.embedded import clear_cache
+    from lape.models.embedded import clear_cache
 
     if options.clear_cache:
         freed = clear_cache()

@@ -10,8 +10,8 @@ from lape.cli.common import add, add_model, codes, emit, load_model
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
-    from lape.evaluation.stability import UntilStable
-    from lape.groups import BlockGroups
+    from lape.evaluation.metrics.stability import UntilStable
+    from lape.recording.groups import BlockGroups
 
 
 def register(commands: Any) -> None:
@@ -42,11 +42,10 @@ def register(commands: Any) -> None:
 
 
 def _record(options: argparse.Namespace) -> None:
-    from lape.bundled import STATISTICS_NAME
-    from lape.corpora import read_corpora
-    from lape.evaluation.stability import UntilStable
-    from lape.groups import GROUPS_NAME
-    from lape.recording import GROUPS, record, record_groups
+    from lape.evaluation.metrics.stability import UntilStable
+    from lape.recording.corpora import read_corpora
+    from lape.recording.recorder import GROUPS, record, record_groups
+    from lape.storage.names import GROUPS_NAME, STATISTICS_NAME
 
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
@@ -86,7 +85,7 @@ def _record(options: argparse.Namespace) -> None:
 
 def _stopped(until: UntilStable, groups: BlockGroups, most: int) -> tuple[dict[str, Any], str]:
     """Where a recording until stability ended, as values and in words; `most` is the tokens per language allowed."""
-    from lape.evaluation.stability import halves_agreement, mean_agreement
+    from lape.evaluation.metrics.stability import halves_agreement, mean_agreement
 
     read = max(groups.tokens.values())
     saved = sum(most - read for tokens in groups.tokens.values() if tokens == read)  # a short text has no more

@@ -11,8 +11,8 @@ from lape.cli.common import add, add_model, codes, emit, load_model
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
-    from lape.masks import NeuronMask
-    from lape.statistics import ActivationStatistics
+    from lape.masks.mask import NeuronMask
+    from lape.recording.statistics import ActivationStatistics
 
 
 def register(commands: Any) -> None:
@@ -41,9 +41,9 @@ def _shape(text: str) -> tuple[int, int]:
 
 
 def _import(options: argparse.Namespace) -> None:
-    from lape.bundled import MASK_NAME
     from lape.errors import unknown_label
-    from lape.released import RELEASED, fetch_released, read_released
+    from lape.masks.released import RELEASED, fetch_released, read_released
+    from lape.storage.names import MASK_NAME
 
     path, model, shape = Path(options.source), options.model, options.shape
     if known := RELEASED.get(options.source):
@@ -68,10 +68,10 @@ def _import(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from lape.bundled import MASK_NAME, STATISTICS_NAME
-    from lape.calibration import calibrate
-    from lape.corpora import read_corpora
-    from lape.masks import NeuronMask
+    from lape.masks.calibration import calibrate
+    from lape.masks.mask import NeuronMask
+    from lape.recording.corpora import read_corpora
+    from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
     mask = NeuronMask.load(options.mask)
     languages = [mask.known(code) for code in options.languages or mask.languages]
@@ -101,7 +101,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
 def _at_hand(path: Path, mask: NeuronMask, languages: list[str], tokens: int) -> ActivationStatistics | None:
     """The statistics in a file, where they are of the mask's model and have as many tokens as asked."""
-    from lape.statistics import ActivationStatistics
+    from lape.recording.statistics import ActivationStatistics
 
     if not path.exists():
         return None

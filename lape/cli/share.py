@@ -37,7 +37,7 @@ def register(commands: Any) -> None:
 def _list(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from lape.collection import bundled_entries, list_masks
+    from lape.masks.collection import bundled_entries, list_masks
 
     entries = bundled_entries() if options.collection is None else list_masks(options.collection, options.revision)
     lines = [
@@ -51,8 +51,8 @@ def _list(options: argparse.Namespace) -> None:
 
 
 def _pull(options: argparse.Namespace) -> None:
-    from lape.collection import pull
-    from lape.masks import NeuronMask
+    from lape.masks.collection import pull
+    from lape.masks.mask import NeuronMask
 
     folder = pull(
         options.collection,
@@ -72,7 +72,7 @@ def _pull(options: argparse.Namespace) -> None:
 def _push(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
-    from lape.publish import checked, push
+    from lape.sharing.push import checked, push
 
     asked = {
         "private": options.private or None,

@@ -12,8 +12,8 @@ from lape.demo.part import Outputs, Part
 from lape.demo.status import facts
 from lape.demo.words import word
 from lape.doctor import versions
-from lape.machine import Machine, this_machine
-from lape.models import identity
+from lape.models.identity import identity
+from lape.models.machine import Machine, this_machine
 
 FORMULAS: list[dict[str, str | bool]] = [
     {"left": "$$", "right": "$$", "display": True},
@@ -47,7 +47,7 @@ def build_about(backend: Backend) -> Part:
     gr.Markdown(word("about.python"))
     gr.Markdown(f"```text\n{PYTHON}\n```")
     gr.Markdown(word("about.citations"))
-    gr.Markdown((files("lape.data") / "citation.md").read_text(encoding="utf-8"))
+    gr.Markdown((files("lape.sharing") / "citation.md").read_text(encoding="utf-8"))
     gr.Markdown(word("about.here"))
     machine = this_machine()
     running = gr.HTML(_running(backend.loaded, machine), elem_id="lape-running")

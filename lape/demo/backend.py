@@ -18,7 +18,7 @@ from lape.demo.request import CompareRequest, checked
 from lape.demo.space import gpu, on_space
 from lape.demo.visitors import Visitors
 from lape.errors import LapeError
-from lape.presets import PRESETS, resolve_name
+from lape.models.presets import PRESETS, resolve_name
 
 WAITING_SECONDS = 0.2
 Work = Callable[..., Generator[Any, None, None]]

@@ -10,18 +10,20 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import MASK_NAME, bundled_masks
-from lape.collection import find_mask
 from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
-from lape.evaluation.evidence import FOLDER
-from lape.files import sha256_of
-from lape.interventions import Intervention
-from lape.masks import NeuronMask
-from lape.models import identity, load_model, placement_of
-from lape.pairs import pairs_of
+from lape.evaluation.runs.evidence import FOLDER
+from lape.generation.interventions import Intervention
+from lape.masks.bundled import bundled_masks
+from lape.masks.collection import find_mask
+from lape.masks.indices import pairs_of
+from lape.masks.mask import NeuronMask
+from lape.models.identity import identity
+from lape.models.loading import load_model, placement_of
+from lape.recording.statistics import ActivationStatistics, statistics_beside
 from lape.report import Evidence, evidence_of
-from lape.statistics import ActivationStatistics, statistics_beside
+from lape.storage.files import sha256_of
+from lape.storage.names import MASK_NAME
 
 STEERED = "steered:"  # and a language, is the name of a column
 

@@ -15,9 +15,9 @@ from lape.demo.space import on_space, on_zero_gpu
 from lape.demo.status import facts, status
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.models import identity
-from lape.placement import QUANTIZATIONS
-from lape.presets import PRESETS, Preset
+from lape.models.identity import identity
+from lape.models.placement import QUANTIZATIONS
+from lape.models.presets import PRESETS, Preset
 
 LONGEST = 300  # characters of an id or a path
 WEIGHTS = ("auto", "full", *(name for name in QUANTIZATIONS if name != "auto"))

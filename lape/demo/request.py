@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, get_args
 
 from lape.errors import LapeError
-from lape.interventions import Mode
+from lape.generation.interventions import Mode
 from lape.languages import language
 
 PROMPT_CHARACTERS = 2000

@@ -45,7 +45,7 @@ def translations() -> gr.I18n:
 def texts() -> dict[str, dict[str, str]]:
     """All words: language to key to text."""
     found: dict[str, dict[str, str]] = {code: {} for code in LANGUAGES}
-    for file in sorted((files("lape.data") / "words").iterdir(), key=lambda file: file.name):
+    for file in sorted((files("lape.demo") / "translations").iterdir(), key=lambda file: file.name):
         for name, by_language in json.loads(file.read_text("utf-8")).items():
             for code in LANGUAGES:
                 found[code][f"{file.name.removesuffix('.json')}.{name}"] = by_language[code]

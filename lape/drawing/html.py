@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
-from string import Template
 
 
 @dataclass(frozen=True)
@@ -96,23 +95,9 @@ def section(anchor: str, heading: str, parts: Iterable[str]) -> str:
     return "\n".join([opened, f'<h2 id="{anchor}-h">{escape(heading)}</h2>', *parts, "</section>"])
 
 
-def page(title: str, lead: str, sections: Sequence[tuple[str, str, Sequence[str]]]) -> str:
-    """The whole page.
-
-    Args:
-        title: Its title.
-        lead: One sentence under it.
-        sections: Anchor, heading and parts of each.
-    """
-    template = Template((files("lape.data") / "report.html").read_text(encoding="utf-8"))
-    links = "\n".join(f'<li><a href="#{anchor}">{escape(heading)}</a></li>' for anchor, heading, _ in sections)
-    body = "\n".join(section(*part) for part in sections)
-    return template.substitute(title=escape(title), lead=escape(lead), links=links, body=body, figures=figures_css())
-
-
 def figures_css() -> str:
     """How tables, notices and pictures look, in colours that the page around them names, such as `--text`."""
-    return (files("lape.data") / "figures.css").read_text(encoding="utf-8")
+    return (files("lape.drawing") / "figures.css").read_text(encoding="utf-8")
 
 
 def plain(text: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from lape.drawing.charts import Measured
 from lape.languages import LANGUAGES
-from lape.report.figures import Measured
 
 
 def interval(found: Mapping[str, Any]) -> Measured:

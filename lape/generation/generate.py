@@ -24,11 +24,11 @@ from transformers import (
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.generation.streamers import BaseStreamer
 
-from lape.architectures import input_device
 from lape.errors import LapeError
-from lape.interventions import Intervention, Plan, intervene
-from lape.prompts import Prompt, encode, padding
-from lape.sampling import Stop, check_sampling, processors
+from lape.generation.interventions import Intervention, Plan, intervene
+from lape.generation.prompts import Prompt, encode, padding
+from lape.generation.sampling import Stop, check_sampling, processors
+from lape.models.architectures import input_device
 
 Finish = Literal["eos", "length", "stopped"]
 

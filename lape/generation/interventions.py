@@ -18,9 +18,9 @@ import torch
 from torch import nn
 from transformers import PreTrainedModel
 
-from lape.architectures import activation_sites
 from lape.errors import HookNotFired, LapeError, MeansMissing, unknown_label
-from lape.masks import NeuronMask
+from lape.masks.mask import NeuronMask
+from lape.models.architectures import activation_sites
 
 Mode = Literal["replace", "add", "scale"]
 Positions = Literal["all", "prompt", "generated"]

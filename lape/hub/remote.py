@@ -13,7 +13,7 @@ from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils.sha import git_hash
 
 from lape.errors import BadFile, HubError
-from lape.hub import explained, retried
+from lape.hub.client import explained, retried
 
 LARGEST_TEXT_BYTES = 10_000_000
 

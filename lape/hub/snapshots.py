@@ -13,7 +13,7 @@ from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFou
 from tqdm.auto import tqdm
 
 from lape.errors import BadFile, HubError
-from lape.hub import explained, reachable, retried
+from lape.hub.client import explained, reachable, retried
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REVISION = re.compile(r"(?!.*\.\.)[\w@+#][\w@+#./-]{0,199}")

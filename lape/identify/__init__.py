@@ -29,9 +29,9 @@ from lape.identify.baselines import (
 )
 from lape.identify.lape import lape, lape_ranking
 from lape.identify.ranking import Ranking
-from lape.masks import NeuronMask
-from lape.pairs import pairs_of
-from lape.statistics import ActivationStatistics
+from lape.masks.indices import pairs_of
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
 
 PerLanguage = int | Mapping[str, int]
 

@@ -23,7 +23,7 @@ from lape.identify.ranking import (
     order_statistic,
     stacked,
 )
-from lape.statistics import ActivationStatistics
+from lape.recording.statistics import ActivationStatistics
 
 LARGEST_WEIGHT, WEIGHT_STEP = 0.2, 1e-3  # the authors' search: up to here, to this precision
 

@@ -14,7 +14,7 @@ import torch
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
 from lape.identify.ranking import SCORE_DECIMALS, Ranking, check_shares, check_top_rate, stacked
-from lape.statistics import ActivationStatistics
+from lape.recording.statistics import ActivationStatistics
 
 
 def lap(

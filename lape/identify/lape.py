@@ -20,7 +20,7 @@ from lape.identify.ranking import (
     order_statistic,
     stacked,
 )
-from lape.statistics import ActivationStatistics
+from lape.recording.statistics import ActivationStatistics
 
 
 def lape(

@@ -11,10 +11,10 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.architectures import ActivationSites, activation_sites, input_device
-from lape.corpora import document_end
 from lape.errors import HookNotFired, LapeError
-from lape.pairs import size_text
+from lape.masks.indices import size_text
+from lape.models.architectures import ActivationSites, activation_sites, input_device
+from lape.recording.corpora import document_end
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import torch
 
-from lape.activations import Activations
 from lape.errors import MaskMismatch
-from lape.masks import NeuronMask
-from lape.statistics import ActivationStatistics
+from lape.inspection.activations import Activations
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
 
 # A language stands out from here on: 0 is what its neurons do in the text of other languages, 1 what they do in its
 # own. Seen on the embedded model: nearly all tokens of a text reach it, letters in random order mostly do not.

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from lape.errors import LapeError, MaskMismatch, unknown_label
 from lape.identify.lape import activation_entropy
 from lape.identify.ranking import stacked
-from lape.masks import NeuronMask
-from lape.statistics import ActivationStatistics
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
 
 SORTS = ("entropy", "probability", "mean", "layer")
 

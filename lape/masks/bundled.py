@@ -9,11 +9,8 @@ import os
 from pathlib import Path
 
 from lape.errors import BadFile
-from lape.presets import resolve_name
-
-MASK_NAME = "mask.safetensors"
-SUMMARY_NAME = "mask.json"
-STATISTICS_NAME = "statistics.safetensors"
+from lape.models.presets import resolve_name
+from lape.storage.names import MASK_NAME
 
 
 def bundled_folder(model: str | None = None, method: str = "lape") -> Path:
@@ -38,7 +35,7 @@ def bundled_folder(model: str | None = None, method: str = "lape") -> Path:
 
 def bundled_roots() -> list[Path]:
     """The folders bundled masks are looked for in, those that exist, in order."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     named = os.environ.get("LAPE_PRECOMPUTED")
     roots = [Path(named)] if named else []
     roots += [Path("precomputed"), package.parent / "precomputed", package / "precomputed"]

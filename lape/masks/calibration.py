@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source
 from lape.errors import LapeError
-from lape.masks import NeuronMask
-from lape.recording import record
-from lape.statistics import ActivationStatistics
+from lape.masks.mask import NeuronMask
+from lape.recording.corpora import Source
+from lape.recording.recorder import record
+from lape.recording.statistics import ActivationStatistics
 
 
 def calibrate(

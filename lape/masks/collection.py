@@ -18,16 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lape import snapshots
-from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME, bundled_folder, bundled_masks
 from lape.errors import BadFile, HubError, LapeError, LapeWarning
-from lape.files import load_tensors, sha256_of, whole, write_json
-from lape.hub import reachable
-from lape.presets import resolve_name
+from lape.hub import snapshots
+from lape.hub.client import reachable
+from lape.masks.bundled import bundled_folder, bundled_masks
+from lape.models.presets import resolve_name
+from lape.storage.files import load_tensors, sha256_of, whole, write_json
+from lape.storage.names import MASK_NAME, ORIGIN_NAME, PICTURE_NAME, README_NAME, STATISTICS_NAME, SUMMARY_NAME
 
-README_NAME = "README.md"
-PICTURE_NAME = "layers.svg"
-ORIGIN_NAME = "origin.json"  # beside a pulled mask: where it is from
 PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME)
 LARGEST_BYTES = 2_000_000_000
 LARGEST_SUMMARY_BYTES = 10_000_000

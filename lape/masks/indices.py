@@ -10,8 +10,7 @@ from collections.abc import Mapping
 import torch
 
 from lape.errors import BadFile
-
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
+from lape.storage.names import INTEGERS
 
 
 def pairs_of(flat: torch.Tensor, width: int) -> torch.Tensor:

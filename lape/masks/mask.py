@@ -3,7 +3,7 @@
 File `mask.safetensors`, per language code: `neurons.<code>` int32 `[n, 2]` of (layer, neuron), sorted;
 `mean.<code>` float32 `[n]`, the mean activation over all tokens of that language, where it is known;
 `selection.<code>` float32 `[n]`, how often the neuron is selected from resampled text, where that was computed; and one
-metadata key `lape`, whose keys are listed in `lape/metadata.py`. `mask.json` repeats it, with
+metadata key `lape`, whose keys are listed in `lape/storage/metadata.py`. `mask.json` repeats it, with
 counts, for people.
 """
 
@@ -19,16 +19,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from lape.architectures import activation_sites
-from lape.bundled import MASK_NAME, SUMMARY_NAME
-from lape.collection import find_mask
 from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
-from lape.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
-from lape.metadata import KEYS, check_metadata
-from lape.models import identity
-from lape.pairs import columns_of, flat_of, jaccard, pairs_of, size_text
-from lape.presets import EMBEDDED
-from lape.statistics import ActivationStatistics
+from lape.masks.indices import columns_of, flat_of, jaccard, pairs_of, size_text
+from lape.models.architectures import activation_sites
+from lape.models.identity import identity
+from lape.models.presets import EMBEDDED
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
+from lape.storage.metadata import KEYS, check_metadata
+from lape.storage.names import MASK_NAME, SUMMARY_NAME
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +39,9 @@ class NeuronMask:
         means: Language code to float32 `[n]`, the neuron's mean activation over that language's tokens;
             a language whose means are not known has no key.
         shape: `(layers, neurons per layer)` of the model.
-        metadata: Where it comes from; the keys are listed in `lape/metadata.py`.
+        metadata: Where it comes from; the keys are listed in `lape/storage/metadata.py`.
         selection: Language code to float32 `[n]`, the probability that the neuron is selected when other text is
-            read (`lape.evaluation.stability.selection`); a language for which it was not computed has no key.
+            read (`lape.evaluation.metrics.stability.selection`); a language for which it was not computed has no key.
 
     Example:
         >>> mask = NeuronMask({"fr": torch.tensor([[0, 3], [1, 2]])}, {}, (2, 4))
@@ -269,6 +268,8 @@ class NeuronMask:
         Raises:
             BadFile, HubError: There is none, it is damaged, or the Hub refuses or cannot be reached.
         """
+        from lape.masks.collection import find_mask  # the Hub, for who asks for it
+
         mask = cls.load((found := find_mask(model, method, collection=collection, revision=revision)).folder)
         return replace(mask, metadata={**mask.metadata, **found.origin})
 

@@ -2,7 +2,7 @@
 
 A released `.pth` file holds `List[language][layer] -> LongTensor` of sorted neuron indices, the languages by
 position and without their codes. It carries no mean activations: *off* works at once, *on* needs
-`lape.calibration` first. Their repository has no licence, so none of the files ships with lape; `fetch_released`
+`lape.masks.calibration` first. Their repository has no licence, so none of the files ships with lape; `fetch_released`
 downloads them from the pinned commits.
 
 `weights_only=True` keeps a hostile file from running code, not from filling the memory: a kilobyte can ask for a
@@ -30,13 +30,13 @@ from typing import Any
 
 import torch
 
-from lape.corpora import check_label
-from lape.embedded import cache_folder
 from lape.errors import BadFile, LapeError, LapeWarning, unknown_label
-from lape.files import whole
-from lape.masks import NeuronMask
-from lape.pairs import INTEGERS, size_text
-from lape.presets import resolve_name
+from lape.masks.indices import size_text
+from lape.masks.mask import NeuronMask
+from lape.models.embedded import cache_folder
+from lape.models.presets import resolve_name
+from lape.storage.files import whole
+from lape.storage.names import INTEGERS, check_label
 
 BASE_URL = "https://raw.githubusercontent.com/RUCAIBox/Language-Specific-Neurons"
 LANGUAGES = ("en", "zh", "fr", "es", "vi", "id", "ja")  # by position; a file with six lists has no ja

@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,43 +22,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils.hub import resolve_revision
 
-from lape.embedded import EMBEDDED_PACKAGE, embedded_folder, embedded_gguf, embedded_revision, models_folder
 from lape.errors import LapeWarning, ModelUnavailable
-from lape.hub import explained, reachable
-from lape.machine import Machine, this_machine
-from lape.memory import BLOCK, check_memory, empty_model, kept_modules, misread_on_cpu, quantised_layers
-from lape.placement import Placement, Request, device_for, place
-from lape.presets import EMBEDDED, resolve_name
+from lape.hub.client import explained, reachable
+from lape.models.embedded import EMBEDDED_PACKAGE, embedded_folder, embedded_gguf, embedded_revision, models_folder
+from lape.models.machine import Machine, this_machine
+from lape.models.memory import BLOCK, check_memory, empty_model, kept_modules, misread_on_cpu, quantised_layers
+from lape.models.placement import Placement, Request, device_for, place
+from lape.models.presets import EMBEDDED, resolve_name
 
 logger = logging.getLogger(__name__)
 
 _PLACEMENTS: weakref.WeakKeyDictionary[PreTrainedModel, Placement] = weakref.WeakKeyDictionary()
-
-
-@dataclass(frozen=True)
-class ModelIdentity:
-    """What a loaded model is, as written into statistics and masks.
-
-    Attributes:
-        model: Hub id or path.
-        revision: Commit on the Hub, `gguf-q4_1:<sha256>` for the embedded weights, or None.
-        dtype: Computation dtype, such as `float32`.
-        quantization: `4bit`, `8bit` or None.
-    """
-
-    model: str
-    revision: str | None
-    dtype: str
-    quantization: str | None
-
-
-def identity(model: PreTrainedModel) -> ModelIdentity:
-    """Names a loaded model: id, revision, dtype, quantisation."""
-    quantization = "4bit" if getattr(model, "is_loaded_in_4bit", False) else None
-    if getattr(model, "is_loaded_in_8bit", False):
-        quantization = "8bit"
-    revision = getattr(model.config, "_commit_hash", None)
-    return ModelIdentity(str(model.name_or_path), revision, str(model.dtype).removeprefix("torch."), quantization)
 
 
 def placement_of(model: PreTrainedModel) -> Placement | None:

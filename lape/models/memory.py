@@ -12,9 +12,9 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from lape.errors import ModelUnavailable
-from lape.machine import Machine
-from lape.placement import Placement, Quantization
-from lape.presets import NF4_BITS, PRESETS, Bits, Preset
+from lape.models.machine import Machine
+from lape.models.placement import Placement, Quantization
+from lape.models.presets import NF4_BITS, PRESETS, Bits, Preset
 
 Fit = Literal["32-bit", "16-bit", "4-bit", "no"]
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 
 from lape.errors import LapeError, unknown_label
-from lape.machine import Machine
+from lape.models.machine import Machine
 
 Quantization = Literal["4bit", "8bit"]
 

@@ -7,7 +7,6 @@ iterator over them. `read_corpora` makes sources from files, folders and Hugging
 
 from __future__ import annotations
 
-import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import BadFile, LapeError, unknown_label
+from lape.storage.names import LABEL, check_label
 
 Source = Callable[[], Iterable[str]] | Sequence[str]
 
@@ -27,7 +27,6 @@ VALID_EVERY = 10  # one document in ten is held out where no <code>.valid file e
 # What separates documents in training data, where it is not the tokenizer's eos token (chat models end a
 # turn with eos). In order of preference.
 DOCUMENT_ENDS = ("<|endoftext|>", "<|end_of_text|>", "<｜end▁of▁sentence｜>")
-LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,6 @@ def read_corpora(corpus: str, languages: Sequence[str] | None = None, *, split: 
     if len(found) != 1:
         raise LapeError(f"{path.name!r} is one file, so it holds one language; {len(found)} were named.")
     return {check_label(found[0]): TextFile(path, split)}
-
-
-def check_label(label: str) -> str:
-    """Returns a language label unchanged, or raises when it is not `[A-Za-z0-9_-]{1,32}`."""
-    if not LABEL.fullmatch(label):
-        raise LapeError(f"{label!r} cannot be a language label: use 1 to 32 of the characters A-Z a-z 0-9 _ -.")
-    return label
 
 
 def document_end(tokenizer: Tokenizer) -> int | None:

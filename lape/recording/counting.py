@@ -8,8 +8,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from lape.architectures import ActivationSites
 from lape.errors import HookNotFired, LapeError
+from lape.models.architectures import ActivationSites
 
 
 @contextmanager

@@ -37,10 +37,9 @@ from typing import Any, NoReturn
 import torch
 
 from lape.errors import BadFile, LapeError, MaskMismatch
-from lape.files import FORMAT_VERSION, load_tensors, save_tensors
-from lape.statistics import ActivationStatistics
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 
-GROUPS_NAME = "groups.safetensors"
 STEPS = (1, 1.5, 2, 3, 5, 7)  # snapshots of each power of ten
 FIRST_SNAPSHOT_TOKENS = 1000
 

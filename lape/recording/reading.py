@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source, check_label, token_blocks
 from lape.errors import CheckpointMismatch, LapeError, NotEnoughText
-from lape.tallies import Tally
+from lape.recording.corpora import Source, token_blocks
+from lape.recording.tallies import Tally
+from lape.storage.names import check_label
 
 MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
 MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32

@@ -20,15 +20,15 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.architectures import activation_sites, input_device
-from lape.corpora import Source, document_end
-from lape.counting import counting
 from lape.errors import LapeError
-from lape.groups import BlockGroups, snapshot_blocks
-from lape.models import identity
-from lape.reading import batches, check_groups, check_length, check_settings, not_enough
-from lape.statistics import ActivationStatistics
-from lape.tallies import Progress, Step, Tally
+from lape.models.architectures import activation_sites, input_device
+from lape.models.identity import identity
+from lape.recording.corpora import Source, document_end
+from lape.recording.counting import counting
+from lape.recording.groups import BlockGroups, snapshot_blocks
+from lape.recording.reading import batches, check_groups, check_length, check_settings, not_enough
+from lape.recording.statistics import ActivationStatistics
+from lape.recording.tallies import Progress, Step, Tally
 
 CHECKPOINT_EVERY_TOKENS = 20_000
 GROUPS = 16
@@ -238,7 +238,7 @@ def record_groups(
     progress: bool = True,
     allow_short: bool = False,
 ) -> tuple[ActivationStatistics, BlockGroups]:
-    """The same as `record`, keeping counts of groups of blocks too, in the same pass: see `lape.groups`.
+    """The same as `record`, keeping counts of groups of blocks too, in the same pass: see `lape.recording.groups`.
 
     Args:
         model: As for `record`.

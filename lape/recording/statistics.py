@@ -30,11 +30,10 @@ from typing import Any
 
 import torch
 
-from lape.bundled import STATISTICS_NAME
 from lape.errors import BadFile, MaskMismatch, unknown_label
-from lape.files import FORMAT_VERSION, load_tensors, save_tensors
-from lape.metadata import check_metadata
-from lape.pairs import INTEGERS
+from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
+from lape.storage.metadata import check_metadata
+from lape.storage.names import INTEGERS, STATISTICS_NAME
 
 MUST_AGREE = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
 

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 import transformers
 
-from lape.corpora import Source, describe
 from lape.errors import CheckpointMismatch, NotEnoughText
-from lape.files import load_tensors, save_tensors
-from lape.groups import BlockGroups, halves_of
-from lape.statistics import ActivationStatistics
+from lape.recording.corpora import Source, describe
+from lape.recording.groups import BlockGroups, halves_of
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.files import load_tensors, save_tensors
 from lape.version import __version__
 
 FROM_SETTINGS = ("model", "revision", "architecture", "dtype", "quantization", "special_tokens", "block")

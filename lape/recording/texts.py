@@ -9,8 +9,8 @@ from io import StringIO
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source, paragraphs, token_blocks
 from lape.errors import BadFile
+from lape.recording.corpora import Source, paragraphs, token_blocks
 
 SHORTEST_BLOCK = 8  # tokens
 LONGEST_BLOCK = 512

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lape.drawing.charts import number
+from lape.drawing.html import Table, notice, paragraph, plain
+from lape.drawing.words import percent, seconds_text, verdict
 from lape.errors import BadFile
-from lape.evaluation.evidence import read_evidence
-from lape.files import whole
-from lape.report import harm, layers, perplexity, stability, steering, tuning
-from lape.report.figures import number
-from lape.report.page import Table, notice, page, paragraph, plain
-from lape.report.words import percent, seconds_text, verdict
+from lape.evaluation.kinds import harm, layers, perplexity, stability, steering, tuning
+from lape.evaluation.runs.evidence import read_evidence
+from lape.report.page import page
+from lape.storage.files import whole
 
 BEGIN, END = "<!-- lape:evidence:begin -->", "<!-- lape:evidence:end -->"
 _MARKS = re.compile(rf"^({re.escape(BEGIN)}|{re.escape(END)})[ \t]*\r?$", re.MULTILINE)

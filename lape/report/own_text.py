@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lape.evaluation.own_text import OWN
-from lape.evaluation.wording import condition_text, in_order
-from lape.report.figures import number
-from lape.report.page import Table, details, paragraph, quotes
-from lape.report.perplexity import cells, costs_figure, largest
-from lape.report.steering import OUTCOMES
-from lape.report.words import floored, interval, named
+from lape.drawing.charts import number
+from lape.drawing.html import Table, details, paragraph, quotes
+from lape.drawing.words import floored, interval, named
+from lape.evaluation.kinds.perplexity import cells, costs_figure, largest
+from lape.evaluation.kinds.steering import OUTCOMES
+from lape.evaluation.kinds.wording import condition_text, in_order
+from lape.evaluation.runs.own_text import OWN
 
 
 def costs(results: Mapping[str, Any]) -> list[str]:
     """The matrix beside that of random neurons, and on how much text they stand.
 
     Args:
-        results: See `lape.evaluation.own_text.own_costs`; without a mask, nothing is measured yet.
+        results: See `lape.evaluation.runs.own_text.own_costs`; without a mask, nothing is measured yet.
     """
     masks = results.get("masks", {})
     if not masks:
@@ -77,7 +77,7 @@ def outcomes(results: Mapping[str, Any], openings: Sequence[str]) -> list[str]:
     """In which language the continuations are, under each condition, and the continuations.
 
     Args:
-        results: See `lape.evaluation.own_text.own_steering`.
+        results: See `lape.evaluation.runs.own_text.own_steering`.
         openings: That were continued.
     """
     found = in_order(results["conditions"])

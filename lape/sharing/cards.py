@@ -1,6 +1,6 @@
 """Cards: the READMEs of a mask and of a collection, made from what the files say.
 
-The words around it are in `data/*.md`; what comes from a file is written by `markdown.py`.
+The words around it are in the `.md` files beside this module; what comes from a file is written by `markdown.py`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 from huggingface_hub import ModelCardData
 
-from lape.collection import MaskEntry, mask_path
 from lape.languages import LANGUAGES
-from lape.markdown import HUB, HUB_ID, LABEL, SLUG, code, language_name, language_names, model_link, value_text
-from lape.masks import NeuronMask
-from lape.pairs import size_text
-from lape.readme import updated
-from lape.statistics import ActivationStatistics
+from lape.masks.collection import MaskEntry, mask_path
+from lape.masks.indices import size_text
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
+from lape.sharing.markdown import HUB, HUB_ID, SLUG, code, language_name, language_names, model_link, value_text
+from lape.sharing.readme import updated
+from lape.storage.names import LABEL
 
 TAGS = ["lape", "language-specific-neurons"]
 SOURCES_NAMED = 3
@@ -112,7 +113,7 @@ def collection_card(entries: Sequence[MaskEntry], *, collection: str, previous: 
 
 
 def _filled(template: str, **values: str) -> str:
-    texts = files("lape.data")
+    texts = files("lape.sharing")
     citation = (texts / "citation.md").read_text(encoding="utf-8").strip()
     return Template((texts / f"{template}.md").read_text(encoding="utf-8")).substitute(citation=citation, **values)
 

@@ -15,7 +15,6 @@ from lape.languages import LANGUAGES
 HUB = "https://huggingface.co"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
 SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")  # name of a mask's folder
-LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
 LONGEST = 120  # characters of a text from a file
 
 

@@ -13,17 +13,17 @@ from xml.etree import ElementTree
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME
-from lape.cards import Evidence
-from lape.collection import LARGEST_BYTES, ORIGIN_NAME, PICTURE_NAME, README_NAME, mask_path
 from lape.errors import BadFile, LapeError, MaskMismatch
-from lape.files import sha256_of
-from lape.markdown import SLUG
-from lape.masks import NeuronMask
-from lape.pairs import size_text
-from lape.readme import own_text
-from lape.remote import LARGEST_TEXT_BYTES
-from lape.statistics import ActivationStatistics
+from lape.hub.remote import LARGEST_TEXT_BYTES
+from lape.masks.collection import LARGEST_BYTES, mask_path
+from lape.masks.indices import size_text
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
+from lape.sharing.cards import Evidence
+from lape.sharing.markdown import SLUG
+from lape.sharing.readme import own_text
+from lape.storage.files import sha256_of
+from lape.storage.names import MASK_NAME, ORIGIN_NAME, PICTURE_NAME, README_NAME, STATISTICS_NAME, SUMMARY_NAME
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
 KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, *MADE_HERE)

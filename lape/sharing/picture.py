@@ -6,8 +6,8 @@ from html import escape
 from math import sqrt
 
 from lape.languages import LANGUAGES
-from lape.masks import NeuronMask
-from lape.pairs import size_text
+from lape.masks.indices import size_text
+from lape.masks.mask import NeuronMask
 
 # A picture in a page cannot ask for the page's colours, so it brings both schemes, with their backgrounds.
 _STYLE = """

@@ -20,15 +20,15 @@ from huggingface_hub.errors import HfHubHTTPError
 from huggingface_hub.hf_api import CommitInfo
 from huggingface_hub.utils import get_token
 
-from lape.bundled import SUMMARY_NAME
-from lape.cards import collection_card, mask_card
-from lape.collection import PICTURE_NAME, README_NAME, MaskEntry, mask_path
 from lape.errors import BadFile, HubError, LapeError, LapeWarning
-from lape.hub import reachable
-from lape.parcel import Parcel, is_hub_id, packed, readme_text
-from lape.plots import layers_svg
-from lape.readme import own_text
-from lape.remote import Remote, Snapshot
+from lape.hub.client import reachable
+from lape.hub.remote import Remote, Snapshot
+from lape.masks.collection import MaskEntry, mask_path
+from lape.sharing.cards import collection_card, mask_card
+from lape.sharing.parcel import Parcel, is_hub_id, packed, readme_text
+from lape.sharing.picture import layers_svg
+from lape.sharing.readme import own_text
+from lape.storage.names import PICTURE_NAME, README_NAME, SUMMARY_NAME
 
 TAG = re.compile(r"(?!.*(?:\.\.|\.lock$))[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(?<!\.)")
 SUMMARY = re.compile(rf"[^/]+/[^/]+/{re.escape(SUMMARY_NAME)}")

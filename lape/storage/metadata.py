@@ -1,6 +1,6 @@
 """What the metadata of a mask or of statistics may say, checked when a file is read: it may be anybody's.
 
-Keys of a mask; those of statistics are in `lape/statistics.py`:
+Keys of a mask; those of statistics are in `lape/recording/statistics.py`:
 
     kind          str    "mask"
     format        int    version of this format
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lape.errors import BadFile
-from lape.markdown import LABEL
+from lape.storage.names import LABEL
 
 LONGEST = 300  # characters of a text
 MOST_LANGUAGES = 1_000

@@ -13,12 +13,12 @@ import pytest
 
 from lape import NeuronMask
 from lape.cli import main
-from lape.evaluation import runs
-from lape.evaluation.evidence import read_evidence
-from lape.evaluation.kinds import rival_masks
-from lape.evaluation.perplexity import negative_log_likelihoods
-from lape.parcel import EVIDENCE
+from lape.evaluation.kinds.measured import rival_masks
+from lape.evaluation.metrics.perplexity import negative_log_likelihoods
+from lape.evaluation.runs import run as runs
+from lape.evaluation.runs.evidence import read_evidence
 from lape.report import BEGIN, END
+from lape.sharing.parcel import EVIDENCE
 
 CODES = ("de", "en", "fr")
 FAST = ["--tokens", "64", "--block", "32", "--seeds", "2", "--items", "2", "--max-new-tokens", "2"]
@@ -152,7 +152,7 @@ def test_a_stopped_run_keeps_its_cells_and_goes_on(
     (evidence / "perplexity.json").unlink()
 
     with monkeypatch.context() as patched:
-        patched.setattr("lape.evaluation.perplexity.negative_log_likelihoods", interrupted_at(3))
+        patched.setattr("lape.evaluation.metrics.perplexity.negative_log_likelihoods", interrupted_at(3))
         assert main(words) == 130
     notes = capsys.readouterr().err
     kept = (evidence / "perplexity.cells.jsonl").read_bytes()
@@ -175,13 +175,13 @@ def test_a_stopped_run_keeps_its_cells_and_goes_on(
         return negative_log_likelihoods(*arguments, **settings)
 
     with monkeypatch.context() as patched:
-        patched.setattr("lape.evaluation.perplexity.negative_log_likelihoods", counting)
+        patched.setattr("lape.evaluation.metrics.perplexity.negative_log_likelihoods", counting)
         ran(capsys, *words)
     resumed = len(counted)
     assert read_evidence(evidence)["perplexity"]["results"] == undisturbed
     assert not (evidence / "perplexity.cells.jsonl").exists()
     with monkeypatch.context() as patched:
-        patched.setattr("lape.evaluation.perplexity.negative_log_likelihoods", counting)
+        patched.setattr("lape.evaluation.metrics.perplexity.negative_log_likelihoods", counting)
         ran(capsys, *words, "--again")
     assert resumed == len(counted) - resumed - 3  # the three calls before Ctrl-C are not made again
 

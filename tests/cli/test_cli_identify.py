@@ -13,9 +13,9 @@ from samples import statistics_of
 from lape import ActivationStatistics, NeuronMask
 from lape.cli import identify as command
 from lape.cli import main
-from lape.evaluation.stability import selection
-from lape.groups import BlockGroups
+from lape.evaluation.metrics.stability import selection
 from lape.identify import METHODS, identify, method_settings
+from lape.recording.groups import BlockGroups
 
 
 @pytest.fixture

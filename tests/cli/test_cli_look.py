@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from lape import ActivationStatistics, NeuronMask, load_model
-from lape.activations import activations
 from lape.cli import look as command
 from lape.cli import main
-from lape.firing import firing, mask_neurons
 from lape.identify import identify
-from lape.neurons import SORTS, chosen_neurons, neuron_table
+from lape.inspection.activations import activations
+from lape.inspection.firing import firing, mask_neurons
+from lape.inspection.table import SORTS, chosen_neurons, neuron_table
 
 CODES = ("fr", "es", "zh")
 TEXT = "Un été, 그리고"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from browsing import MARKS, PATIENCE, expect, open_tab
 
-from lape.evaluation.openings import openings
+from lape.evaluation.metrics.openings import openings
 
 pytestmark = MARKS
 

@@ -11,8 +11,9 @@ import pytest
 from browsing import MARKS, expect, open_tab
 
 from lape import ActivationStatistics, identify
-from lape.bundled import STATISTICS_NAME, bundled_folder
 from lape.demo.words import texts
+from lape.masks.bundled import bundled_folder
+from lape.storage.names import STATISTICS_NAME
 
 pytestmark = MARKS
 

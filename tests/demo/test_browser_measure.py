@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import evidence_samples
 import pytest
-import test_report
 from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.demo.backend import Backend
@@ -25,7 +25,7 @@ def measure_tab(page: Any, name: str) -> None:
 @pytest.fixture
 def made(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Evidence that is known, with a summary that would be markup; pages that are opened look for it anew."""
-    found = {"perplexity": test_report.perplexity(), "steering": test_report.steering()}
+    found = {"perplexity": evidence_samples.perplexity(), "steering": evidence_samples.steering()}
     for evidence in found.values():
         evidence["summary"] = HTML
     monkeypatch.setattr(Loaded, "evidence", lambda self: found)

@@ -30,7 +30,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page
 from lape.demo.request import DEFAULTS, EXAMPLES, MOST_TARGETS, CompareRequest, examples_for
 from lape.demo.words import word
-from lape.evaluation.language import Identified
+from lape.evaluation.metrics.language import Identified
 
 LANGUAGES = ("de", "es", "fr", "it", "zh")
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=4)

@@ -26,7 +26,6 @@ from gradio_client.exceptions import AppError
 import app
 import lape
 from lape import ActivationStatistics, LapeError, NeuronMask
-from lape.architectures import activation_sites
 from lape.demo.backend import Backend
 from lape.demo.compare.columns import badges, head
 from lape.demo.compare.comparison import UPDATE_SECONDS, identify
@@ -34,7 +33,8 @@ from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
 from lape.demo.status import status
-from lape.embedded import embedded_gguf
+from lape.models.architectures import activation_sites
+from lape.models.embedded import embedded_gguf
 
 ROOT = Path(app.__file__).parent
 LANGUAGES = ("fr", "es", "zh")

@@ -48,7 +48,7 @@ def test_the_defaults_it_names_are_those_of_the_code() -> None:
     assert f"*filter rate* quantile of all $p$ ({defaults['filter_rate']})" in text
     assert f"*bar* quantile of all $p$ ({defaults['activation_bar_ratio']})" in text
     settings = json.loads(
-        (Path(__file__).parents[1] / "precomputed/HuggingFaceTB--SmolLM2-135M-Instruct/lape/mask.json").read_text()
+        (Path(__file__).parents[2] / "precomputed/HuggingFaceTB--SmolLM2-135M-Instruct/lape/mask.json").read_text()
     )
     assert f"{defaults['top_rate']} in the paper, {settings['settings']['top_rate']} in the bundled mask" in text
 

@@ -21,14 +21,14 @@ from hub_standin import READ, STRANGER, WRITE, Hub
 from huggingface_hub import constants
 
 from lape import ActivationStatistics, LapeError, NeuronMask
-from lape.calibration import calibrate
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import HERE, TEXT_CHARACTERS
 from lape.demo.masks.share import WIKIPEDIA
 from lape.demo.page import Page, build_page
 from lape.demo.request import DEFAULTS
-from lape.presets import EMBEDDED
+from lape.masks.calibration import calibrate
+from lape.models.presets import EMBEDDED
 
 MODEL = "org/tiny"
 REPO = "org/collection"

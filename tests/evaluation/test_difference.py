@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from lape.evaluation.difference import first_difference
+from lape.evaluation.metrics.difference import first_difference
 
 
 @pytest.mark.parametrize(

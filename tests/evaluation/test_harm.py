@@ -21,9 +21,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape import Intervention, NeuronMask, intervene
 from lape.errors import NotEnoughText
-from lape.evaluation.harm import Item, next_line_check, next_line_figures, next_line_items, next_line_scores
+from lape.evaluation.metrics.harm import Item, next_line_check, next_line_figures, next_line_items, next_line_scores
 
-EXAMPLE = Path(__file__).parent.parent / "examples" / "lm_eval_harness.py"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "lm_eval_harness.py"
 
 
 def letters(seed: str, count: int) -> str:

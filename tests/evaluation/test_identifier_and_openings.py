@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from lape import BadFile, LapeError, UnknownLabel
-from lape.evaluation.language import IDENTIFIERS, Identified, LanguageIdentifier, identifier, text_width
-from lape.evaluation.openings import half, instructions, openings, read_openings
-from lape.evaluation.repetition import compression_ratio, repeated_ngrams, repeated_share
+from lape.evaluation.metrics.language import IDENTIFIERS, Identified, LanguageIdentifier, identifier, text_width
+from lape.evaluation.metrics.openings import half, instructions, openings, read_openings
+from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams, repeated_share
 
 SENTENCES = {
     "en": "The little girl walked slowly through the old forest.",

@@ -10,9 +10,9 @@ from test_steering import OPENINGS, SHAPE, ByFirstLetter, Counting
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, NeuronMask
-from lape.evaluation.continuations import Bench, Decoding, continue_prompts
-from lape.evaluation.kept import kept
-from lape.evaluation.openings import half
+from lape.evaluation.metrics.continuations import Bench, Decoding, continue_prompts
+from lape.evaluation.metrics.kept import kept
+from lape.evaluation.metrics.openings import half
 
 
 @pytest.fixture

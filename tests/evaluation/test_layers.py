@@ -13,11 +13,11 @@ from samples import mask_of
 
 from lape import LapeError, MaskMismatch, NeuronMask
 from lape.cli import main
-from lape.evaluation.layers import depth, language_overlap, layers, mask_overlap
-from lape.released import RELEASED, read_released
-from lape.report.layers import pair, pair_figure
+from lape.evaluation.kinds.layers import pair, pair_figure
+from lape.evaluation.metrics.layers import depth, language_overlap, layers, mask_overlap
+from lape.masks.released import RELEASED, read_released
 
-OFFICIAL = Path(__file__).resolve().parents[2] / "shared" / "official"  # beside the checkout, in CI too
+OFFICIAL = Path(__file__).resolve().parents[3] / "shared" / "official"  # beside the checkout, in CI too
 
 
 def test_depth_by_hand() -> None:

@@ -14,10 +14,10 @@ from test_steering import SHAPE, Counting
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, LapeError, NeuronMask, NotEnoughText, intervene
-from lape.evaluation.bootstrap import draws, ratio
-from lape.evaluation.conditions import Setting
-from lape.evaluation.lss import CONTEXT_TOKENS, SCORED_TOKENS, lss, lss_items
-from lape.evaluation.parallel import Parallel, best_matches, parallel_paragraphs
+from lape.evaluation.metrics.bootstrap import draws, ratio
+from lape.evaluation.metrics.conditions import Setting
+from lape.evaluation.metrics.lss import CONTEXT_TOKENS, SCORED_TOKENS, lss, lss_items
+from lape.evaluation.metrics.parallel import Parallel, best_matches, parallel_paragraphs
 
 ENGLISH = [
     "The function SUM adds numbers\nIt takes up to 253 arguments of any kind\nEmpty cells are ignored by it",

@@ -16,16 +16,16 @@ from families import build
 from transformers import PreTrainedModel
 
 from lape import LapeError, NeuronMask
-from lape.architectures import activation_sites
 from lape.errors import MeansMissing, NotEnoughText
-from lape.evaluation.conditions import Setting
-from lape.evaluation.continuations import Decoding, continue_prompts
-from lape.evaluation.dominance import compare
-from lape.evaluation.likelihood import score
-from lape.evaluation.own_text import CONTROL, OWN, RANDOM, own_costs, own_steering, short_blocks
-from lape.evaluation.runs import narrowed
-from lape.evaluation.watching import watched
-from lape.interventions import Intervention
+from lape.evaluation.metrics.conditions import Setting
+from lape.evaluation.metrics.continuations import Decoding, continue_prompts
+from lape.evaluation.metrics.dominance import compare
+from lape.evaluation.metrics.likelihood import score
+from lape.evaluation.runs.own_text import CONTROL, OWN, RANDOM, own_costs, own_steering, short_blocks
+from lape.evaluation.runs.run import narrowed
+from lape.evaluation.runs.watching import watched
+from lape.generation.interventions import Intervention
+from lape.models.architectures import activation_sites
 
 TEXTS = {"fr": "Il était une fois une petite fille qui vivait. " * 3, "es": "Había una vez un viejo pescador. " * 4}
 OPENINGS = ["Il était", "Une fois", "Le vieux", "La petite", "Demain"]

@@ -16,11 +16,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
 from lape import Intervention, LapeError, NeuronMask, NotEnoughText, UnknownLabel, activation_sites
-from lape.evaluation.bootstrap import RESAMPLES, draws, mean, ratio
-from lape.evaluation.dominance import compare, dominance, over_control
-from lape.evaluation.evidence import Ledger
-from lape.evaluation.likelihood import Scores, score
-from lape.evaluation.perplexity import Matrix, matrix, text_blocks
+from lape.evaluation.metrics.bootstrap import RESAMPLES, draws, mean, ratio
+from lape.evaluation.metrics.dominance import compare, dominance, over_control
+from lape.evaluation.metrics.likelihood import Scores, score
+from lape.evaluation.metrics.perplexity import Matrix, matrix, text_blocks
+from lape.evaluation.runs.evidence import Ledger
 
 LETTERS = {"aa": "abcd", "bb": "efgh", "cc": "ijkl"}
 PLANTED = {code: [(0, 10 * place + index) for index in range(4)] for place, code in enumerate(LETTERS)}

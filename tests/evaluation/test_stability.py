@@ -19,8 +19,7 @@ from transformers import PreTrainedTokenizerFast
 import lape
 from lape import ActivationStatistics, LapeError, MaskMismatch, NeuronMask, UnknownLabel, identify
 from lape.cli import main
-from lape.evaluation.evidence import Ledger
-from lape.evaluation.stability import (
+from lape.evaluation.metrics.stability import (
     UntilStable,
     agreement,
     halves_agreement,
@@ -29,8 +28,9 @@ from lape.evaluation.stability import (
     selection_summary,
     stability,
 )
-from lape.groups import BlockGroups
-from lape.recording import record_groups
+from lape.evaluation.runs.evidence import Ledger
+from lape.recording.groups import BlockGroups
+from lape.recording.recorder import record_groups
 
 BLOCK = 10
 Blocks = Sequence[Sequence[Sequence[int]]]  # [block][layer][neuron] -> tokens of the block at which it is active
@@ -433,4 +433,4 @@ def test_summary_by_hand() -> None:
         "aa": {"neurons": 4, "mean": pytest.approx(0.65), "median": 0.5, "certain": 0.5},
         "bb": {"neurons": 0, "mean": None, "median": None, "certain": None},
     }
-    assert lape.evaluation.stability.OFTEN == 0.9
+    assert lape.evaluation.metrics.stability.OFTEN == 0.9

@@ -17,9 +17,9 @@ from samples import statistics_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import ActivationStatistics, Intervention, LapeError, MeansMissing, NeuronMask, UnknownLabel, generate_rows
-from lape.evaluation.bootstrap import draws
-from lape.evaluation.conditions import Setting, controls, instruction_cases, steered_cases, untouched_cases
-from lape.evaluation.continuations import (
+from lape.evaluation.metrics.bootstrap import draws
+from lape.evaluation.metrics.conditions import Setting, controls, instruction_cases, steered_cases, untouched_cases
+from lape.evaluation.metrics.continuations import (
     Bench,
     Case,
     Decoding,
@@ -28,10 +28,10 @@ from lape.evaluation.continuations import (
     continue_cases,
     continue_prompts,
 )
-from lape.evaluation.evidence import Ledger
-from lape.evaluation.language import Identified
-from lape.evaluation.repetition import compression_ratio, repeated_ngrams
-from lape.evaluation.steering import Measured, all_pairs, average, steering
+from lape.evaluation.metrics.language import Identified
+from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
+from lape.evaluation.metrics.steering import Measured, all_pairs, average, steering
+from lape.evaluation.runs.evidence import Ledger
 
 OPENINGS = {
     "aa": ["One day the", "When it rained", "My old dog", "In the morning", "We never knew"],
@@ -257,7 +257,7 @@ def test_cases_share_batches_and_a_batch_is_made_once(bench: Bench, monkeypatch:
         batches.append(len(arguments[2]))
         return generate_rows(*arguments, **settings)
 
-    monkeypatch.setattr("lape.evaluation.continuations.generate_rows", counted)
+    monkeypatch.setattr("lape.evaluation.metrics.continuations.generate_rows", counted)
     cases = [Case(name, OPENINGS["bb"], OPENINGS["bb"]) for name in "vwxyz"]  # 4 rows each, 8 fit
     cells = Counting()
     whole = continue_cases(bench, cases, cells)
@@ -399,7 +399,7 @@ def test_steering_takes_a_half_of_the_openings_a_setting_per_pair_and_no_control
 def test_what_cannot_be_measured_is_refused_before_anything_is_generated(
     bench: Bench, mask: NeuronMask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lape.evaluation.continuations.generate_rows", None)
+    monkeypatch.setattr("lape.evaluation.metrics.continuations.generate_rows", None)
     good = {("aa", "bb"): Setting("replace", 1.0)}
     for pair, setting, error in (
         (("cc", "aa"), Setting("replace", 1.0), UnknownLabel),  # no openings
@@ -444,9 +444,10 @@ def test_draws_are_those_of_the_source(bench: Bench) -> None:
 def test_the_embedded_model_is_steered_and_random_neurons_do_nothing(
     embedded: tuple[PreTrainedModel, PreTrainedTokenizerFast],
 ) -> None:
-    from lape.bundled import STATISTICS_NAME, bundled_folder
-    from lape.evaluation.language import LanguageIdentifier
-    from lape.evaluation.openings import openings
+    from lape.evaluation.metrics.language import LanguageIdentifier
+    from lape.evaluation.metrics.openings import openings
+    from lape.masks.bundled import bundled_folder
+    from lape.storage.names import STATISTICS_NAME
 
     mask = NeuronMask.from_pretrained()
     statistics = ActivationStatistics.load(bundled_folder() / STATISTICS_NAME)

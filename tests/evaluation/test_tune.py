@@ -13,12 +13,12 @@ from test_steering import OPENINGS, SHAPE, ByFirstLetter, Counting, output
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import LapeError, NeuronMask, UnknownLabel
-from lape.evaluation.conditions import Setting
-from lape.evaluation.continuations import Bench, Decoding
-from lape.evaluation.language import Identified
-from lape.evaluation.openings import half
-from lape.evaluation.steering import Measured
-from lape.evaluation.tune import RULE, best, best_of_all, grid, sweep, tune
+from lape.evaluation.metrics.conditions import Setting
+from lape.evaluation.metrics.continuations import Bench, Decoding
+from lape.evaluation.metrics.language import Identified
+from lape.evaluation.metrics.openings import half
+from lape.evaluation.metrics.steering import Measured
+from lape.evaluation.metrics.tune import RULE, best, best_of_all, grid, sweep, tune
 
 PAIRS = [("aa", "bb"), ("bb", "aa")]
 SETTINGS = [Setting("replace", 2.0), Setting("replace", 5.0), Setting("replace", 9.0), Setting("add", 9.0)]
@@ -170,8 +170,8 @@ def test_the_best_of_the_tuning_half_is_reported_even_where_another_is_better(be
 
 
 def _outputs(bench: Bench, mask: NeuronMask, setting: Setting, name: str) -> Any:
-    from lape.evaluation.conditions import steered_cases
-    from lape.evaluation.continuations import continue_cases
+    from lape.evaluation.metrics.conditions import steered_cases
+    from lape.evaluation.metrics.continuations import continue_cases
 
     (case,) = steered_cases(OPENINGS, {None: mask}, "aa", "bb", setting, (name,))
     return continue_cases(bench, [case])[case.key]
@@ -209,7 +209,7 @@ def test_tuning_reports_each_pair_with_its_own_setting_and_all_with_the_common_o
 def test_a_tuning_without_pairs_settings_or_masks_is_refused(
     bench: Bench, mask: NeuronMask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lape.evaluation.continuations.generate_rows", None)
+    monkeypatch.setattr("lape.evaluation.metrics.continuations.generate_rows", None)
     for pairs, settings in (([], SETTINGS), (PAIRS, [])):
         with pytest.raises(LapeError, match="nothing to tune"):
             tune(bench, {None: mask}, OPENINGS, pairs, settings)

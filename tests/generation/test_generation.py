@@ -19,8 +19,8 @@ from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, LapeError, MaskMismatch, Update, generate_rows, side_by_side
-from lape.generation import _Row
-from lape.prompts import encode
+from lape.generation.generate import _Row
+from lape.generation.prompts import encode
 
 SAMPLED = {"temperature": 1.0, "top_p": 0.9}
 

@@ -39,7 +39,7 @@ from lape import (
     activation_sites,
     intervene,
 )
-from lape.interventions import Plan
+from lape.generation.interventions import Plan
 
 MASK = random_mask((LAYERS, WIDTH))
 OFF = Intervention(MASK, off="aa")

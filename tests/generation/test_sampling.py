@@ -7,7 +7,7 @@ import torch
 from families import EOS
 from transformers import RepetitionPenaltyLogitsProcessor
 
-from lape.sampling import processors
+from lape.generation.sampling import processors
 
 SCORES = torch.tensor([[2.0, 1.0, 0.5, 0.0, -1.0]])
 OUT_OF_THE_QUESTION = 20.5  # chi-square of four degrees of freedom: one draw in 2500 is above

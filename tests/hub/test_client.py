@@ -19,7 +19,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 import lape
 from lape import HubError
-from lape.hub import explained, reachable, retried, token_place
+from lape.hub.client import explained, reachable, retried, token_place
 
 REPO = "org/collection"
 MASK = "org--tiny/lape/mask.json"

@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape import LapeError
-from lape.activations import Activations, activations, pieces_of
-from lape.architectures import activation_sites
+from lape.inspection.activations import Activations, activations, pieces_of
+from lape.models.architectures import activation_sites
 
 TEXT = "Bon été 그리고"  # each byte is a token of the tests' tokenizer
 PIECES = ("B", "o", "n", " ", "é", "t", "é", " ", "그", "리", "고")

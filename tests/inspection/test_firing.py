@@ -10,11 +10,11 @@ import torch
 from samples import mask_of, statistics_of
 
 from lape import MaskMismatch, NeuronMask, UnknownLabel
-from lape.activations import Activations, activations
-from lape.bundled import bundled_folder
-from lape.evaluation.openings import openings
-from lape.firing import STANDS_OUT_LEVEL, Fired, firing, mask_neurons, usual_shares
-from lape.statistics import statistics_beside
+from lape.evaluation.metrics.openings import openings
+from lape.inspection.activations import Activations, activations
+from lape.inspection.firing import STANDS_OUT_LEVEL, Fired, firing, mask_neurons, usual_shares
+from lape.masks.bundled import bundled_folder
+from lape.recording.statistics import statistics_beside
 
 SHAPE = (2, 4)
 NEURONS = {"fr": [(0, 0), (0, 1), (1, 2)], "es": [(0, 1), (1, 3)], "zh": [], "en": [(1, 0)]}

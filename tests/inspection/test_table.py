@@ -9,7 +9,7 @@ import pytest
 from samples import mask_of, statistics_of
 
 from lape import LapeError, MaskMismatch, UnknownLabel
-from lape.neurons import SORTS, Neuron, chosen_neurons, neuron_table
+from lape.inspection.table import SORTS, Neuron, chosen_neurons, neuron_table
 
 COUNTS = {
     "fr": [[10, 0, 3, 4], [5, 5, 0, 0]],

@@ -15,9 +15,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
 from lape import ActivationStatistics, Intervention, LapeError, MaskMismatch, MeansMissing, NeuronMask, intervene
-from lape.bundled import MASK_NAME, STATISTICS_NAME
-from lape.calibration import calibrate
 from lape.cli import main
+from lape.masks.calibration import calibrate
+from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
 TEXTS = {
     "aa": [f"Ceci est le texte numéro {number}. " for number in range(20)],
@@ -248,7 +248,7 @@ def test_ctrl_c_loses_nothing(imported: Path, words: list[str], monkeypatch: pyt
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lape.recording.batches", interrupted)
+    monkeypatch.setattr("lape.recording.recorder.batches", interrupted)
     assert main(words) == 130
     assert contents(imported) == before
 

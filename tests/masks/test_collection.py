@@ -22,9 +22,9 @@ from samples import mask_of, statistics_of
 
 from lape import BadFile, HubError, LapeError, LapeWarning, NeuronMask
 from lape.cli import main
-from lape.collection import bundled_entries, find_mask, list_masks, pull
-from lape.files import sha256_of
-from lape.presets import EMBEDDED
+from lape.masks.collection import bundled_entries, find_mask, list_masks, pull
+from lape.models.presets import EMBEDDED
+from lape.storage.files import sha256_of
 
 REPO = "org/collection"
 MODEL = "org/tiny"
@@ -183,7 +183,7 @@ def test_a_hostile_summary_hides_only_its_own_mask(
 
 def test_a_huge_summary_is_not_read(hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add(REPO, files)
-    monkeypatch.setattr("lape.collection.LARGEST_SUMMARY_BYTES", 100)
+    monkeypatch.setattr("lape.masks.collection.LARGEST_SUMMARY_BYTES", 100)
     with pytest.warns(LapeWarning, match="left out"):
         assert list_masks(REPO) == []
 
@@ -502,7 +502,7 @@ def test_a_newer_format_is_loaded_with_a_warning_that_names_what_is_unknown(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("lape.masks.FORMAT_VERSION", 2)
+        patch.setattr("lape.masks.mask.FORMAT_VERSION", 2)
         hub.add(REPO, made(tmp_path / "format2", heads=[1, 2], afterwards="x"))
     with pytest.warns(LapeWarning, match=r"is of a newer format; not understood: afterwards, heads\. Update lape\."):
         mask = get()
@@ -517,12 +517,12 @@ def test_too_much_is_refused_before_it_is_downloaded(
 ) -> None:
     hub.add(REPO, files)
     size = sum(map(len, files.values()))
-    monkeypatch.setattr("lape.collection.LARGEST_BYTES", size - 1)
+    monkeypatch.setattr("lape.masks.collection.LARGEST_BYTES", size - 1)
     with pytest.raises(BadFile, match=rf"{REPO} holds 0\.0 GB of mask files; more than \S+ GB are not downloaded\."):
         pull(REPO, model=MODEL)
     assert not hub.asked("GET .*/resolve/")
     assert not any(here.rglob("*"))
-    monkeypatch.setattr("lape.collection.LARGEST_BYTES", size)
+    monkeypatch.setattr("lape.masks.collection.LARGEST_BYTES", size)
     assert pull(REPO, model=MODEL)
 
 
@@ -907,7 +907,7 @@ def other_mask(hub: Hub, patch: pytest.MonkeyPatch, files: dict[str, bytes]) -> 
 
 def too_large(hub: Hub, patch: pytest.MonkeyPatch, files: dict[str, bytes]) -> None:
     hub.add(REPO, files)
-    patch.setattr("lape.collection.LARGEST_BYTES", 10)
+    patch.setattr("lape.masks.collection.LARGEST_BYTES", 10)
 
 
 WRONG: list[tuple[Callable[[Hub, pytest.MonkeyPatch, dict[str, bytes]], None], str]] = [

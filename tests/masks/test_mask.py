@@ -14,8 +14,9 @@ import torch
 from samples import mask_of, neurons_of, statistics_of
 
 import lape
-from lape.bundled import MASK_NAME, STATISTICS_NAME, bundled_folder
-from lape.files import load_tensors, save_tensors
+from lape.masks.bundled import bundled_folder
+from lape.storage.files import load_tensors, save_tensors
+from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
 left = mask_of({"fr": [(0, 1), (0, 3), (1, 2)], "en": []}, {"fr": [1.0, 2.0, 3.0], "en": []}, model="org/a")
 right = mask_of({"fr": [(0, 3), (1, 0)], "ja": [(1, 1)]}, {"fr": [20.0, 40.0], "ja": [50.0]}, model="org/b")
@@ -366,7 +367,7 @@ def roots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("LAPE_PRECOMPUTED", str(tmp_path / "named"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setattr("lape.bundled.__file__", str(tmp_path / "site" / "lape" / "bundled.py"))
+    monkeypatch.setattr("lape.masks.bundled.__file__", str(tmp_path / "site" / "lape" / "masks" / "bundled.py"))
     return [tmp_path / name for name in ("named", "here/precomputed", "site/precomputed", "site/lape/precomputed")]
 
 

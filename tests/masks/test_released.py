@@ -19,12 +19,13 @@ from samples import neurons_of
 from transformers import PreTrainedModel
 
 import lape
-from lape import BadFile, Intervention, LapeError, LapeWarning, NeuronMask, intervene, released
+from lape import BadFile, Intervention, LapeError, LapeWarning, NeuronMask, intervene
 from lape.cli import main
-from lape.presets import PRESETS, resolve_name
-from lape.released import RELEASED, SETTINGS, fetch_released, read_released
+from lape.masks import released
+from lape.masks.released import RELEASED, SETTINGS, fetch_released, read_released
+from lape.models.presets import PRESETS, resolve_name
 
-OFFICIAL = Path(__file__).resolve().parents[2] / "shared" / "official"  # beside the checkout, in CI too
+OFFICIAL = Path(__file__).resolve().parents[3] / "shared" / "official"  # beside the checkout, in CI too
 # What the repository's own table and the README beside the files say: 1 % of all neurons, and the sum of the counts.
 FIGURES = {
     "llama-2-7b": (3523, 5024),
@@ -110,7 +111,7 @@ def test_lists_become_a_mask_without_means(tmp_path: Path) -> None:
     mask = read(write(tmp_path / "mask.pth"))
     assert neurons_of(mask) == {"en": [(0, 0), (0, 3)], "zh": [(1, 2)], "fr": [(0, 1), (1, 0), (1, 1), (1, 3)]}
     assert (mask.shape, mask.means) == (SHAPE, {})
-    digest = lape.files.sha256_of(tmp_path / "mask.pth")
+    digest = lape.storage.files.sha256_of(tmp_path / "mask.pth")
     # The settings of a file that is not the paper's are not known.
     assert mask.metadata == {
         "model": "org/tiny",
@@ -417,7 +418,7 @@ def test_a_known_mask_is_downloaded_once(
         "model": "meta-llama/Llama-2-7b-hf",
         "shape": [32, 11008],
         "counts": {"en": 95, "zh": 583, "fr": 1022, "es": 838, "vi": 836, "id": 1068, "ja": 582},
-        "released": {"file": "LLaMA-2-7B.neuron.pth", "sha256": lape.files.sha256_of(local), "url": url},
+        "released": {"file": "LLaMA-2-7B.neuron.pth", "sha256": lape.storage.files.sha256_of(local), "url": url},
     }
     mask = NeuronMask.from_pretrained(model="meta-llama/Llama-2-7b-hf", method="lape-released")
     assert mask == read_released(local, "llama-2-7b")

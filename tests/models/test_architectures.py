@@ -18,7 +18,8 @@ from transformers import (
     PreTrainedModel,
 )
 
-from lape import UnsupportedArchitecture, activation_sites, architectures, register_architecture
+from lape import UnsupportedArchitecture, activation_sites, register_architecture
+from lape.models import architectures
 
 SMALL_ENCODER = {
     "vocab_size": 50,

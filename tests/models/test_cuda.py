@@ -12,8 +12,9 @@ from transformers import PreTrainedTokenizerFast
 
 import lape
 from lape import Intervention, activation_sites, intervene, load_model
-from lape.evaluation.likelihood import Passage, negative_log_likelihoods
-from lape.models import identity, placement_of
+from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.models.identity import identity
+from lape.models.loading import placement_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
 

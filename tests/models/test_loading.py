@@ -30,14 +30,17 @@ from transformers import (
 )
 
 import lape
-from lape import Intervention, LapeError, UnknownLabel, activation_sites, embedded, intervene, load_model, models
-from lape.corpora import document_end
-from lape.embedded import clear_cache, embedded_gguf
+from lape import Intervention, LapeError, UnknownLabel, activation_sites, intervene, load_model
 from lape.errors import LapeWarning, ModelUnavailable
-from lape.machine import this_machine
-from lape.memory import memory_bytes
-from lape.models import ModelIdentity, identity, placement_of
-from lape.presets import EMBEDDED
+from lape.models import embedded
+from lape.models import loading as models
+from lape.models.embedded import clear_cache, embedded_gguf
+from lape.models.identity import ModelIdentity, identity
+from lape.models.loading import placement_of
+from lape.models.machine import this_machine
+from lape.models.memory import memory_bytes
+from lape.models.presets import EMBEDDED
+from lape.recording.corpora import document_end
 
 
 @pytest.fixture
@@ -128,7 +131,7 @@ def test_what_was_chosen_is_logged_and_kept(
     limited: Callable[..., None], tiny_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     limited(accelerator="cpu", gpu_free=(), gpu_total=())
-    with caplog.at_level(logging.INFO, logger="lape.models"):
+    with caplog.at_level(logging.INFO, logger="lape.models.loading"):
         model, _ = load_model(tiny_folder, quantization="auto")
     (note,) = placement_of(model).notes
     assert note == "Runs on the CPU in float32: no GPU was found."

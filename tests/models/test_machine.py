@@ -9,8 +9,8 @@ import psutil
 import pytest
 import torch
 
-from lape import machine
-from lape.machine import container_free, free_ram, this_machine
+from lape.models import machine
+from lape.models.machine import container_free, free_ram, this_machine
 
 GB = 10**9
 

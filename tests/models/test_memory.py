@@ -13,10 +13,10 @@ from families import build
 from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, LlamaConfig, PreTrainedModel
 
 from lape.errors import ModelUnavailable
-from lape.machine import Machine
-from lape.memory import CACHE_SHARE, ROOM, check_memory, empty_model, fits, memory_bytes
-from lape.placement import Request, place
-from lape.presets import PRESETS
+from lape.models.machine import Machine
+from lape.models.memory import CACHE_SHARE, ROOM, check_memory, empty_model, fits, memory_bytes
+from lape.models.placement import Request, place
+from lape.models.presets import PRESETS
 
 GB = 10**9
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from lape import LapeError, UnknownLabel, doctor
-from lape.machine import Machine
-from lape.placement import Placement, Request, device_for, place
+from lape.models.machine import Machine
+from lape.models.placement import Placement, Request, device_for, place
 
 GB = 10**9
 

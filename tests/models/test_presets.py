@@ -10,8 +10,8 @@ import pytest
 from transformers import AutoConfig
 
 from lape import UnknownLabel
-from lape.memory import empty_model, quantised_layers
-from lape.presets import EMBEDDED, PRESETS, Preset, resolve_name
+from lape.models.memory import empty_model, quantised_layers
+from lape.models.presets import EMBEDDED, PRESETS, Preset, resolve_name
 
 QWEN = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}
 EUROLLM = {

@@ -20,7 +20,7 @@ from transformers.pytorch_utils import Conv1D
 
 import lape
 from lape import Intervention, NeuronMask, activation_sites, intervene, load_model
-from lape.models import identity
+from lape.models.identity import identity
 
 FAMILY_NAMES = ("llama", "gpt2", "bloom", "opt")
 # On CPUs with AVX512-BF16, bitsandbytes has a kernel of its own that takes outputs in multiples of 32 only; on any

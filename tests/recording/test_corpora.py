@@ -16,7 +16,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from lape import BadFile, LapeError, UnknownLabel, read_corpora
-from lape.corpora import HubDataset, TextFile, check_label, describe, document_end, token_blocks
+from lape.recording.corpora import HubDataset, TextFile, describe, document_end, token_blocks
+from lape.storage.names import check_label
 
 DOCUMENTS = [f"Document {number}\nof two lines." for number in range(300)]
 

@@ -16,16 +16,17 @@ import pytest
 import torch
 from families import FAMILIES, build, layers_of
 from safetensors import safe_open
-from test_recording import BATCH, BLOCK, BLOCKS, CORPORA, SETTINGS, assert_same, cut, record_both
-from test_recording import record_in_another_process as in_another_process
+from test_recorder import BATCH, BLOCK, BLOCKS, CORPORA, SETTINGS, assert_same, cut, record_both
+from test_recorder import record_in_another_process as in_another_process
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
-from lape import ActivationStatistics, BadFile, CheckpointMismatch, LapeError, MaskMismatch, recording
-from lape.files import load_tensors, save_tensors
-from lape.groups import BlockGroups, snapshot_blocks
+from lape import ActivationStatistics, BadFile, CheckpointMismatch, LapeError, MaskMismatch
 from lape.identify import METHODS, identify
-from lape.recording import record, record_groups
+from lape.recording import recorder as recording
+from lape.recording.groups import BlockGroups, snapshot_blocks
+from lape.recording.recorder import record, record_groups
+from lape.storage.files import load_tensors, save_tensors
 
 GROUPS = 4
 SNAPSHOTS = (2, 4, 6)  # blocks; the batches of three end after 3, 6 and 8

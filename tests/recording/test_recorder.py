@@ -32,9 +32,9 @@ from lape import (
     NotEnoughText,
     Recording,
     record,
-    recording,
 )
-from lape.files import load_tensors, save_tensors
+from lape.recording import recorder as recording
+from lape.storage.files import load_tensors, save_tensors
 
 BLOCK, BATCH, BLOCKS = 16, 3, 8  # three passes a language, the last one with two blocks
 SETTINGS = {"tokens": BLOCKS * BLOCK - 5, "block": BLOCK, "batch": BATCH, "progress": False}
@@ -105,7 +105,7 @@ def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrained
 
 
 def test_no_bos_though_the_tokenizer_adds_one(tokenizer: PreTrainedTokenizerFast) -> None:
-    from lape.corpora import token_blocks
+    from lape.recording.corpora import token_blocks
 
     class AddsBos(PreTrainedTokenizerFast):
         def __call__(self, texts: list[str], add_special_tokens: bool = True, **settings: Any) -> Any:
@@ -252,7 +252,7 @@ def record_to(model_folder: str, out: str, kill: str = "") -> None:
     if kill:
         recording.CHECKPOINT_EVERY_TOKENS = BLOCK * BATCH
     if kill == "write":
-        save_file, calls = lape.files.save_file, iter(range(2))
+        save_file, calls = lape.storage.files.save_file, iter(range(2))
 
         def torn(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
             save_file(tensors, path, metadata)
@@ -260,13 +260,13 @@ def record_to(model_folder: str, out: str, kill: str = "") -> None:
                 os.truncate(path, path.stat().st_size // 2)
                 die()
 
-        lape.files.save_file = torn
+        lape.storage.files.save_file = torn
     with cut(model, 5 if kill == "pass" else sys.maxsize, die):
         statistics = record_both(model, tokenizer, checkpoint=Path(out) / "checkpoint")
     replace(statistics, metadata={**statistics.metadata, "date": ""}).save(Path(out) / "statistics.safetensors")
 
 
-def record_in_another_process(*arguments: str | Path, module: str = "test_recording") -> int:
+def record_in_another_process(*arguments: str | Path, module: str = "test_recorder") -> int:
     """Runs `record_to` of a module of tests."""
     code = f"import conftest, sys, {module}; {module}.record_to(*sys.argv[1:])"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -11,11 +11,11 @@ from families import build
 from samples import statistics_of
 
 from lape import BadFile, identify
-from lape.corpora import read_corpora
-from lape.evaluation.footing import FEW_TOKENS, footing
-from lape.groups import BlockGroups
-from lape.recording import record_groups
-from lape.texts import Texts, count_tokens, decoded, fitting_block, taken
+from lape.evaluation.metrics.footing import FEW_TOKENS, footing
+from lape.recording.corpora import read_corpora
+from lape.recording.groups import BlockGroups
+from lape.recording.recorder import record_groups
+from lape.recording.texts import Texts, count_tokens, decoded, fitting_block, taken
 
 
 @pytest.mark.parametrize(

@@ -11,321 +11,28 @@ from typing import Any
 
 import pytest
 from browsing import IN_CHROMIUM
+from evidence_samples import (
+    ENVIRONMENT,
+    EVERYTHING,
+    MASK,
+    file,
+    harm,
+    layers,
+    perplexity,
+    stability,
+    steering,
+    tuning,
+)
 from markdown_it import MarkdownIt
 
-from lape.bundled import MASK_NAME, bundled_folder
+from lape.drawing.charts import Measured, curves, heat_map, nice_ticks, number, short, whiskers
+from lape.drawing.html import Table
+from lape.drawing.words import percent, seconds_text
 from lape.errors import BadFile
-from lape.files import sha256_of
+from lape.masks.bundled import bundled_folder
 from lape.report import BEGIN, END, SECTIONS, evidence_of, html_of, markdown_of, readme_with, write_page, write_readme
-from lape.report.figures import Measured, curves, heat_map, nice_ticks, number, short, whiskers
-from lape.report.page import Table
-from lape.report.words import percent, seconds_text
-
-MASK = {"sha256": "ab" * 32, "method": "lape", "model": "org/tiny", "settings": {"top_rate": 0.02}, "revision": None}
-ENVIRONMENT = {
-    "lape": "0.1.0",
-    "python": "3.11.9",
-    "platform": "Linux x86_64",
-    "device": "cpu",
-    "threads": 2,
-    "packages": {"torch": "2.13.0", "transformers": "5.23.0"},
-}
-
-
-def figure(value: float, spread: float = 0.01) -> dict[str, float]:
-    return {"value": value, "low": value - spread, "high": value + spread}
-
-
-def file(kind: str, results: dict[str, Any], **settings: Any) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "title": f"Title of {kind}",
-        "summary": f"Summary of {kind}.",
-        "settings": {"mask": MASK, "languages": ["de", "fr"], **settings},
-        "environment": ENVIRONMENT,
-        "command": f"lape evaluate {kind} --mask precomputed/org--tiny/lape",
-        "seconds": 60.0,
-        "results": results,
-    }
-
-
-def costs(own: dict[str, float], others: float) -> dict[str, Any]:
-    """A mask's part of the matrix of de and fr."""
-    off = {
-        code: {
-            text: {
-                "delta_nats": figure(own[code] if text == code else others, 0.001),
-                "bits_per_byte": figure(1.25 if text == code else 1.0),
-                "delta_bits_per_byte": figure(0.25 if text == code else 0.0),
-            }
-            for text in own
-        }
-        for code in own
-    }
-    mine = sum(own.values()) / len(own)
-    dominance = {
-        **figure(mine / max(others, 0.005), 0.5),
-        "floor_nats": 0.005,
-        "floored": others < 0.005,
-        "wanted": 5.0,
-        "passed": mine / max(others, 0.005) >= 5,
-        "own_nats": figure(mine),
-        "others_nats": figure(others, 0.001),
-    }
-    return {"neurons": dict.fromkeys(own, 10), "off": off, "dominance": dominance}
-
-
-def perplexity(de: float = 0.6, fr: float = 0.4, others: float = 0.05) -> dict[str, Any]:
-    masks = {
-        "lape": costs({"de": de, "fr": fr}, others),
-        "lave": costs({"de": 0.3, "fr": 0.2}, 0.2),
-        "random 0": costs({"de": 0.002, "fr": 0.001}, 0.001),
-        "random 1": costs({"de": 0.004, "fr": -0.003}, 0.001),
-    }
-    mine = (de + fr) / 2
-    masks["lape"]["over_control"] = {
-        **figure(mine / 0.005, 2),
-        "floor_nats": 0.005,
-        "floored": True,
-        "wanted": 10.0,
-        "passed": mine / 0.005 >= 10,
-        "own_nats": figure(mine),
-        "control_nats": figure(0.001, 0.0005),
-        "control_nats_by_mask": {"random 0": 0.0015, "random 1": 0.0005},
-    }
-    texts = {
-        code: {
-            "blocks": 16,
-            "tokens": 2048,
-            "bytes": 6000,
-            "log_perplexity_nats": figure(3.0),
-            "bits_per_byte": figure(1.0),
-        }
-        for code in ("de", "fr")
-    }
-    corpora = {code: {"source": f"{code}.valid.txt", "sha256": code * 32, "tokens": 2048} for code in ("de", "fr")}
-    return file(
-        "perplexity",
-        {"texts": texts, "masks": masks, "controls": ["random 0", "random 1"], "left_out": {"lap": "too few neurons."}},
-        mask_name="lape",
-        masks=["lape", "lave", "random 0", "random 1"],
-        block=128,
-        corpora=corpora,
-    )
-
-
-def layers() -> dict[str, Any]:
-    def depth(first: int, last: int) -> dict[str, Any]:
-        count = first + last
-        one = {
-            "neurons": count,
-            "per_layer": [first, *([0] * 14), last],
-            "per_eighth": [first, 0, 0, 0, 0, 0, 0, last],
-            "first_eighth_share": first / count if count else None,
-            "last_eighth_share": last / count if count else None,
-        }
-        none = {**one, "neurons": 0, "per_eighth": [0] * 8, "first_eighth_share": None, "last_eighth_share": None}
-        return {
-            "layers": 16,
-            "neurons_per_layer": 100,
-            "layers_per_eighth": [2] * 8,
-            "languages": {"de": one, "fr": none},
-            "even_first_eighth_share": 0.125,
-            "even_last_eighth_share": 0.125,
-        }
-
-    pair = {"jaccard": 0.25, "shared": 2, "first": 4, "second": 6}
-    overlap = {"languages": {"de": pair}, "mean_jaccard": 0.25, "first_only": ["fr"], "second_only": []}
-    return file(
-        "layers",
-        {
-            "depth": depth(2, 6),
-            "language_overlap": {"de": {"de": 1.0, "fr": 0.5}, "fr": {"de": 0.5, "fr": None}},
-            "others": {"lave": {"depth": depth(1, 3), "overlap": overlap}},
-            "between_others": {},
-            "left_out": {},
-        },
-    )
-
-
-def outcome(target: float, **other: Any) -> dict[str, Any]:
-    return {
-        "prompts": 20,
-        "target_share": figure(target, 0.05),
-        "source_share": (1 - target) / 2,
-        "other_share": (1 - target) / 2,
-        "gibberish_share": 0.0,
-        "short_share": 0.0,
-        "languages": {"fr": 20},
-        "repeated_4gram_share": 0.04,
-        "compression_ratio": 1.5,
-        "log_perplexity_nats": figure(4.0),
-        "perplexity": 54.6,
-        "bits_per_byte": 2.0,
-        "fluency_cost_nats": figure(1.25, 0.2),
-        "sample": "eine <b>kleine</b> | Sache",
-        **other,
-    }
-
-
-def outcomes(target: float, **other: Any) -> dict[str, Any]:
-    return {
-        "untouched": outcome(0.0, fluency_cost_nats=figure(0.0, 0.0)),
-        "steered": outcome(target, **other),
-        "random0": outcome(0.05),
-        "instruction-english": outcome(0.6),
-        "instruction-native": outcome(0.7),
-    }
-
-
-SETTING = {"mode": "replace", "strength": 2.0, "top_rate": 0.02}
-
-
-def steered(de: float, fr: float, **other: Any) -> dict[str, Any]:
-    both = (de + fr) / 2
-    return {
-        "pairs": {
-            "en": {
-                "de": {"setting": SETTING, "conditions": outcomes(de, **other)},
-                "fr": {"setting": {**SETTING, "strength": 1.5}, "conditions": outcomes(fr)},
-            }
-        },
-        "averages": {
-            "all": {"pairs": 2, "conditions": outcomes(both)},
-            "source": {"en": {"pairs": 2, "conditions": outcomes(both)}},
-            "target": {
-                "de": {"pairs": 1, "conditions": outcomes(de, **other)},
-                "fr": {"pairs": 1, "conditions": outcomes(fr)},
-            },
-        },
-    }
-
-
-def steering(de: float = 0.95, fr: float = 0.85, **other: Any) -> dict[str, Any]:
-    scores = {
-        name: {"lss": figure(share, 0.05), "shift_nats": figure(nats)}
-        for name, share, nats in (("steered", 0.9, 3.5), ("random0", 0.5, 0.1))
-    }
-    lss = {
-        "pairs": {"en": {"de": {"items": 20, "setting": SETTING, "conditions": scores}}},
-        "averages": scores,
-    }
-
-    def kept(share: float) -> dict[str, Any]:
-        return {
-            "kept_share": figure(share, 0.05),
-            "gibberish_share": 0.0,
-            "languages": {"en": 15, "de": 5},
-            "sample": "",
-        }
-
-    conditions = {"untouched": kept(0.9), "off": kept(0.25), "random0": kept(0.85)}
-    averages = {name: {"kept_share": found["kept_share"]} for name, found in conditions.items()}
-    kept_in = {"languages": {"de": {"neurons": 8, "conditions": conditions}}, "averages": averages}
-    return file(
-        "steering",
-        {
-            **steered(de, fr, **other),
-            "kept": kept_in,
-            "setting": SETTING,
-            "without_openings": [],
-            "lss": lss,
-            "lss_left_out": None,
-        },
-        openings={"en": {"count": 20, "sha256": "cd" * 32}},
-        decoding={"max_new_tokens": 32, "repetition_penalty": 1.1, "rows": 80, "temperature": 0},
-        identifier="py3langid",
-    )
-
-
-def tuning(share: float = 0.92) -> dict[str, Any]:
-    def tried(setting: dict[str, Any], target: float) -> dict[str, Any]:
-        return {"setting": setting, "average": outcome(target), "target_shares": {"en": {"de": target, "fr": target}}}
-
-    return file(
-        "tuning",
-        {
-            "rule": "highest share",
-            "sweep": [tried({**SETTING, "strength": strength}, share) for strength, share in ((1, 0.3), (2, 0.8))],
-            "common": SETTING,
-            "tuned": steered(share, share),
-            "fixed": steered(0.8, 0.8),
-            "source": "en",
-            "wanted": 0.9,
-            "passed": share >= 0.9,
-        },
-    )
-
-
-def stability(share: float | None = 0.2) -> dict[str, Any]:
-    points = [
-        {
-            "tokens": tokens,
-            "half_tokens": tokens // 2,
-            "halves": {"de": halves, "fr": None},
-            "halves_mean": halves,
-            "to_full": None if full is None else {"de": full, "fr": None},
-            "to_full_mean": full,
-        }
-        for tokens, halves, full in ((1024, 0.3, 0.5), (2048, 0.5, 0.85), (10240, 0.7, None))
-    ]
-    one = {"neurons": 8, "mean": 0.66, "median": 0.7, "certain": 0.4}
-    return file(
-        "stability",
-        {
-            "method": "lape",
-            "settings": {},
-            "full_tokens": {"de": 10240, "fr": 10240},
-            "points": points,
-            "enough": {"jaccard": 0.8, "tokens": share and 2048, "share": share},
-            "spread": [
-                {
-                    "tokens": tokens,
-                    "share": part,
-                    "parts": round(1 / part),
-                    "to_full": {"de": full, "fr": None},
-                    "to_full_mean": full,
-                    "to_full_mean_lowest": full - 0.04,
-                }
-                for tokens, part, full in ((1280, 0.125, 0.75), (2560, 0.25, 0.82))
-            ],
-            "spread_enough": {"jaccard": 0.8, "tokens": share and 2560, "share": share and 0.25},
-            "selection": {"de": one, "fr": {"neurons": 0, "mean": None, "median": None, "certain": None}},
-            "wanted_share": 0.25,
-            "passed": share is not None and share <= 0.25,
-        },
-    )
-
-
-def harm() -> dict[str, Any]:
-    def changed(own: float, other: float) -> dict[str, Any]:
-        texts = {"own": own, "other": other}
-        return {
-            name: {"accuracy": figure(0.6 + change), "change": figure(change, 0.02)} for name, change in texts.items()
-        }
-
-    de, fr = changed(-0.2, 0.01), changed(-0.1, 0.03)
-    return file(
-        "harm",
-        {
-            "items": {"de": 20, "fr": 20},
-            "guessing": 0.25,
-            "before": {"de": {"accuracy": figure(0.6)}, "fr": {"accuracy": figure(0.3, 0.1)}},
-            "after": {"de": {"de": de["own"], "fr": de["other"]}, "fr": {"fr": fr["own"], "de": fr["other"]}},
-            "elsewhere": {"de": {"change": figure(0.01, 0.02)}, "fr": {"change": figure(0.03, 0.02)}},
-        },
-        corpora={"de": {"source": "de.valid.txt", "questions_sha256": "ef" * 32}},
-    )
-
-
-EVERYTHING = {
-    "layers": layers(),
-    "perplexity": perplexity(),
-    "tuning": tuning(),
-    "steering": steering(),
-    "stability": stability(),
-    "harm": harm(),
-}
+from lape.storage.files import sha256_of
+from lape.storage.names import MASK_NAME
 
 
 class Page(HTMLParser):
@@ -883,7 +590,7 @@ def test_a_table_marks_its_figures_and_strong_rows() -> None:
 
 
 def test_the_readmes_tables_are_those_of_the_bundled_evidence() -> None:
-    text = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     evidence = evidence_of(bundled_folder() / "evidence", sha256_of(bundled_folder() / MASK_NAME))
     assert set(evidence) == set(SECTIONS)
     assert readme_with(text, markdown_of(evidence)) == text

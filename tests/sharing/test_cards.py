@@ -15,13 +15,14 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from samples import mask_of, statistics_of
 
-import lape
-from lape.bundled import STATISTICS_NAME, bundled_folder
-from lape.cards import Evidence, collection_card, mask_card
-from lape.collection import MaskEntry
-from lape.markdown import HUB, code
-from lape.plots import layers_svg
-from lape.readme import BEGIN, END, own_text, updated
+import lape.sharing
+from lape.masks.bundled import bundled_folder
+from lape.masks.collection import MaskEntry
+from lape.sharing.cards import Evidence, collection_card, mask_card
+from lape.sharing.markdown import HUB, code
+from lape.sharing.picture import layers_svg
+from lape.sharing.readme import BEGIN, END, own_text, updated
+from lape.storage.names import STATISTICS_NAME
 
 MADE = {
     "model": "org/tiny",
@@ -459,7 +460,7 @@ def test_a_mask_without_neurons_has_a_picture() -> None:
 
 
 def test_templates_ship_with_the_package() -> None:
-    assert {path.name for path in (Path(lape.__file__).parent / "data").glob("*.md")} == {
+    assert {path.name for path in Path(lape.sharing.__file__).parent.glob("*.md")} == {
         "citation.md",
         "collection_card.md",
         "mask_card.md",

@@ -18,12 +18,12 @@ from samples import mask_of, statistics_of
 
 import lape
 from lape.cli import main
-from lape.collection import list_masks
-from lape.files import load_tensors, save_tensors
-from lape.markdown import HUB
-from lape.parcel import PNG, packed
-from lape.publish import push
-from lape.readme import BEGIN, END, own_text
+from lape.masks.collection import list_masks
+from lape.sharing.markdown import HUB
+from lape.sharing.parcel import PNG, packed
+from lape.sharing.push import push
+from lape.sharing.readme import BEGIN, END, own_text
+from lape.storage.files import load_tensors, save_tensors
 
 REPO = "org/collection"
 PLACE = "org--tiny/lape"
@@ -623,7 +623,7 @@ def test_a_large_upload_is_announced(
 ) -> None:
     push(folder, "org/small")
     assert "Uploading" not in capsys.readouterr().err
-    monkeypatch.setattr("lape.publish.LONG_UPLOAD_BYTES", 100)
+    monkeypatch.setattr("lape.sharing.push.LONG_UPLOAD_BYTES", 100)
     push(folder, REPO)
     assert f"Uploading 6 files, 0 MB, to {REPO} ..." in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from lape import BadFile
-from lape.files import load_tensors, save_tensors, whole, write_json
+from lape.storage.files import load_tensors, save_tensors, whole, write_json
 
 TENSORS = {"b": torch.arange(6).view(2, 3).T, "a": torch.ones(2, dtype=torch.float64)}
 METADATA = {"kind": "test", "words": ["é", "文"], "number": 1}

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from samples import mask_of, statistics_of
 
 from lape import ActivationStatistics, BadFile, NeuronMask
-from lape.files import load_tensors, save_tensors
-from lape.metadata import KEYS, MOST_LANGUAGES, check_metadata
+from lape.storage.files import load_tensors, save_tensors
+from lape.storage.metadata import KEYS, MOST_LANGUAGES, check_metadata
 
 HTML = "<img src=x onerror=alert(1)>"
 MASK = mask_of(
@@ -65,7 +65,7 @@ def test_metadata_of_another_form_is_one_sentence(tmp_path: Path, key: str, valu
 
 def test_what_our_own_files_say_is_accepted(tmp_path: Path) -> None:
     assert NeuronMask.load(written(tmp_path, MASK, {})) == MASK
-    bundled = Path(__file__).resolve().parent.parent / "precomputed"
+    bundled = Path(__file__).resolve().parents[2] / "precomputed"
     files = sorted(bundled.glob("*/*/*.safetensors"))
     assert {file.name for file in files} == {"mask.safetensors", "statistics.safetensors"}
     for file in files:

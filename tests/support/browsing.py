@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lape.embedded import embedded_gguf
+from lape.models.embedded import embedded_gguf
 
 try:
     from playwright.sync_api import expect, sync_playwright

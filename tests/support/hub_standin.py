@@ -191,7 +191,7 @@ class _Clock:
 
 
 COPIES = (_cache_assets, _cache_manager, _git_credential)  # modules that import a constant by value
-WAITING = ("huggingface_hub.utils._http", "huggingface_hub.file_download", "lape.hub")  # modules that sleep
+WAITING = ("huggingface_hub.utils._http", "huggingface_hub.file_download", "lape.hub.client")  # modules that sleep
 
 
 @contextmanager

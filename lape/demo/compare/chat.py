@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from lape.demo.request import CompareRequest
-from lape.evaluation.openings import instructions
+from lape.evaluation.metrics.openings import instructions
+from lape.generation.prompts import Prompt
 from lape.languages import language
-from lape.prompts import Prompt
 
 TURNS = 8  # of a conversation that are kept; a question and its answer are one
 

@@ -10,8 +10,8 @@ from lape.demo.compare.comparison import Column
 from lape.demo.loaded import STEERED
 from lape.demo.request import CompareRequest
 from lape.demo.words import word
-from lape.evaluation.language import MIN_WIDTH
-from lape.interventions import Intervention
+from lape.evaluation.metrics.language import MIN_WIDTH
+from lape.generation.interventions import Intervention
 from lape.languages import language
 
 ENDINGS = {"eos": "the model ended it", "stopped": "stopped"}

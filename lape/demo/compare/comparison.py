@@ -14,12 +14,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.request import CompareRequest
 from lape.errors import LapeError
-from lape.evaluation.difference import first_difference
-from lape.evaluation.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
-from lape.evaluation.repetition import LOOP_SHARE, repeated_share
-from lape.generation import Finish, Update, side_by_side
-from lape.interventions import Intervention
-from lape.prompts import Prompt
+from lape.evaluation.metrics.difference import first_difference
+from lape.evaluation.metrics.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
+from lape.evaluation.metrics.repetition import LOOP_SHARE, repeated_share
+from lape.generation.generate import Finish, Update, side_by_side
+from lape.generation.interventions import Intervention
+from lape.generation.prompts import Prompt
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
 Variants = Mapping[str, Intervention | None]

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from lape.architectures import input_device
 from lape.demo.compare.chat import Talks, instruction
 from lape.demo.compare.comparison import Column
 from lape.demo.loaded import Loaded
 from lape.demo.request import CompareRequest
-from lape.evaluation.evidence import environment
-from lape.masks import NeuronMask
-from lape.models import identity
+from lape.evaluation.runs.evidence import environment
+from lape.masks.mask import NeuronMask
+from lape.models.architectures import input_device
+from lape.models.identity import identity
 
 FORMAT = 1
 

@@ -26,7 +26,7 @@ from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
-from lape.presets import EMBEDDED
+from lape.models.presets import EMBEDDED
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 
-from lape.corpora import LABEL
 from lape.demo.backend import Backend
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, RATES, WIKIPEDIA, allowance
 from lape.demo.part import QUIET, Outputs, failure
@@ -17,10 +16,11 @@ from lape.demo.status import status
 from lape.demo.uploads import take
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.evaluation.openings import openings
+from lape.evaluation.metrics.openings import openings
 from lape.identify import METHODS, method_settings
 from lape.languages import LANGUAGES, language
-from lape.texts import decoded
+from lape.recording.texts import decoded
+from lape.storage.names import LABEL
 
 FIRST = ("en", "fr")  # labels of the rows that are open at first
 EXAMPLE = ("en", "fr", "zh")

@@ -10,14 +10,15 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import LABEL, Source, read_corpora
 from lape.demo.request import Limit, checked_number, shown_value
 from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS, method_settings
-from lape.recording import Recording
-from lape.tallies import Progress
-from lape.texts import Texts, count_tokens, fitting_block
+from lape.recording.corpora import Source, read_corpora
+from lape.recording.recorder import Recording
+from lape.recording.tallies import Progress
+from lape.recording.texts import Texts, count_tokens, fitting_block
+from lape.storage.names import LABEL
 
 MOST_LANGUAGES = 12
 LEAST_TOKENS = 32  # of a language: four of the shortest blocks

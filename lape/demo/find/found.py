@@ -9,14 +9,14 @@ from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from lape.bundled import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME
-from lape.collection import mask_path
 from lape.demo.find.finding import Counted
 from lape.demo.status import facts, status
-from lape.evaluation.footing import FEW_TOKENS, Footing
+from lape.evaluation.metrics.footing import FEW_TOKENS, Footing
 from lape.languages import language
-from lape.masks import NeuronMask
-from lape.statistics import ActivationStatistics
+from lape.masks.collection import mask_path
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.names import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME
 
 TOP_LAYERS = 3
 ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip

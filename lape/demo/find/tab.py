@@ -11,7 +11,6 @@ from typing import Any
 import gradio as gr
 from transformers import PreTrainedModel
 
-from lape.corpora import describe
 from lape.demo.backend import Backend
 from lape.demo.downloads import Downloads
 from lape.demo.find.controls import build_controls
@@ -23,9 +22,10 @@ from lape.demo.status import status
 from lape.demo.stops import Stops
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.evaluation.footing import footing
+from lape.evaluation.metrics.footing import footing
 from lape.identify import identify
-from lape.texts import Texts, taken
+from lape.recording.corpora import describe
+from lape.recording.texts import Texts, taken
 
 CHARACTERS_PER_TOKEN = 8  # no less than a language has in a tokenizer that suits it; more is read for nothing
 READING_SECONDS = 60  # of a dataset

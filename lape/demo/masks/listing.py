@@ -11,8 +11,6 @@ from typing import Any
 
 import gradio as gr
 
-from lape.bundled import bundled_folder
-from lape.collection import README_NAME, FoundMask, MaskEntry, bundled_entries, collections, find_mask, list_masks
 from lape.demo.backend import Backend
 from lape.demo.loaded import read_mask
 from lape.demo.part import Outputs, failure, visitor_of
@@ -21,6 +19,9 @@ from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
+from lape.masks.bundled import bundled_folder
+from lape.masks.collection import FoundMask, MaskEntry, bundled_entries, collections, find_mask, list_masks
+from lape.storage.names import README_NAME
 
 HERE = "on this machine"
 CARD_CHARACTERS = 50_000

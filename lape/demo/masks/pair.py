@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from lape.collection import bundled_entries
 from lape.demo.backend import Backend
 from lape.demo.masks.listing import QUIETLY, MaskList, chosen_of, found_mask, names_of
 from lape.demo.masks.upload import MOST_LANGUAGES, Upload, uploaded
@@ -15,9 +14,10 @@ from lape.demo.part import Outputs, failure, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.evaluation.layers import mask_overlap
-from lape.masks import NeuronMask
-from lape.report.layers import pair, pair_figure
+from lape.evaluation.kinds.layers import pair, pair_figure
+from lape.evaluation.metrics.layers import mask_overlap
+from lape.masks.collection import bundled_entries
+from lape.masks.mask import NeuronMask
 
 IN_USE, START, UPLOADED = "@in-use", "@start", "@uploaded"
 Menus = list[tuple[gr.Dropdown, list[Any]]]

@@ -9,9 +9,6 @@ import gradio as gr
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import bundled_folder
-from lape.calibration import calibrate
-from lape.corpora import read_corpora
 from lape.demo.backend import Backend
 from lape.demo.masks.listing import HERE, QUIETLY, MaskList, chosen_of, one_line
 from lape.demo.part import MODEL, Outputs, failure, visitor_of
@@ -19,10 +16,13 @@ from lape.demo.space import offers_login, on_space, on_zero_gpu
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.hub import LOGIN, token_place
-from lape.masks import NeuronMask
-from lape.publish import push
-from lape.statistics import ActivationStatistics
+from lape.hub.client import LOGIN, token_place
+from lape.masks.bundled import bundled_folder
+from lape.masks.calibration import calibrate
+from lape.masks.mask import NeuronMask
+from lape.recording.corpora import read_corpora
+from lape.recording.statistics import ActivationStatistics
+from lape.sharing.push import push
 
 WIKIPEDIA = "hf:wikimedia/wikipedia:20231101.{language}"
 CALIBRATION_TOKENS = 4096

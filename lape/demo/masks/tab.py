@@ -15,7 +15,7 @@ from lape.demo.masks.upload import build_upload
 from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
-from lape.masks import NeuronMask
+from lape.masks.mask import NeuronMask
 
 FACTS = ("mask", "settings", "tokens", "origin", "counts")
 SHOWN_CHARACTERS = 2_000  # of a fact: a file may say anything of itself

@@ -11,8 +11,6 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from lape.architectures import activation_sites
-from lape.bundled import STATISTICS_NAME
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import QUIETLY, one_line
@@ -20,9 +18,11 @@ from lape.demo.part import Outputs, failure, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError, LapeWarning
-from lape.masks import NeuronMask
-from lape.released import read_released
-from lape.statistics import ActivationStatistics
+from lape.masks.mask import NeuronMask
+from lape.masks.released import read_released
+from lape.models.architectures import activation_sites
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.names import STATISTICS_NAME
 
 MOST_LANGUAGES = 100  # of a mask; more would make every menu of the page endless
 

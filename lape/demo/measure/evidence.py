@@ -13,10 +13,10 @@ from lape.demo.measure.html import report_html
 from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.request import checked_code, shown_value
 from lape.demo.words import word
+from lape.drawing.html import details, notice, paragraph, section
 from lape.errors import LapeError
+from lape.evaluation.kinds.perplexity import CHANGES, HEADING, about, beside, cells, costs_figure, largest
 from lape.report import SECTIONS, goals, made, read
-from lape.report.page import details, notice, paragraph, section
-from lape.report.perplexity import CHANGES, HEADING, about, beside, cells, costs_figure, largest
 
 Found = Mapping[str, Mapping[str, Any]]
 KINDS = ("perplexity", "steering")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lape.drawing.html import figures_css
 from lape.errors import BadFile
-from lape.report.page import figures_css
 
 LARGEST_HTML = 3_000_000  # characters; a browser takes long for more
 REPORT_CSS = f"""

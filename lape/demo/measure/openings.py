@@ -16,9 +16,9 @@ from lape.demo.part import QUIET, Outputs, Part
 from lape.demo.request import DEFAULTS, LIMITS, MODES
 from lape.demo.status import status
 from lape.demo.words import word
-from lape.evaluation.own_text import own_steering
+from lape.drawing.html import notice
+from lape.evaluation.runs.own_text import own_steering
 from lape.report.own_text import outcomes
-from lape.report.page import notice
 
 EXAMPLES = 4  # openings that the page begins with
 NO_CONTROL = "There are no statistics beside this mask, so there is no random control: its neurons have no means."

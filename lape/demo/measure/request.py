@@ -8,8 +8,8 @@ from typing import Any
 
 from lape.demo.request import LIMITS, MODES, checked_code, checked_number, checked_text, shown_value
 from lape.errors import LapeError, UnknownLabel
-from lape.evaluation.conditions import Setting
-from lape.evaluation.openings import openings
+from lape.evaluation.metrics.conditions import Setting
+from lape.evaluation.metrics.openings import openings
 from lape.languages import language
 
 TEXTS = 4  # languages at a time

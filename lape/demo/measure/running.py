@@ -14,7 +14,7 @@ from lape.demo.measure.html import report_html
 from lape.demo.part import MODEL, QUIET, Outputs, failure, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
-from lape.evaluation.own_text import Progress
+from lape.evaluation.runs.own_text import Progress
 
 STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
 STOPPED = "Stopped. What was measured until then stays."

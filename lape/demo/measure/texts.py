@@ -15,7 +15,7 @@ from lape.demo.part import QUIET, Outputs, Part
 from lape.demo.request import examples_for
 from lape.demo.status import status
 from lape.demo.words import word
-from lape.evaluation.own_text import own_costs
+from lape.evaluation.runs.own_text import own_costs
 from lape.languages import language
 from lape.report.own_text import costs
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import sqrt
 
+from lape.inspection.table import Activity
 from lape.languages import language
-from lape.masks import NeuronMask
-from lape.neurons import Activity
-from lape.pairs import size_text
+from lape.masks.indices import size_text
+from lape.masks.mask import NeuronMask
 
 
 def layers_figure(mask: NeuronMask) -> str:

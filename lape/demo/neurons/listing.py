@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 import torch
 
-from lape.activations import Activations
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure
@@ -18,9 +17,10 @@ from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.evaluation.openings import openings
+from lape.evaluation.metrics.openings import openings
+from lape.inspection.activations import Activations
+from lape.inspection.table import SORTS, Neuron, activity, chosen_neurons, neuron_table
 from lape.languages import language
-from lape.neurons import SORTS, Neuron, activity, chosen_neurons, neuron_table
 
 ROWS = 200  # sent to the browser at most
 LAYER, NEURON = 1, 2  # columns of the table

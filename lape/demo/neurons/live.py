@@ -19,8 +19,8 @@ from lape.demo.words import word
 from lape.errors import LapeError
 from lape.identify import METHODS, identify, method_settings
 from lape.languages import language
-from lape.masks import NeuronMask
-from lape.statistics import ActivationStatistics
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
 
 WITHOUT = "There are no statistics beside this mask, such as beside a released one, so its neurons are chosen already."
 

@@ -11,7 +11,6 @@ import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.activations import Activations, activations
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.request import TEXT_TOKENS, text_to_color
@@ -20,7 +19,8 @@ from lape.demo.request import examples_for
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.firing import Fired, firing, mask_neurons
+from lape.inspection.activations import Activations, activations
+from lape.inspection.firing import Fired, firing, mask_neurons
 from lape.languages import language
 
 # Gradio lays a color at half strength under the text: over white each is light enough for black text, over the

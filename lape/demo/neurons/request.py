@@ -8,7 +8,7 @@ from typing import Any
 from lape.demo.request import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
 from lape.identify import METHODS, method_settings
-from lape.neurons import SORTS
+from lape.inspection.table import SORTS
 
 TEXT_TOKENS = 1024  # about 3 s of a CPU, during which the model is nobody else's
 LIMITS = {

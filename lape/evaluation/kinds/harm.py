@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.report.figures import Measured, heat_map
-from lape.report.page import Table, figure, notices, paragraph
-from lape.report.words import interval, mean, named, percent
+from lape.drawing.charts import Measured, heat_map
+from lape.drawing.html import Table, figure, notices, paragraph
+from lape.drawing.words import interval, mean, named, percent
 
 HEADING = "What else switching off costs"
 Evidence = Mapping[str, Any]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.masks import NeuronMask
-from lape.report.figures import Measured, heat_map, histograms, number
-from lape.report.page import Table, details, figure, notices, paragraph
-from lape.report.words import mean, named, percent
+from lape.drawing.charts import Measured, heat_map, histograms, number
+from lape.drawing.html import Table, details, figure, notices, paragraph
+from lape.drawing.words import mean, named, percent
+from lape.masks.mask import NeuronMask
 
 HEADING = "Where the neurons lie"
 Evidence = Mapping[str, Any]

@@ -8,19 +8,18 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from lape.bundled import STATISTICS_NAME
-from lape.corpora import Source, describe
 from lape.errors import LapeError
-from lape.evaluation.dominance import compare, own_conditions
-from lape.evaluation.evidence import Cell
-from lape.evaluation.harm import Item, next_line_check, next_line_items
-from lape.evaluation.layers import layers
-from lape.evaluation.runs import Options, Subject, Work, json_hash, narrowed
-from lape.evaluation.stability import selection, selection_summary, stability
-from lape.groups import GROUPS_NAME
+from lape.evaluation.metrics.dominance import compare, own_conditions
+from lape.evaluation.metrics.harm import Item, next_line_check, next_line_items
+from lape.evaluation.metrics.layers import layers
+from lape.evaluation.metrics.stability import selection, selection_summary, stability
+from lape.evaluation.runs.evidence import Cell
+from lape.evaluation.runs.run import Options, Subject, Work, json_hash, narrowed
 from lape.identify import METHODS, equal_count, identify
 from lape.languages import language
-from lape.masks import NeuronMask
+from lape.masks.mask import NeuronMask
+from lape.recording.corpora import Source, describe
+from lape.storage.names import GROUPS_NAME, STATISTICS_NAME
 
 EQUAL, EXCLUSIVE = "equal count", "exclusive"
 STABLE_SHARE_WANTED = 0.25  # of the recording's tokens, for a mask that agrees well enough with the whole one's

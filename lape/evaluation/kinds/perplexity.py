@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lape.report.figures import Matrix, Measured, heat_map, number, whiskers
-from lape.report.page import Table, details, figure, notices, paragraph
-from lape.report.words import floored, interval, mean, named, verdict
+from lape.drawing.charts import Matrix, Measured, heat_map, number, whiskers
+from lape.drawing.html import Table, details, figure, notices, paragraph
+from lape.drawing.words import floored, interval, mean, named, verdict
 
 HEADING = "Switched off: what it costs each language"
 Evidence = Mapping[str, Any]

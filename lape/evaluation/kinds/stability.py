@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.report.figures import curves, number
-from lape.report.page import Table, figure, notice, notices, paragraph
-from lape.report.words import named, percent
+from lape.drawing.charts import curves, number
+from lape.drawing.html import Table, figure, notice, notices, paragraph
+from lape.drawing.words import named, percent
 
 HEADING = "How much text a mask needs"
 Evidence = Mapping[str, Any]

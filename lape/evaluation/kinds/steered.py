@@ -8,20 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import LapeError, NotEnoughText, UnknownLabel
-from lape.evaluation.conditions import UNTOUCHED, Masks, Off, Openings, Setting
-from lape.evaluation.continuations import Bench, Decoding
-from lape.evaluation.evidence import Cell
-from lape.evaluation.kept import OFF, kept
-from lape.evaluation.language import identifier
-from lape.evaluation.lss import lss, lss_items
-from lape.evaluation.openings import HALVES, instructions, openings, read_openings
-from lape.evaluation.parallel import Parallel
-from lape.evaluation.runs import Subject, Work, json_hash
-from lape.evaluation.steering import Pair, all_pairs, steering
-from lape.evaluation.tune import OFFS, STRENGTHS, grid, tune
-from lape.evaluation.wording import condition_text, rivals, setting_text
+from lape.evaluation.kinds.wording import condition_text, rivals, setting_text
+from lape.evaluation.metrics.conditions import UNTOUCHED, Masks, Off, Openings, Setting
+from lape.evaluation.metrics.continuations import Bench, Decoding
+from lape.evaluation.metrics.kept import OFF, kept
+from lape.evaluation.metrics.language import identifier
+from lape.evaluation.metrics.lss import lss, lss_items
+from lape.evaluation.metrics.openings import HALVES, instructions, openings, read_openings
+from lape.evaluation.metrics.parallel import Parallel
+from lape.evaluation.metrics.steering import Pair, all_pairs, steering
+from lape.evaluation.metrics.tune import OFFS, STRENGTHS, grid, tune
+from lape.evaluation.runs.evidence import Cell
+from lape.evaluation.runs.run import Subject, Work, json_hash
+from lape.generation.interventions import Mode
 from lape.identify import identify
-from lape.interventions import Mode
 from lape.languages import language
 
 TARGET_SHARE_WANTED = 0.9

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.evaluation.repetition import LOOP_SHARE
-from lape.evaluation.wording import condition_text, in_order, rivals, setting_text
-from lape.report.figures import Measured, heat_map, number
-from lape.report.page import Table, details, figure, notice, notices, paragraph
-from lape.report.words import interval, named, percent
+from lape.drawing.charts import Measured, heat_map, number
+from lape.drawing.html import Table, details, figure, notice, notices, paragraph
+from lape.drawing.words import interval, named, percent
+from lape.evaluation.kinds.wording import condition_text, in_order, rivals, setting_text
+from lape.evaluation.metrics.repetition import LOOP_SHARE
 
 HEADING = "Switched on: the language of the output"
 Evidence = Mapping[str, Any]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.evaluation.wording import condition_text, rivals, setting_text
-from lape.report.figures import number
-from lape.report.page import Table, details, paragraph
-from lape.report.steering import OUTCOMES
-from lape.report.words import interval, named, percent
+from lape.drawing.charts import number
+from lape.drawing.html import Table, details, paragraph
+from lape.drawing.words import interval, named, percent
+from lape.evaluation.kinds.steering import OUTCOMES
+from lape.evaluation.kinds.wording import condition_text, rivals, setting_text
 
 HEADING = "The best way to steer"
 Evidence = Mapping[str, Any]

@@ -9,11 +9,11 @@ from typing import Literal, get_args
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import unknown_label
-from lape.evaluation.continuations import Case
-from lape.evaluation.openings import half, instructions
-from lape.interventions import Intervention, Mode
-from lape.masks import NeuronMask
-from lape.statistics import ActivationStatistics
+from lape.evaluation.metrics.continuations import Case
+from lape.evaluation.metrics.openings import half, instructions
+from lape.generation.interventions import Intervention, Mode
+from lape.masks.mask import NeuronMask
+from lape.recording.statistics import ActivationStatistics
 
 Masks = Mapping[float | None, NeuronMask]  # by top rate; None where that is no setting of the mask
 Openings = Mapping[str, Sequence[str]]  # by language

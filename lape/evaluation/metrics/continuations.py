@@ -10,15 +10,15 @@ from typing import Any, Literal
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.architectures import input_device
 from lape.errors import LapeError
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.language import Identifier
-from lape.evaluation.likelihood import Passage, negative_log_likelihoods
-from lape.evaluation.repetition import compression_ratio, repeated_ngrams
-from lape.generation import generate_rows
-from lape.interventions import Intervention, Plan
-from lape.prompts import Prompt
+from lape.evaluation.metrics.language import Identifier
+from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.generation.generate import generate_rows
+from lape.generation.interventions import Intervention, Plan
+from lape.generation.prompts import Prompt
+from lape.models.architectures import input_device
 
 ROWS_CPU, ROWS_GPU = 80, 512
 
@@ -85,7 +85,7 @@ class Output:
         language: Its language, or None when it is too short to say.
         gibberish: Whether it is in no language.
         repeated_4gram_share: Share of its 4-grams of tokens that occurred before in it.
-        compression_ratio: See `lape.evaluation.repetition`.
+        compression_ratio: See `lape.evaluation.metrics.repetition`.
         nll_nats: Negative log-likelihood of the text after its opening, under the untouched model, over all tokens.
         tokens: Tokens of the text, as it is read after its opening.
         bytes: Of the text, in UTF-8.

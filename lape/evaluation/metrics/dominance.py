@@ -17,11 +17,11 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, unknown_label
-from lape.evaluation.bootstrap import Figure, mean
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.perplexity import Matrix, matrix
-from lape.interventions import Intervention
-from lape.masks import NeuronMask
+from lape.evaluation.metrics.bootstrap import Figure, mean
+from lape.evaluation.metrics.perplexity import Matrix, matrix
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.generation.interventions import Intervention
+from lape.masks.mask import NeuronMask
 
 FLOOR_NATS = 0.005
 DOMINANCE_WANTED = 5.0

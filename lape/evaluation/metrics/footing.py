@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from math import sqrt
 
 from lape.errors import LapeError
-from lape.evaluation.stability import halves_agreement, mean_agreement
-from lape.groups import BlockGroups
+from lape.evaluation.metrics.stability import halves_agreement, mean_agreement
 from lape.identify.ranking import order_statistic, stacked
-from lape.masks import NeuronMask
-from lape.statistics import ActivationStatistics
+from lape.masks.mask import NeuronMask
+from lape.recording.groups import BlockGroups
+from lape.recording.statistics import ActivationStatistics
 
 FEW_TOKENS = 5000  # of a language; below, much of a mask is chance
 

@@ -16,14 +16,14 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source, document_end
 from lape.errors import NotEnoughText
-from lape.evaluation.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.language import text_width
-from lape.evaluation.likelihood import Passage, negative_log_likelihoods
-from lape.interventions import Intervention
-from lape.masks import NeuronMask
+from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
+from lape.evaluation.metrics.language import text_width
+from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.generation.interventions import Intervention
+from lape.masks.mask import NeuronMask
+from lape.recording.corpora import Source, document_end
 
 CONTEXT_COLUMNS, LINE_COLUMNS, NARROWEST = 160, 80, 20
 DISTRACTORS, POOL = 3, 12

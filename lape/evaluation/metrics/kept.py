@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from lape.evaluation.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.conditions import UNTOUCHED, Openings, off_cases, untouched_cases
-from lape.evaluation.continuations import Bench, Case, Output, continue_cases
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.openings import HALVES
-from lape.masks import NeuronMask
+from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
+from lape.evaluation.metrics.conditions import UNTOUCHED, Openings, off_cases, untouched_cases
+from lape.evaluation.metrics.continuations import Bench, Case, Output, continue_cases
+from lape.evaluation.metrics.openings import HALVES
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.masks.mask import NeuronMask
 
 OFF = "off"
 

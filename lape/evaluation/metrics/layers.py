@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 from lape.errors import LapeError, MaskMismatch
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.stability import agreement, mean_agreement
-from lape.masks import NeuronMask
-from lape.pairs import jaccard, size_text
+from lape.evaluation.metrics.stability import agreement, mean_agreement
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.masks.indices import jaccard, size_text
+from lape.masks.mask import NeuronMask
 
 PARTS = 8  # of the depth
 

@@ -16,17 +16,17 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source, document_end
 from lape.errors import LapeError, NotEnoughText
-from lape.evaluation.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.conditions import STEERED, UNTOUCHED, Masks, Setting, controls
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.language import MIN_WIDTH, text_width
-from lape.evaluation.likelihood import Passage, negative_log_likelihoods
-from lape.evaluation.parallel import Parallel, parallel_paragraphs
-from lape.evaluation.steering import Pair
-from lape.interventions import Intervention
-from lape.statistics import ActivationStatistics
+from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
+from lape.evaluation.metrics.conditions import STEERED, UNTOUCHED, Masks, Setting, controls
+from lape.evaluation.metrics.language import MIN_WIDTH, text_width
+from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.parallel import Parallel, parallel_paragraphs
+from lape.evaluation.metrics.steering import Pair
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.generation.interventions import Intervention
+from lape.recording.corpora import Source, document_end
+from lape.recording.statistics import ActivationStatistics
 
 CONTEXT_TOKENS, SCORED_TOKENS = 48, 32  # the end of what is read before, the beginning of what is scored
 

@@ -80,7 +80,7 @@ def instructions(target: str) -> dict[str, str]:
 
 
 def _data(name: str) -> Any:
-    return json.loads((files("lape.data") / name).read_text("utf-8"))
+    return json.loads((files("lape.evaluation.metrics") / name).read_text("utf-8"))
 
 
 def _lines(file: Path) -> list[str]:

@@ -18,8 +18,8 @@ from itertools import islice
 
 import torch
 
-from lape.corpora import Source
-from lape.evaluation.language import text_width
+from lape.evaluation.metrics.language import text_width
+from lape.recording.corpora import Source
 
 MARK = re.compile(r"\d+|\b[A-Z][A-Z0-9]+\b")
 DOCUMENTS = 200  # of each text that are looked at

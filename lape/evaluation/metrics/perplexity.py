@@ -18,11 +18,9 @@ import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import Source, token_blocks
 from lape.errors import LapeError, NotEnoughText
-from lape.evaluation.bootstrap import Figure, draws, ratio
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.likelihood import (
+from lape.evaluation.metrics.bootstrap import Figure, draws, ratio
+from lape.evaluation.metrics.likelihood import (
     Passage,
     Scores,
     byte_counts,
@@ -30,7 +28,9 @@ from lape.evaluation.likelihood import (
     passages,
     rows_per_pass,
 )
-from lape.interventions import Intervention
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.generation.interventions import Intervention
+from lape.recording.corpora import Source, token_blocks
 
 UNTOUCHED = "on"
 

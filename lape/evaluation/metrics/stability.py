@@ -1,7 +1,7 @@
 """How far a mask depends on the text it was made from: agreement of two halves, and a bootstrap over blocks.
 
-Both work on the counts of groups of blocks that a recording keeps (`lape.groups`), so nothing is recorded again.
-A mask's neurons are always those the method selects from counts alone.
+Both work on the counts of groups of blocks that a recording keeps (`lape.recording.groups`), so nothing is recorded
+again. A mask's neurons are always those the method selects from counts alone.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 import torch
 
 from lape.errors import LapeError, MaskMismatch
-from lape.evaluation.evidence import Cell, fresh
-from lape.groups import BlockGroups
+from lape.evaluation.runs.evidence import Cell, fresh
 from lape.identify import identify
-from lape.masks import NeuronMask
-from lape.pairs import jaccard
+from lape.masks.indices import jaccard
+from lape.masks.mask import NeuronMask
+from lape.recording.groups import BlockGroups
 
 Agreement = dict[str, float | None]
 

@@ -19,8 +19,8 @@ from typing import Any, get_args
 import torch
 
 from lape.errors import LapeError
-from lape.evaluation.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.conditions import (
+from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
+from lape.evaluation.metrics.conditions import (
     STEERED,
     UNTOUCHED,
     Masks,
@@ -31,10 +31,10 @@ from lape.evaluation.conditions import (
     steered_cases,
     untouched_cases,
 )
-from lape.evaluation.continuations import Bench, Case, Kind, Output, continue_cases
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.openings import HALVES
-from lape.statistics import ActivationStatistics
+from lape.evaluation.metrics.continuations import Bench, Case, Kind, Output, continue_cases
+from lape.evaluation.metrics.openings import HALVES
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.recording.statistics import ActivationStatistics
 
 Pair = tuple[str, str]  # source and target
 MEANS = ("repeated_4gram_share", "compression_ratio")

@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lape.errors import LapeError
-from lape.evaluation.conditions import Masks, Off, Openings, Setting, steered_cases, untouched_cases
-from lape.evaluation.continuations import Bench, continue_cases
-from lape.evaluation.evidence import Cell, fresh
-from lape.evaluation.steering import Measured, Pair, Steering, average, steering
-from lape.interventions import Mode
-from lape.statistics import ActivationStatistics
+from lape.evaluation.metrics.conditions import Masks, Off, Openings, Setting, steered_cases, untouched_cases
+from lape.evaluation.metrics.continuations import Bench, continue_cases
+from lape.evaluation.metrics.steering import Measured, Pair, Steering, average, steering
+from lape.evaluation.runs.evidence import Cell, fresh
+from lape.generation.interventions import Mode
+from lape.recording.statistics import ActivationStatistics
 
 RULE = (
     "highest share in the target language; among equals the highest mean over it and its neighbours in strength and "

@@ -30,9 +30,9 @@ from typing import Any, Self
 
 import torch
 
-from lape.corpora import Source, describe
 from lape.errors import BadFile, CheckpointMismatch, LapeError
-from lape.files import write_json
+from lape.recording.corpora import Source, describe
+from lape.storage.files import write_json
 from lape.version import __version__
 
 Compute = Callable[[], Any]

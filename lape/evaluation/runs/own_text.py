@@ -11,9 +11,8 @@ import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.corpora import token_blocks
 from lape.errors import NotEnoughText
-from lape.evaluation.conditions import (
+from lape.evaluation.metrics.conditions import (
     STEERED,
     UNTOUCHED,
     Setting,
@@ -21,19 +20,20 @@ from lape.evaluation.conditions import (
     steered_cases,
     untouched_cases,
 )
-from lape.evaluation.continuations import Bench, Case, Decoding, Output, continue_cases
-from lape.evaluation.dominance import dominance, over_control, own_conditions
-from lape.evaluation.language import identifier
-from lape.evaluation.likelihood import Scores
-from lape.evaluation.openings import HALVES
-from lape.evaluation.perplexity import UNTOUCHED as ON
-from lape.evaluation.perplexity import Matrix, block_sizes, cell_key, matrix, text_blocks
-from lape.evaluation.runs import narrowed
-from lape.evaluation.steering import Measured
-from lape.evaluation.watching import watched
-from lape.interventions import Intervention
+from lape.evaluation.metrics.continuations import Bench, Case, Decoding, Output, continue_cases
+from lape.evaluation.metrics.dominance import dominance, over_control, own_conditions
+from lape.evaluation.metrics.language import identifier
+from lape.evaluation.metrics.likelihood import Scores
+from lape.evaluation.metrics.openings import HALVES
+from lape.evaluation.metrics.perplexity import UNTOUCHED as ON
+from lape.evaluation.metrics.perplexity import Matrix, block_sizes, cell_key, matrix, text_blocks
+from lape.evaluation.metrics.steering import Measured
+from lape.evaluation.runs.run import narrowed
+from lape.evaluation.runs.watching import watched
+from lape.generation.interventions import Intervention
 from lape.languages import language
-from lape.masks import NeuronMask
+from lape.masks.mask import NeuronMask
+from lape.recording.corpora import token_blocks
 
 OWN, RANDOM, CONTROL = "own neurons", "random neurons", "random0"
 TEXT_TOKENS = 1024  # of each text that are read
@@ -75,8 +75,8 @@ def own_costs(
         seed: Of the random neurons and the bootstrap.
 
     Yields:
-        Results as `lape.evaluation.dominance.compare` gives them, for the masks `own neurons` and `random neurons`;
-        what has not been measured yet is None, and `dominance` and `over_control` come with the last.
+        Results as `lape.evaluation.metrics.dominance.compare` gives them, for the masks `own neurons` and
+        `random neurons`; what has not been measured yet is None, and `dominance` and `over_control` come with the last.
 
     Raises:
         LapeError: As for `short_blocks` and `matrix`, or a language is not in the mask.

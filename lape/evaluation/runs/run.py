@@ -16,16 +16,16 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.bundled import MASK_NAME, STATISTICS_NAME
-from lape.corpora import Source
 from lape.errors import LapeError
-from lape.evaluation.evidence import Cell, Ledger, environment, read_evidence, text_hash, write_evidence
-from lape.evaluation.perplexity import text_blocks
-from lape.files import sha256_of
-from lape.groups import GROUPS_NAME, BlockGroups
-from lape.masks import NeuronMask
-from lape.models import identity
-from lape.statistics import ActivationStatistics
+from lape.evaluation.metrics.perplexity import text_blocks
+from lape.evaluation.runs.evidence import Cell, Ledger, environment, read_evidence, text_hash, write_evidence
+from lape.masks.mask import NeuronMask
+from lape.models.identity import identity
+from lape.recording.corpora import Source
+from lape.recording.groups import BlockGroups
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.files import sha256_of
+from lape.storage.names import GROUPS_NAME, MASK_NAME, STATISTICS_NAME
 
 LEDGER_ENDING = ".cells.jsonl"  # beside the evidence it becomes
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from lape.architectures import activation_sites
-from lape.evaluation.evidence import Cell, Compute
+from lape.evaluation.runs.evidence import Cell, Compute
+from lape.models.architectures import activation_sites
 
 PULSE_SECONDS = 0.5  # between two signs of life
 

@@ -20,7 +20,7 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.request import DEFAULTS
 
-FOLDER = Path(__file__).resolve().parent.parent / "docs"
+FOLDER = Path(__file__).resolve().parents[2] / "docs"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 MOST_HEIGHT = 1500  # px; the rest of a long page is cut off
 MARGIN = 8

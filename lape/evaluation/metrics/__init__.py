@@ -1,0 +1,1 @@
+"""What measures: figures of a mask, each with its interval and its controls."""

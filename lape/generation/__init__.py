@@ -1,0 +1,1 @@
+"""Generate text under interventions: one batch, many variants, streaming."""

@@ -1,0 +1,1 @@
+"""The Hugging Face Hub: requests whose failures are explained, snapshots of a commit, a repo about to be changed."""

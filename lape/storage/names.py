@@ -1,0 +1,27 @@
+"""The names things go by: files of a mask's folder, labels of languages, integer types of counts and indices."""
+
+from __future__ import annotations
+
+import re
+
+import torch
+
+from lape.errors import LapeError
+
+MASK_NAME = "mask.safetensors"
+SUMMARY_NAME = "mask.json"
+STATISTICS_NAME = "statistics.safetensors"
+GROUPS_NAME = "groups.safetensors"
+README_NAME = "README.md"
+PICTURE_NAME = "layers.svg"
+ORIGIN_NAME = "origin.json"  # beside a pulled mask: where it is from
+
+LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
+
+
+def check_label(label: str) -> str:
+    """Returns a language label unchanged, or raises when it is not `[A-Za-z0-9_-]{1,32}`."""
+    if not LABEL.fullmatch(label):
+        raise LapeError(f"{label!r} cannot be a language label: use 1 to 32 of the characters A-Z a-z 0-9 _ -.")
+    return label
