@@ -23,7 +23,7 @@ from lape.hub import snapshots
 from lape.hub.client import reachable
 from lape.masks.bundled import bundled_folder, bundled_masks
 from lape.models.presets import resolve_name
-from lape.storage.files import load_tensors, sha256_of, whole, write_json
+from lape.storage.files import atomic_write, load_tensors, sha256_of, write_json
 from lape.storage.names import MASK_NAME, ORIGIN_NAME, PICTURE_NAME, README_NAME, STATISTICS_NAME, SUMMARY_NAME
 
 PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME)
@@ -195,9 +195,9 @@ def _place(found: FoundMask, target: Path, revision: str | None) -> None:
     there = [file for file in PULLED if (found.folder / file).is_file()]
     with ExitStack() as placed:  # renames what was copied only when all was, the mask at last
         for file in there:
-            shutil.copyfile(found.folder / file, placed.enter_context(whole(target / file)))
+            shutil.copyfile(found.folder / file, placed.enter_context(atomic_write(target / file)))
         origin = {**found.origin, "revision": revision, "sha256": sha256_of(found.folder / MASK_NAME)}
-        write_json(placed.enter_context(whole(target / ORIGIN_NAME)), origin)
+        write_json(placed.enter_context(atomic_write(target / ORIGIN_NAME)), origin)
     for file in set(PULLED) - set(there):
         (target / file).unlink(missing_ok=True)
 

@@ -35,7 +35,7 @@ from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 from lape.models.embedded import cache_folder
 from lape.models.presets import resolve_name
-from lape.storage.files import whole
+from lape.storage.files import atomic_write
 from lape.storage.names import INTEGERS, check_label
 
 BASE_URL = "https://raw.githubusercontent.com/RUCAIBox/Language-Specific-Neurons"
@@ -187,7 +187,7 @@ def fetch_released(name: str) -> Path:
     if counts != entry.counts:
         raise BadFile(f"{entry.url} is not the released mask: it has {counts} neurons a language, not {entry.counts}.")
     try:
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.write_bytes(data)
     except OSError as error:
         raise BadFile(f"{path} could not be written ({error}). Name another folder in LAPE_CACHE.") from error

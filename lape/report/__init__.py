@@ -16,7 +16,7 @@ from lape.errors import BadFile
 from lape.evaluation.kinds import harm, layers, perplexity, stability, steering, tuning
 from lape.evaluation.runs.evidence import read_evidence
 from lape.report.page import page
-from lape.storage.files import whole
+from lape.storage.files import atomic_write
 
 BEGIN, END = "<!-- lape:evidence:begin -->", "<!-- lape:evidence:end -->"
 _MARKS = re.compile(rf"^({re.escape(BEGIN)}|{re.escape(END)})[ \t]*\r?$", re.MULTILINE)
@@ -252,6 +252,6 @@ def _stable(evidence: Evidence) -> list[str]:
 
 
 def _write(path: str | os.PathLike[str], text: str) -> Path:
-    with whole(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(text)
     return Path(path)

@@ -26,7 +26,7 @@ FORMAT_VERSION = 1
 
 
 @contextmanager
-def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary path beside `path` and renames it into place on success.
 
     Args:
@@ -55,7 +55,7 @@ def save_tensors(
 ) -> None:
     """Writes tensors and metadata as one safetensors file; the same input gives the same bytes."""
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"lape": text})
 
 
@@ -90,5 +90,5 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Writes sorted, indented JSON with a final newline, whole."""
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")

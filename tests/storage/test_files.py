@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from lape import BadFile
-from lape.storage.files import load_tensors, save_tensors, whole, write_json
+from lape.storage.files import atomic_write, load_tensors, save_tensors, write_json
 
 TENSORS = {"b": torch.arange(6).view(2, 3).T, "a": torch.ones(2, dtype=torch.float64)}
 METADATA = {"kind": "test", "words": ["é", "文"], "number": 1}
@@ -20,7 +20,7 @@ def test_whole_replaces_at_the_end(tmp_path: Path) -> None:
     target = tmp_path / "new" / "file"
     for text in ("first", "second"):
         before = target.read_text() if target.exists() else None
-        with whole(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_text(text)
             assert temporary.parent == target.parent
             assert (target.read_text() if target.exists() else None) == before
@@ -34,7 +34,7 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     target.write_text("old")
 
     def half() -> None:
-        with whole(target) as temporary:
+        with atomic_write(target) as temporary:
             temporary.write_text("half of the ne")
             raise KeyboardInterrupt
 
