@@ -6,38 +6,31 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model
 
 if TYPE_CHECKING:
-    from lape.evaluation.metrics.conditions import Setting
-    from lape.evaluation.runs.run import Subject, Work
-    from lape.masks.mask import NeuronMask
+    from lape.evaluation.kinds import Kind
+    from lape.evaluation.runs.subject import Subject
+    from lape.evaluation.runs.work import Options
 
-# In the order `all` measures them: what is quick first, and how to steer before steering. Options of each.
-OF_ALL = ("model", "quantization", "dtype", "device", "revision", "mask", "languages")
-OF_OUTPUTS = ("prompts", "identifier", "max_new_tokens")
-OF_KIND = {
-    "layers": ("compare",),
-    "stability": (),
-    "perplexity": ("corpus", "tokens", "block", "seeds"),
-    "tuning": ("source", "top_rates", "strengths", "offs", *OF_OUTPUTS),
-    "steering": ("corpus", "source", "mode", "strength", "top_rate", "off", *OF_OUTPUTS),
-    "harm": ("corpus", "items"),
-}
+OF_ALL = ("model", "quantization", "dtype", "device", "revision", "mask", "languages")  # options of every kind
 
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
+    from lape.evaluation.kinds import KINDS
+
+    kinds = [name for name, kind in KINDS.items() if kind.command == f"lape evaluate {name}"]
     evaluate = add(commands, "evaluate", _evaluate, "measure what switching neurons does, against controls")
     evaluate.add_argument(
         "what",
-        choices=(*(kind for kind in OF_KIND if kind != "tuning"), "all"),
+        choices=(*kinds, "all"),
         metavar="WHAT",
-        help="perplexity, steering, layers, stability, harm, or all of them with tuning",
+        help=f"{', '.join(kinds)}, or all of them with tuning",
     )
     _add_subject(evaluate)
     evaluate.add_argument(
@@ -70,10 +63,11 @@ def register(commands: Any) -> None:
     tune = add(commands, "tune", _tune, "choose how to steer on half of the prompts, and report on the other half")
     _add_subject(tune)
 
-    report = add(commands, "report", _report, "make a page and README tables from evidence")
+    report = add(commands, "report", _report, "make a page and tables from evidence")
     report.add_argument("folder", type=Path, metavar="DIR", help="folder with mask.safetensors, or its evidence folder")
     report.add_argument("--html", type=Path, help="page to write (default: report.html in the working directory)")
-    report.add_argument("--readme", type=Path, help="README whose part between the lape:evidence marks is renewed")
+    report.add_argument("--tables", type=Path, help="Markdown file for all tables, such as EVIDENCE.md beside the mask")
+    report.add_argument("--readme", type=Path, help="README whose table between the lape:evidence marks is renewed")
 
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +112,9 @@ def _strengths(text: str) -> tuple[str, list[float]]:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _measure(options, tuple(OF_KIND) if options.what == "all" else (options.what,))
+    from lape.evaluation.kinds import KINDS
+
+    _measure(options, tuple(KINDS) if options.what == "all" else (options.what,))
 
 
 def _tune(options: argparse.Namespace) -> None:
@@ -126,12 +122,14 @@ def _tune(options: argparse.Namespace) -> None:
 
 
 def _report(options: argparse.Namespace) -> None:
-    from lape.report import write_page, write_readme
+    from lape.report import write_page, write_readme, write_tables
 
     folder = options.folder / "evidence" if (options.folder / "evidence").is_dir() else options.folder
     written = []
-    if options.html or not options.readme:
+    if options.html or not (options.readme or options.tables):
         written.append(write_page(folder, options.html or Path("report.html")))
+    if options.tables:
+        written.append(write_tables(folder, options.tables))
     if options.readme:
         written.append(write_readme(folder, options.readme))
     emit(options, {"written": [str(path) for path in written]}, f"Wrote {' and '.join(map(str, written))}.")
@@ -139,117 +137,62 @@ def _report(options: argparse.Namespace) -> None:
 
 def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Checks everything that is wanted, then measures what is not there yet."""
+    from lape.evaluation.kinds import KINDS
     from lape.evaluation.runs.evidence import read_evidence
     from lape.evaluation.runs.run import measured_before, run
+    from lape.models.architectures import input_device
 
-    subject, out = _subject(options)
+    subject, asked = _subject(options), _asked(options)
     if len(wanted) > 1:
-        reasons = {kind: _left_out(kind, subject, options) for kind in wanted}
-        for kind, reason in reasons.items():
+        reasons = {name: KINDS[name].missing(subject, asked) for name in wanted}
+        for name, reason in reasons.items():
             if reason:
-                _note(f"{kind} is left out: {reason}")
-        wanted = [kind for kind in wanted if not reasons[kind]]
-    for kind in wanted:
-        _work(kind, options, subject, out)  # what is wrong with the last is said before the first takes an hour
-    done = []
-    for kind in wanted:
-        work = _work(kind, options, subject, out)  # how to steer may have been chosen meanwhile
-        if measured_before(kind, work, out) and not options.again:
-            _note(f"{out / kind}.json has these figures already; --again measures them again.")
+                _note(f"{name} is left out: {reason}")
+        wanted = [name for name in wanted if not reasons[name]]
+    for name in wanted:
+        KINDS[name].plan(subject, asked)  # what is wrong with the last is said before the first takes an hour
+    out, done = subject.evidence_folder, []
+    for name in wanted:
+        work = KINDS[name].plan(subject, asked)  # how to steer may have been chosen meanwhile
+        if measured_before(name, work, out) and not options.again:
+            _note(f"{out / name}.json has these figures already; --again measures them again.")
         else:
-            run(kind, work, out, command=_command(kind, options), device=_device(kind, subject))
-        found = read_evidence(out)[kind]
-        done.append({"path": str(out / f"{kind}.json"), "summary": found["summary"], "seconds": found["seconds"]})
+            device = str(input_device(subject.loaded[0])) if KINDS[name].runs_model else "cpu"
+            run(name, work, out, command=_command(KINDS[name], options), device=device)
+        found = read_evidence(out)[name]
+        done.append({"path": str(out / f"{name}.json"), "summary": found["summary"], "seconds": found["seconds"]})
     seconds = sum(each["seconds"] for each in done)
     lines = [f"{each['path']}: {each['summary']}" for each in done]
     emit(options, {"evidence": done, "seconds": seconds}, "\n".join([*lines, f"{seconds:,.0f} s of computation."]))
 
 
-def _subject(options: argparse.Namespace) -> tuple[Subject, Path]:
-    """What is measured, and the folder of evidence."""
-    from lape.evaluation.runs.run import Subject
+def _subject(options: argparse.Namespace) -> Subject:
+    """What is measured."""
+    from lape.evaluation.runs.subject import Subject
     from lape.masks.bundled import bundled_folder
     from lape.recording.corpora import read_corpora
 
     folder = options.mask or bundled_folder(options.model)
-    subject = Subject(folder, lambda: load_model(options), languages=tuple(options.languages))
+    subject = Subject(folder, lambda: load_model(options), languages=tuple(options.languages), out=options.out)
     if options.corpus is not None:
         asked = options.languages or (list(subject.mask.languages) if options.corpus.startswith("hf:") else None)
         subject = replace(subject, corpora=read_corpora(options.corpus, asked, split="valid"))
-    return subject, options.out or folder / "evidence"
+    return subject
 
 
-def _left_out(kind: str, subject: Subject, options: argparse.Namespace) -> str | None:
-    """Why `all` cannot measure a kind here; None when it can."""
-    if kind in ("perplexity", "harm") and not subject.corpora:
-        return "it is measured on held-out text; name it with --corpus."
-    if kind == "stability" and subject.groups is None:
-        return "there are no groups of blocks beside the mask; record with --groups 16."
-    if kind in ("tuning", "steering") and set(subject.mask.languages) - set(subject.mask.means):
-        return "the mask has no mean activations for some languages; make them with `lape calibrate`."
-    if kind == "tuning" and options.source not in subject.mask.languages:
-        return f"{options.source!r} is not in the mask; name another language with --source."
-    return None
+def _asked(options: argparse.Namespace) -> Options:
+    """The command's options that say how much is measured, and how; those left out keep their defaults."""
+    from lape.evaluation.runs.work import Options
+
+    given = {field.name: getattr(options, field.name, None) for field in fields(Options)}
+    given |= {"compare": tuple(getattr(options, "compare", ())), "strengths": dict(options.strengths or ()) or None}
+    return Options(**{name: value for name, value in given.items() if value is not None})
 
 
-def _work(kind: str, options: argparse.Namespace, subject: Subject, out: Path) -> Work:
-    """A kind of measurement with the command's options."""
-    from lape.evaluation.kinds import measured as kinds
-    from lape.evaluation.kinds import steered
-    from lape.evaluation.metrics.continuations import Decoding
-    from lape.evaluation.runs.run import Options
-
-    if kind in ("tuning", "steering"):
-        decoding = Decoding(max_new_tokens=options.max_new_tokens)
-        how = steered.SteeringOptions(options.prompts, options.identifier, decoding, shift_source=options.source)
-        if kind == "tuning":
-            asked = {"top_rates": options.top_rates, "strengths": options.strengths and dict(options.strengths)}
-            given = {name: value for name, value in {**asked, "offs": options.offs}.items() if value is not None}
-            return steered.tuning_of(subject, how, options.source, (), **given)
-        return steered.steering_of(subject, how, _setting(options, subject, out))
-    much = Options(options.tokens, options.block, options.seeds, options.items)
-    if kind == "layers":
-        return kinds.layers_of(subject, _others(options.compare))
-    measures = {"perplexity": kinds.perplexity, "harm": kinds.harm, "stability": kinds.stability_of}
-    return measures[kind](subject, much)
-
-
-def _others(folders: Sequence[Path]) -> dict[str, NeuronMask]:
-    """Masks to compare with, named by model and method, or by their folder where two have the same."""
-    from lape.masks.mask import NeuronMask
-
-    masks: dict[str, NeuronMask] = {}
-    for folder in folders:
-        mask = NeuronMask.load(folder)
-        name = f"{Path(str(mask.metadata.get('model'))).name} {mask.metadata.get('method')}"
-        masks[folder.name if name in masks else name] = mask
-    return masks
-
-
-def _setting(options: argparse.Namespace, subject: Subject, out: Path) -> Setting:
-    """How to steer: what is said, else what tuning chose for this mask, else what the page does."""
-    from lape.evaluation.kinds.steered import own_rate, tuned_setting
-    from lape.evaluation.metrics.conditions import Setting
-    from lape.evaluation.runs.evidence import read_evidence
-
-    tuning = read_evidence(out).get("tuning") if out.is_dir() else None
-    chosen = tuned_setting(tuning, subject) if tuning else None
-    chosen = chosen or Setting("replace", 2.0, own_rate(subject))
-    said = {name: getattr(options, name) for name in ("mode", "strength", "top_rate", "off")}
-    return replace(chosen, **{name: value for name, value in said.items() if value is not None})
-
-
-def _device(kind: str, subject: Subject) -> str:
-    """Where the model was, or the CPU for what needs none."""
-    from lape.models.architectures import input_device
-
-    return "cpu" if kind in ("layers", "stability") else str(input_device(subject.loaded[0]))
-
-
-def _command(kind: str, options: argparse.Namespace) -> str:
+def _command(kind: Kind, options: argparse.Namespace) -> str:
     """The command line that measures the same again, defaults written out, with no folder of this machine."""
-    words = ["lape", "tune"] if kind == "tuning" else ["lape", "evaluate", kind]
-    for name in (*OF_ALL, *OF_KIND[kind]):
+    words = kind.command.split()
+    for name in (*OF_ALL, *kind.options):
         value = getattr(options, name)
         several = value if name in ("compare", "strengths") else [value]
         for each in several or ():

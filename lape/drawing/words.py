@@ -1,4 +1,4 @@
-"""What the sections share: how figures, languages and verdicts are written."""
+"""What the sections share: how figures and languages are written."""
 
 from __future__ import annotations
 
@@ -23,11 +23,6 @@ def mean(values: Iterable[float]) -> float:
 def named(code: str) -> str:
     """A language's English name and its code; a label that is not known as it is."""
     return f"{LANGUAGES[code].name} ({code})" if code in LANGUAGES else code
-
-
-def verdict(found: Mapping[str, Any]) -> str:
-    """Whether a figure is as wanted."""
-    return "reached" if found["passed"] else "missed"
 
 
 def floored(found: Mapping[str, Any]) -> str:

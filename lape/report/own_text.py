@@ -8,9 +8,8 @@ from typing import Any
 from lape.drawing.charts import number
 from lape.drawing.html import Table, details, paragraph, quotes
 from lape.drawing.words import floored, interval, named
-from lape.evaluation.kinds.perplexity import cells, costs_figure, largest
-from lape.evaluation.kinds.steering import OUTCOMES
-from lape.evaluation.kinds.wording import condition_text, in_order
+from lape.evaluation.kinds.perplexity.section import cells, costs_figure, largest
+from lape.evaluation.kinds.wording import OUTCOMES, condition_text, in_order
 from lape.evaluation.runs.own_text import OWN
 
 

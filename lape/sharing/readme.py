@@ -15,10 +15,11 @@ from huggingface_hub.utils import yaml_dump
 
 from lape.errors import BadFile
 
-BEGIN, END = "<!-- lape:begin -->", "<!-- lape:end -->"
+Marks = tuple[str, str]  # lines that a part stands between
+
+MARKS: Marks = ("<!-- lape:begin -->", "<!-- lape:end -->")
 BYTE_ORDER_MARK = "\ufeff"
 
-_MARKS = re.compile(rf"^({re.escape(BEGIN)}|{re.escape(END)})[ \t]*\r?$", re.MULTILINE)
 _KEY = re.compile(r"[\"']?([A-Za-z0-9_.-]+)[\"']?[ \t]*:(?:\s|$)")
 
 
@@ -47,7 +48,7 @@ def updated(previous: str | None, ours: Mapping[str, Any], part: str) -> str:
     """
     text = (previous or "").removeprefix(BYTE_ORDER_MARK)
     start = BYTE_ORDER_MARK if text != (previous or "") else ""
-    line_break = "\r\n" if "\r\n" in text else "\n"
+    line_break = _line_break(text)
     block = REGEX_YAML_BLOCK.search(text)
     owner = _parsed(block[2] if block else "")
     wanted = {**owner, **ours}
@@ -58,7 +59,7 @@ def updated(previous: str | None, ours: Mapping[str, Any], part: str) -> str:
         matter = start + line_break.join(["---", *lines, "---", ""])
     else:
         matter = start + block[0]
-    return matter + _with_part(text[block.end() :] if block else text, part, line_break)
+    return matter + _with_ours(text[block.end() :] if block else text, part, line_break)
 
 
 def own_text(text: str) -> str:
@@ -71,28 +72,49 @@ def own_text(text: str) -> str:
     block = REGEX_YAML_BLOCK.search(text)
     _parsed(block[2] if block else "")
     body = text[block.end() :] if block else text
-    part = _part_of(body)
+    part = _part_of(body, MARKS)
     return body if part is None else body[: part[0]] + body[part[1] :]
 
 
-def _with_part(body: str, part: str, line_break: str) -> str:
+def with_part(text: str, part: str, marks: Marks) -> str:
+    """A text with the part between its marks renewed; the rest stays byte for byte.
+
+    Raises:
+        BadFile: The marks are not there, once each and in order.
+    """
+    if not (place := _part_of(text, marks)):
+        raise BadFile(
+            f"README.md must have the lines {marks[0]} and {marks[1]}, once each and in this order. Add them."
+        )
+    return text[: place[0]] + _marked(part, marks, _line_break(text)) + text[place[1] :]
+
+
+def _with_ours(body: str, part: str, line_break: str) -> str:
     """The text after the front matter, with our part renewed, or added at its end."""
-    part = f"{BEGIN}\n{part.strip()}\n{END}".replace("\n", line_break)
-    if place := _part_of(body):
-        return body[: place[0]] + part + body[place[1] :]
+    if _part_of(body, MARKS):
+        return with_part(body, part, MARKS)
     written = body.rstrip("\r\n")
     gap = line_break * max(0, 2 - body[len(written) :].count("\n")) if written else ""
-    return body + gap + part + line_break
+    return body + gap + _marked(part, MARKS, line_break) + line_break
 
 
-def _part_of(body: str) -> tuple[int, int] | None:
-    """Where our part begins and ends; None where there is none."""
-    marks = list(_MARKS.finditer(body))
-    if not marks:
+def _marked(part: str, marks: Marks, line_break: str) -> str:
+    return "\n".join([marks[0], part.strip(), marks[1]]).replace("\n", line_break)
+
+
+def _line_break(text: str) -> str:
+    return "\r\n" if "\r\n" in text else "\n"
+
+
+def _part_of(text: str, marks: Marks) -> tuple[int, int] | None:
+    """Where the part between the marks begins and ends; None where there is none."""
+    lines = re.compile(rf"^({'|'.join(map(re.escape, marks))})[ \t]*\r?$", re.MULTILINE)
+    found = list(lines.finditer(text))
+    if not found:
         return None
-    if [mark[1] for mark in marks] != [BEGIN, END]:
-        raise BadFile(f"README.md must have {BEGIN} and then {END}, once each. Put them back, or remove both.")
-    return marks[0].start(), marks[1].end(1)
+    if tuple(mark[1] for mark in found) != marks:
+        raise BadFile(f"README.md must have {marks[0]} and then {marks[1]}, once each. Put them back, or remove both.")
+    return found[0].start(), found[1].end(1)
 
 
 def _parsed(block: str) -> dict[str, Any]:

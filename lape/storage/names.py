@@ -13,6 +13,7 @@ SUMMARY_NAME = "mask.json"
 STATISTICS_NAME = "statistics.safetensors"
 GROUPS_NAME = "groups.safetensors"
 README_NAME = "README.md"
+EVIDENCE_NAME = "EVIDENCE.md"  # all tables of the evidence, made by `lape report`
 PICTURE_NAME = "layers.svg"
 ORIGIN_NAME = "origin.json"  # beside a pulled mask: where it is from
 

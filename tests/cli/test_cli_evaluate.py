@@ -13,12 +13,14 @@ import pytest
 
 from lape import NeuronMask
 from lape.cli import main
-from lape.evaluation.kinds.measured import rival_masks
+from lape.evaluation.kinds.rivals import rival_masks
 from lape.evaluation.metrics.perplexity import negative_log_likelihoods
-from lape.evaluation.runs import run as runs
 from lape.evaluation.runs.evidence import read_evidence
-from lape.report import BEGIN, END
+from lape.evaluation.runs.subject import Subject
+from lape.report import MARKS
 from lape.sharing.parcel import EVIDENCE
+
+BEGIN, END = MARKS
 
 CODES = ("de", "en", "fr")
 FAST = ["--tokens", "64", "--block", "32", "--seeds", "2", "--items", "2", "--max-new-tokens", "2"]
@@ -110,9 +112,11 @@ def test_all_of_it_writes_files_that_can_be_shared_and_shown(
     readme = tmp_path / "README.md"
     readme.write_text(f"{BEGIN}\n{END}\n", encoding="utf-8")
     page = tmp_path / "report.html"
-    written, _ = ran(capsys, "report", str(tmp_path / "mask"), "--html", str(page), "--readme", str(readme))
-    assert written == {"written": [str(page), str(readme)]}
-    for file in (page, readme):
+    tables = tmp_path / "EVIDENCE.md"
+    places = ["--html", str(page), "--tables", str(tables), "--readme", str(readme)]
+    written, _ = ran(capsys, "report", str(tmp_path / "mask"), *places)
+    assert written == {"written": [str(page), str(tables), str(readme)]}
+    for file in (page, tables, readme):
         shown = file.read_text(encoding="utf-8")
         assert "Not measured" not in shown
         assert "not measured" not in shown
@@ -294,8 +298,8 @@ def test_steering_takes_what_is_said_before_what_tuning_chose(
 def test_some_languages_are_measured_of_the_mask_that_was_identified_among_all(
     subject: list[str], tmp_path: Path, recorded: Path, capsys: Capture
 ) -> None:
-    whole = runs.Subject(recorded, lambda: pytest.fail("the model is not needed"))
-    narrow = runs.Subject(recorded, whole.load, languages=("fr", "en"))
+    whole = Subject(recorded, lambda: pytest.fail("the model is not needed"))
+    narrow = Subject(recorded, whole.load, languages=("fr", "en"))
     everything, _ = rival_masks(whole, "lape")
     some, _ = rival_masks(narrow, "lape")
     assert everything.keys() == some.keys() != set()
@@ -309,10 +313,11 @@ def test_some_languages_are_measured_of_the_mask_that_was_identified_among_all(
 
 
 def test_rivals_have_the_counts_of_the_mask(recorded: Path) -> None:
-    subject = runs.Subject(recorded, lambda: pytest.fail("the model is not needed"))
+    subject = Subject(recorded, lambda: pytest.fail("the model is not needed"))
     masks, left_out = rival_masks(subject, "lape")
     counts = {code: subject.mask.count(code) for code in CODES}
-    assert {"probability", "exclusive"} <= set(masks)
+    assert {"lap", "exclusive"} <= set(masks)
+    assert "probability" not in {*masks, *left_out}  # at equal counts it is lap
     for code in CODES:
         shared = {index for other in CODES if other != code for index in subject.mask.flat(other).tolist()}
         assert set(masks["exclusive"].flat(code).tolist()) == set(subject.mask.flat(code).tolist()) - shared

@@ -39,13 +39,14 @@ from lape.demo.measure.running import progress_text
 from lape.demo.page import Page, build_page
 from lape.demo.words import texts as words
 from lape.errors import BadFile
-from lape.evaluation.kinds import measured as kinds
-from lape.evaluation.kinds import steered
+from lape.evaluation.kinds import KINDS
 from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.continuations import Decoding
-from lape.evaluation.runs import run as runs
 from lape.evaluation.runs.evidence import LARGEST_BYTES
-from lape.evaluation.runs.own_text import OWN, TEXT_TOKENS, Progress, own_costs
+from lape.evaluation.runs.own_text import OWN, TEXT_TOKENS, PartialResults, own_costs
+from lape.evaluation.runs.run import run
+from lape.evaluation.runs.subject import Subject, narrowed
+from lape.evaluation.runs.work import Options
 from lape.models.architectures import activation_sites
 
 LANGUAGES = ("fr", "es", "de")
@@ -90,12 +91,11 @@ def measured(
     folder = tmp_path_factory.mktemp("masks") / "lape"
     mask.save(folder)
     held_out = {code: [text] for code, text in TEXT.items()}
-    subject = runs.Subject(folder, lambda: (model, tokenizer), held_out, ("fr", "es"))
-    work = kinds.perplexity(subject, runs.Options(tokens=64, block=16, seeds=1))
-    runs.run("perplexity", work, folder / "evidence", command="lape evaluate", device="cpu", progress=False)
-    how = steered.SteeringOptions(decoding=Decoding(max_new_tokens=2), instructed=False)
-    work = steered.steering_of(subject, how, Setting("replace", 2.0))
-    runs.run("steering", work, folder / "evidence", command="lape evaluate", device="cpu", progress=False)
+    subject = Subject(folder, lambda: (model, tokenizer), held_out, ("fr", "es"))
+    asked = Options(tokens=64, block=16, seeds=1, max_new_tokens=2, instructed=False)
+    for kind in ("perplexity", "steering"):
+        work = KINDS[kind].plan(subject, asked)
+        run(kind, work, folder / "evidence", command="lape evaluate", device="cpu", progress=False)
     return folder
 
 
@@ -229,7 +229,7 @@ def test_a_bundled_mask_has_the_evidence_beside_it(
     monkeypatch.setenv("LAPE_PRECOMPUTED", str(tmp_path))
     assert bare.place is None
     assert set(bare.evidence()) == {"perplexity", "steering"}
-    assert replace(bare, mask=runs.narrowed(bare.known_mask, ("fr", "es"))).evidence() == {}
+    assert replace(bare, mask=narrowed(bare.known_mask, ("fr", "es"))).evidence() == {}
 
 
 def test_a_mask_that_is_a_file_has_the_evidence_beside_it(bare: Loaded, measured: Path) -> None:
@@ -397,8 +397,8 @@ def test_examples_are_the_projects_openings() -> None:
 
 
 def test_the_time_to_go() -> None:
-    assert progress_text(Progress(0, 9, {}), 6) == "0 of 9 measured in 6 s"
-    assert progress_text(Progress(9, 9, {}), 18) == "9 of 9 measured in 18 s, about 0 s to go"
+    assert progress_text(PartialResults(0, 9, {}), 6) == "0 of 9 measured in 6 s"
+    assert progress_text(PartialResults(9, 9, {}), 18) == "9 of 9 measured in 18 s, about 0 s to go"
 
 
 # The runs.
@@ -450,7 +450,7 @@ def test_without_statistics_there_is_no_control(backend: Backend, page: Page) ->
 
 
 def test_each_visitor_has_the_own_mask(backend: Backend, page: Page, mask: NeuronMask) -> None:
-    other = runs.narrowed(mask, ("es", "de"))
+    other = narrowed(mask, ("es", "de"))
     backend.change(VISITOR, lambda loaded: replace(loaded, mask=other, statistics=None))
     lines, results = streamed(page, "measure_texts", *ROWS)
     assert "must be one of es, de, not 'fr'" in lines[-1]

@@ -15,7 +15,9 @@ import pytest
 import torch
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
-from lape.evaluation.runs.evidence import Ledger, environment, fresh, read_evidence, text_hash, write_evidence
+from lape.evaluation.metrics.cell import fresh
+from lape.evaluation.runs.evidence import environment, read_evidence, text_hash, write_evidence
+from lape.evaluation.runs.ledger import Ledger
 from lape.recording.corpora import TextFile, token_blocks
 
 
@@ -183,7 +185,7 @@ def test_an_error_keeps_the_cells_before_it(tmp_path: Path) -> None:
 def test_a_killed_process_keeps_its_cells(tmp_path: Path) -> None:
     path = tmp_path / "cells.jsonl"
     code = (
-        "import os, signal, sys; from lape.evaluation.runs.evidence import Ledger\n"
+        "import os, signal, sys; from lape.evaluation.runs.ledger import Ledger\n"
         "ledger = Ledger(sys.argv[1], {})\n"
         "ledger.cell('a', lambda: 1)\n"
         "ledger.cell('b', lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
@@ -195,7 +197,7 @@ def test_a_killed_process_keeps_its_cells(tmp_path: Path) -> None:
 
 def test_seconds_add_up_over_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.5, 10.0, 12.25])
-    monkeypatch.setattr("lape.evaluation.runs.evidence.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("lape.evaluation.runs.ledger.time.perf_counter", lambda: next(clock))
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
         ledger.cell("a", Counter(1))
         assert ledger.seconds == 1.5

@@ -132,7 +132,7 @@ def test_lss_is_the_share_of_items_whose_translation_gains(
     cells = Counting()
     found = lss(tiny_model, tokenizer, {None: mask}, items, settings, statistics=statistics, seeds=(2,), cell=cells)
     assert cells.computed[:3] == [
-        "lss untouched source=aa target=bb",
+        "lss baseline source=aa target=bb",
         "lss steered off=aa on=bb replace x3",
         "lss random2 off=aa on=bb replace x3",
     ]

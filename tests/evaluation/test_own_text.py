@@ -22,7 +22,7 @@ from lape.evaluation.metrics.continuations import Decoding, continue_prompts
 from lape.evaluation.metrics.dominance import compare
 from lape.evaluation.metrics.likelihood import score
 from lape.evaluation.runs.own_text import CONTROL, OWN, RANDOM, own_costs, own_steering, short_blocks
-from lape.evaluation.runs.run import narrowed
+from lape.evaluation.runs.subject import narrowed
 from lape.evaluation.runs.watching import watched
 from lape.generation.interventions import Intervention
 from lape.models.architectures import activation_sites
@@ -191,10 +191,10 @@ def test_outputs_stay_with_their_openings(model: PreTrainedModel, tokenizer: Any
     control = NeuronMask(mask.neurons, {"es": torch.full((20,), 0.5)}, mask.shape)
     *_, last = own_steering(model, tokenizer, mask, control, openings, "fr", "es", STEER, max_new_tokens=8)
     found = last.results["conditions"]
-    assert list(found) == ["untouched", "steered", CONTROL, "instruction-english", "instruction-native"]
+    assert list(found) == ["baseline", "steered", CONTROL, "instruction-english", "instruction-native"]
     assert last.done == last.cells == 5 * min(count, 2)
     alone = [continue_prompts(model, tokenizer, [text], None, Decoding(max_new_tokens=8))[0] for text in openings]
-    assert [output["text"] for output in found["untouched"]["outputs"]] == alone
+    assert [output["text"] for output in found["baseline"]["outputs"]] == alone
     steer = Intervention(mask, off="fr", on="es", strength=2.0)
     alone = [continue_prompts(model, tokenizer, [text], steer, Decoding(max_new_tokens=8))[0] for text in openings]
     assert [output["text"] for output in found["steered"]["outputs"]] == alone
@@ -208,7 +208,7 @@ def test_outputs_stay_with_their_openings(model: PreTrainedModel, tokenizer: Any
 def test_conditions_come_one_after_another(model: PreTrainedModel, tokenizer: Any, mask: NeuronMask) -> None:
     states = list(own_steering(model, tokenizer, mask, None, OPENINGS[:2], "fr", "es", STEER, max_new_tokens=2))
     seen = list(dict.fromkeys(tuple(state.results["conditions"]) for state in states))
-    names = ("untouched", "steered", "instruction-english", "instruction-native")
+    names = ("baseline", "steered", "instruction-english", "instruction-native")
     assert [names for names in seen if names] == [names[: place + 1] for place in range(4)]
     assert pickle.loads(pickle.dumps(states[-1])) == states[-1]
 

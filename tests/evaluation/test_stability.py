@@ -28,7 +28,7 @@ from lape.evaluation.metrics.stability import (
     selection_summary,
     stability,
 )
-from lape.evaluation.runs.evidence import Ledger
+from lape.evaluation.runs.ledger import Ledger
 from lape.recording.groups import BlockGroups
 from lape.recording.recorder import record_groups
 

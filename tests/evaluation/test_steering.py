@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import ActivationStatistics, Intervention, LapeError, MeansMissing, NeuronMask, UnknownLabel, generate_rows
 from lape.evaluation.metrics.bootstrap import draws
-from lape.evaluation.metrics.conditions import Setting, controls, instruction_cases, steered_cases, untouched_cases
+from lape.evaluation.metrics.conditions import Setting, baseline_cases, controls, instruction_cases, steered_cases
 from lape.evaluation.metrics.continuations import (
     Bench,
     Case,
@@ -30,8 +30,8 @@ from lape.evaluation.metrics.continuations import (
 )
 from lape.evaluation.metrics.language import Identified
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
-from lape.evaluation.metrics.steering import Measured, all_pairs, average, steering
-from lape.evaluation.runs.evidence import Ledger
+from lape.evaluation.metrics.steering import PairOutputs, all_pairs, average, steering
+from lape.evaluation.runs.ledger import Ledger
 
 OPENINGS = {
     "aa": ["One day the", "When it rained", "My old dog", "In the morning", "We never knew"],
@@ -125,7 +125,7 @@ def test_figures_of_a_pair_by_hand() -> None:
         output(None, nats=0.0, tokens=0, bytes=0, text=""),
     ]
     before = [output(nats=1.0, tokens=2)] * 4
-    values = Measured("aa", "bb", after, before).values()
+    values = PairOutputs("aa", "bb", after, before).values()
     assert values["prompts"] == 4
     assert values["target_share"]["value"] == 0.5
     shares = {kind: values[f"{kind}_share"] for kind in ("source", "other", "gibberish", "short")}
@@ -144,7 +144,7 @@ def test_figures_of_a_pair_by_hand() -> None:
 def test_intervals_of_a_pair_are_over_its_openings() -> None:
     after = [output("bb", nats=4.0, tokens=2), output("aa", nats=1.0, tokens=1)]
     before = [output(nats=1.0, tokens=1), output(nats=3.0, tokens=1)]
-    values = Measured("aa", "bb", after, before).values()
+    values = PairOutputs("aa", "bb", after, before).values()
     assert values["target_share"] == {"value": 0.5, "low": 0.0, "high": 1.0}
     assert values["log_perplexity_nats"] == {"value": 5 / 3, "low": 1.0, "high": 2.0}
     # The opening that is drawn twice is so on both sides: 4/2 - 1 and 1 - 3.
@@ -153,24 +153,24 @@ def test_intervals_of_a_pair_are_over_its_openings() -> None:
 
 def test_outputs_without_a_token_have_no_fluency_and_do_not_break_the_rest() -> None:
     silent, written = [output(None, tokens=0, bytes=0, text="")] * 2, [output(nats=1.0)] * 2
-    values = Measured("aa", "bb", silent, written).values()
+    values = PairOutputs("aa", "bb", silent, written).values()
     assert values["short_share"] == 1
     for name in ("log_perplexity_nats", "perplexity", "bits_per_byte", "fluency_cost_nats"):
         assert values[name] is None
-    assert Measured("aa", "bb", written, silent).fluency_cost() is None
+    assert PairOutputs("aa", "bb", written, silent).fluency_cost() is None
     # One silent output of two: a quarter of the resamples has no token at all.
-    half_silent = Measured("aa", "bb", [silent[0], output(nats=2.0)], written).values()
+    half_silent = PairOutputs("aa", "bb", [silent[0], output(nats=2.0)], written).values()
     assert half_silent["log_perplexity_nats"] == {"value": 2.0, "low": 2.0, "high": 2.0}
 
 
 def test_averages_count_every_pair_the_same_and_resample_openings_together() -> None:
     yes, no, before = output("bb", nats=3.0), output("aa", nats=1.0), [output(nats=1.0)] * 2
-    pairs = [Measured("aa", "bb", [yes, no], before), Measured("aa", "bb", [no, yes], before)]
+    pairs = [PairOutputs("aa", "bb", [yes, no], before), PairOutputs("aa", "bb", [no, yes], before)]
     found = average(pairs)
     assert found["target_share"] == {"value": 0.5, "low": 0.5, "high": 0.5}  # what one loses the other gains
     assert found["source_share"] == 0.5
     assert found["fluency_cost_nats"] == {"value": 1.0, "low": 1.0, "high": 1.0}
-    silent = Measured("aa", "bb", [output(None, tokens=0)] * 2, before)
+    silent = PairOutputs("aa", "bb", [output(None, tokens=0)] * 2, before)
     assert average([*pairs, silent])["fluency_cost_nats"]["value"] == 1.0  # over those that have one
     assert average([*pairs, silent])["target_share"]["value"] == pytest.approx(1 / 3)
     assert average([silent])["fluency_cost_nats"] is None
@@ -294,26 +294,26 @@ def test_settings_name_themselves_and_find_their_mask(mask: NeuronMask) -> None:
 
 
 def test_conditions_are_named_by_language_and_setting(tokenizer: PreTrainedTokenizerFast, mask: NeuronMask) -> None:
-    halves = ("tuning", "reporting")
-    untouched = untouched_cases(OPENINGS, "aa", halves)
+    halves = ("dev", "test")
+    untouched = baseline_cases(OPENINGS, "aa", halves)
     assert [case.key for case in untouched] == [
-        "untouched source=aa prompts=tuning",
-        "untouched source=aa prompts=reporting",
+        "baseline source=aa prompts=dev",
+        "baseline source=aa prompts=test",
     ]
     assert [list(case.prompts) for case in untouched] == [OPENINGS["aa"][::2], OPENINGS["aa"][1::2]]
-    (steered,) = steered_cases(OPENINGS, {None: mask}, "aa", "bb", Setting("replace", 2.0), ("reporting",))
-    assert steered.key == "steered off=aa on=bb replace x2 prompts=reporting"
+    (steered,) = steered_cases(OPENINGS, {None: mask}, "aa", "bb", Setting("replace", 2.0), ("test",))
+    assert steered.key == "steered off=aa on=bb replace x2 prompts=test"
     assert steered.intervention == Intervention(mask, off="aa", on="bb", strength=2.0)
     with pytest.raises(UnknownLabel, match="No language with openings 'cc'"):
-        untouched_cases(OPENINGS, "cc", halves)
+        baseline_cases(OPENINGS, "cc", halves)
 
 
 def test_plain_instructions_come_before_the_opening(tokenizer: PreTrainedTokenizerFast) -> None:
     openings = {"en": OPENINGS["aa"]}
-    found = instruction_cases(tokenizer, openings, "en", "fr", ("reporting",))
+    found = instruction_cases(tokenizer, openings, "en", "fr", ("test",))
     assert list(found) == ["instruction-english", "instruction-native"]
     (english,), (native,) = found.values()
-    assert english.key == "instruction-english source=en target=fr prompts=reporting"
+    assert english.key == "instruction-english source=en target=fr prompts=test"
     assert english.prompts[0] == "Continue this text in French.\n\nWhen it rained"
     assert native.prompts[1] == "Continuez ce texte en français.\n\nIn the morning"
     assert english.openings == native.openings == ("When it rained", "In the morning")
@@ -323,7 +323,7 @@ def test_plain_instructions_come_before_the_opening(tokenizer: PreTrainedTokeniz
 def test_plain_instructions_go_through_a_chat_template(tokenizer: PreTrainedTokenizerFast) -> None:
     chatting = copy.deepcopy(tokenizer)
     chatting.chat_template = "{% for message in messages %}<{{ message['content'] }}>{% endfor %}"
-    (case,) = instruction_cases(chatting, {"fr": OPENINGS["bb"]}, "fr", "en", ("tuning",))["instruction-english"]
+    (case,) = instruction_cases(chatting, {"fr": OPENINGS["bb"]}, "fr", "en", ("dev",))["instruction-english"]
     assert case.prompts[0] == [{"role": "user", "content": "Continue this text in English.\n\nUn jour le"}]
     assert case.openings == ["Un jour le\n", "Mon vieux chien\n"]  # an answer begins on a line of its own
 
@@ -346,7 +346,7 @@ def test_steering_measures_every_pair_under_every_condition(
     settings = dict.fromkeys([("aa", "bb"), ("bb", "aa")], setting)
     cells = Counting()
     found = steering(bench, {None: mask}, OPENINGS, settings, statistics=statistics, seeds=(0, 1), cell=cells)
-    names = ["untouched", "steered", "random0", "random1", "instruction-english"]
+    names = ["baseline", "steered", "random0", "random1", "instruction-english"]
     assert {pair: list(conditions) for pair, conditions in found.measured.items()} == dict.fromkeys(settings, names)
     assert len(cells.computed) == len(set(cells.computed)) == 2 * 2 * len(names)
 
@@ -354,19 +354,19 @@ def test_steering_measures_every_pair_under_every_condition(
     for source, target in settings:
         texts = [*OPENINGS[source][::2], *OPENINGS[source][1::2]]
         plans = {
-            "untouched": None,
+            "baseline": None,
             "steered": Intervention(mask, off=source, on=target, strength=5.0),
             "random1": Intervention(random, off=source, on=target, strength=5.0),
         }
         for name, plan in plans.items():
             measured = found.measured[source, target][name]
             assert [one.text for one in measured.outputs] == [alone(bench, text, plan) for text in texts]
-            assert measured.untouched == found.measured[source, target]["untouched"].outputs
+            assert measured.baseline == found.measured[source, target]["baseline"].outputs
 
     values = found.values()
     json.dumps(values, allow_nan=False)
     assert values["pairs"]["aa"]["bb"]["setting"] == asdict(setting)
-    assert values["pairs"]["aa"]["bb"]["conditions"]["untouched"]["fluency_cost_nats"] == {
+    assert values["pairs"]["aa"]["bb"]["conditions"]["baseline"]["fluency_cost_nats"] == {
         "value": 0.0, "low": 0.0, "high": 0.0
     }  # fmt: skip
     shares = [values["pairs"][a][b]["conditions"]["steered"]["target_share"]["value"] for a, b in settings]
@@ -384,12 +384,12 @@ def test_steering_takes_a_half_of_the_openings_a_setting_per_pair_and_no_control
     settings = {("aa", "bb"): Setting("replace", 5.0), ("bb", "aa"): Setting("add", 2.0, 0.05)}
     masks = {None: mask, 0.05: random_mask(SHAPE, seed=1)}
     cells = Counting()
-    found = steering(bench, masks, OPENINGS, settings, instructed=False, halves=("reporting",), cell=cells)
+    found = steering(bench, masks, OPENINGS, settings, instructed=False, halves=("test",), cell=cells)
     assert sorted(cells.computed) == [
-        "steered off=aa on=bb replace x5 prompts=reporting",
-        "steered off=bb on=aa add x2 top=0.05 prompts=reporting",
-        "untouched source=aa prompts=reporting",
-        "untouched source=bb prompts=reporting",
+        "baseline source=aa prompts=test",
+        "baseline source=bb prompts=test",
+        "steered off=aa on=bb replace x5 prompts=test",
+        "steered off=bb on=aa add x2 top=0.05 prompts=test",
     ]
     assert len(found.measured["aa", "bb"]["steered"].outputs) == 2
     with pytest.raises(LapeError, match="no pair of languages"):
@@ -435,7 +435,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(bench: Bench, mask: NeuronMask
 
 def test_draws_are_those_of_the_source(bench: Bench) -> None:
     outcomes = [output("bb"), output("aa"), output("aa")]
-    share = Measured("aa", "bb", outcomes, outcomes).share("target")
+    share = PairOutputs("aa", "bb", outcomes, outcomes).share("target")
     drawn = draws(3, "aa")
     assert torch.equal(share.resampled, (drawn == 0).double().sum(1) / 3)
 
@@ -457,7 +457,7 @@ def test_the_embedded_model_is_steered_and_random_neurons_do_nothing(
     found = steering(bench, {None: mask}, few, settings, statistics=statistics, instructed=False).values()
     for target in ("fr", "ru"):
         conditions = found["pairs"]["en"][target]["conditions"]
-        assert conditions["untouched"]["source_share"] >= 0.75
+        assert conditions["baseline"]["source_share"] >= 0.75
         assert conditions["steered"]["target_share"]["value"] >= 0.75
         assert conditions["random0"]["target_share"]["value"] == 0
         # The change of language is a surprise to the untouched model, but the text is no noise: ln 49,152 is 10.8.

@@ -17,7 +17,7 @@ from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.continuations import Bench, Decoding
 from lape.evaluation.metrics.language import Identified
 from lape.evaluation.metrics.openings import half
-from lape.evaluation.metrics.steering import Measured
+from lape.evaluation.metrics.steering import PairOutputs
 from lape.evaluation.metrics.tune import RULE, best, best_of_all, grid, sweep, tune
 
 PAIRS = [("aa", "bb"), ("bb", "aa")]
@@ -34,10 +34,10 @@ def bench(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Be
     return Bench(tiny_model, tokenizer, ByFirstLetter(), Decoding(max_new_tokens=6))
 
 
-def measured(hits: int, cost: float, *, of: int = 4) -> Measured:
+def measured(hits: int, cost: float, *, of: int = 4) -> PairOutputs:
     """A trial with so many outputs in the target and this fluency cost."""
     outputs = [output("bb" if place < hits else "aa", nats=1 + cost) for place in range(of)]
-    return Measured("aa", "bb", outputs, [output(nats=1.0)] * of)
+    return PairOutputs("aa", "bb", outputs, [output(nats=1.0)] * of)
 
 
 # The rule
@@ -48,7 +48,7 @@ def test_the_highest_target_share_wins_then_the_lowest_cost_then_the_first() -> 
     assert best({a: measured(2, 0.1), b: measured(3, 9.0), c: measured(1, 0.0)}) == b
     assert best({a: measured(3, 0.5), b: measured(3, 0.4), c: measured(3, 0.6)}) == b
     assert best({a: measured(3, 0.5), b: measured(3, 0.5), c: measured(2, 0.1)}) == a
-    silent = Measured("aa", "bb", [output(None, tokens=0)] * 4, [output()] * 4)
+    silent = PairOutputs("aa", "bb", [output(None, tokens=0)] * 4, [output()] * 4)
     assert best({a: silent, b: measured(0, 5.0)}) == b  # no output has no fluency
     assert RULE.startswith("highest share in the target language; among equals the highest mean over it and its")
 
@@ -118,12 +118,12 @@ def test_the_grid_is_every_combination(mask: NeuronMask) -> None:
 def test_a_sweep_reads_the_tuning_half_alone(bench: Bench, mask: NeuronMask) -> None:
     cells = Counting()
     found = sweep(bench, {None: mask}, OPENINGS, PAIRS, SETTINGS, cell=cells)
-    assert all(key.endswith(" prompts=tuning") for key in cells.computed)
+    assert all(key.endswith(" prompts=dev") for key in cells.computed)
     assert len(cells.computed) == len(PAIRS) * (len(SETTINGS) + 1)
     for pair, tried in found.items():
         assert list(tried) == SETTINGS
         for one in tried.values():
-            assert len(one.outputs) == len(one.untouched) == len(half(OPENINGS[pair[0]], "tuning"))
+            assert len(one.outputs) == len(one.baseline) == len(half(OPENINGS[pair[0]], "dev"))
 
 
 def test_the_reporting_half_decides_nothing(bench: Bench, mask: NeuronMask) -> None:
@@ -150,17 +150,17 @@ class Turning:
 
 
 def test_the_best_of_the_tuning_half_is_reported_even_where_another_is_better(bench: Bench, mask: NeuronMask) -> None:
-    """One setting hits everything in the tuning half and nothing in the other; its rival the reverse."""
+    """One setting hits everything in the dev half and nothing in the other; its rival the reverse."""
     here, there = Setting("replace", 1.0), Setting("add", 1.0)
     bench = replace(bench, decoding=Decoding(max_new_tokens=12))
     texts = {
         (setting, name): {one.text for one in _outputs(bench, mask, setting, name)}
         for setting in (here, there)
-        for name in ("tuning", "reporting")
+        for name in ("dev", "test")
     }
     turning = Turning()
-    turning.hits = texts[here, "tuning"] | texts[there, "reporting"]
-    assert not turning.hits & (texts[here, "reporting"] | texts[there, "tuning"])  # or the premise does not hold
+    turning.hits = texts[here, "dev"] | texts[there, "test"]
+    assert not turning.hits & (texts[here, "test"] | texts[there, "dev"])  # or the premise does not hold
     told = replace(bench, identifier=turning)
     values = tune(told, {None: mask}, OPENINGS, [("aa", "bb")], [there, here]).values()
     assert values["common"] == asdict(here)
@@ -194,15 +194,15 @@ def test_tuning_reports_each_pair_with_its_own_setting_and_all_with_the_common_o
         assert found.tuned.settings[pair] == best(tried)
         assert found.fixed.settings[pair] == found.common == best_of_all(found.sweep)
         conditions = found.tuned.measured[pair]
-        assert list(conditions) == ["untouched", "steered", "random4", "instruction-english"]
-        assert list(found.fixed.measured[pair]) == ["untouched", "steered"]
-        assert len(conditions["steered"].outputs) == len(half(OPENINGS[pair[0]], "reporting"))
+        assert list(conditions) == ["baseline", "steered", "random4", "instruction-english"]
+        assert list(found.fixed.measured[pair]) == ["baseline", "steered"]
+        assert len(conditions["steered"].outputs) == len(half(OPENINGS[pair[0]], "test"))
         trial = next(one for one in values["sweep"] if one["setting"] == asdict(found.common))
         assert trial["target_shares"][pair[0]][pair[1]] == tried[found.common].share("target").value
     assert len({*found.tuned.settings.values()}) == 2  # or the two reports would not be told apart
     # Every cell of the sweep is computed before the first of the report.
     halves = [key.rpartition("=")[2] for key in cells.computed]
-    assert halves == sorted(halves, reverse=True)
+    assert halves == sorted(halves)  # dev, then test
     assert len(cells.computed) == len(set(cells.computed))
 
 

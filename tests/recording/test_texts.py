@@ -11,7 +11,7 @@ from families import build
 from samples import statistics_of
 
 from lape import BadFile, identify
-from lape.evaluation.metrics.footing import FEW_TOKENS, footing
+from lape.evaluation.metrics.reliability import FEW_TOKENS, reliability
 from lape.recording.corpora import read_corpora
 from lape.recording.groups import BlockGroups
 from lape.recording.recorder import record_groups
@@ -89,7 +89,7 @@ def test_what_a_mask_stands_on(tokenizer: Any) -> None:
     given = {"tokens": 512, "block": 16, "groups": 2, "snapshots": (), "progress": False}
     statistics, groups = record_groups(build("llama"), tokenizer, corpora, **given)
     mask = identify(statistics, top_rate=0.2)
-    foot = footing(mask, statistics, groups)
+    foot = reliability(mask, statistics, groups)
     shares = sorted((statistics.active[code] / 512).flatten().tolist()[at] for code in corpora for at in range(144))
     bar = shares[round(0.95 * len(shares)) - 1]
     assert (foot.tokens, foot.few) == (512, True)
@@ -110,8 +110,8 @@ def test_a_method_that_reads_sums_tells_no_agreement() -> None:
     blocks = dict.fromkeys(counts, 2)
     groups = BlockGroups(counts, {code: torch.zeros(0, 2, 2, 2) for code in counts}, blocks, (), {"block": 8})
     mask = identify(statistics, "probability", top_rate=0.5)
-    assert footing(mask, statistics, groups).agreement == 1
-    assert not footing(mask, statistics, groups).few
+    assert reliability(mask, statistics, groups).agreement == 1
+    assert not reliability(mask, statistics, groups).few
     sums = {code: active.double() for code, active in statistics.active.items()}
     positive = type(statistics)(statistics.active, sums, sums, statistics.tokens, statistics.metadata)
-    assert footing(identify(positive, "lave", top_rate=0.5), positive, groups).agreement is None
+    assert reliability(identify(positive, "lave", top_rate=0.5), positive, groups).agreement is None

@@ -21,7 +21,6 @@ from evidence_samples import (
     perplexity,
     stability,
     steering,
-    tuning,
 )
 from markdown_it import MarkdownIt
 
@@ -29,10 +28,14 @@ from lape.drawing.charts import Measured, curves, heat_map, nice_ticks, number, 
 from lape.drawing.html import Table
 from lape.drawing.words import percent, seconds_text
 from lape.errors import BadFile
+from lape.evaluation.kinds import KINDS
 from lape.masks.bundled import bundled_folder
-from lape.report import BEGIN, END, SECTIONS, evidence_of, html_of, markdown_of, readme_with, write_page, write_readme
+from lape.report import MARKS, evidence_of, headlines, html_of, markdown_of, write_page, write_readme, write_tables
+from lape.sharing.readme import with_part
 from lape.storage.files import sha256_of
-from lape.storage.names import MASK_NAME
+from lape.storage.names import EVIDENCE_NAME, MASK_NAME
+
+BEGIN, END = MARKS
 
 
 class Page(HTMLParser):
@@ -89,58 +92,67 @@ def table(caption: str, found: dict[str, Any] | None = None) -> list[list[str]]:
     return Page(html_of(found or EVERYTHING)).tables[caption]
 
 
-def test_the_goals_are_read_from_the_files() -> None:
-    # 0.5 nats over 0.05 is 10; 0.5 over a control of 0.001, taken as 0.005, is 100.
-    assert table("What was wanted and what came out")[1:] == [
+def test_the_main_figure_of_each_kind_with_what_to_hold_it_against() -> None:
+    # 2 of 8 neurons in the first eighth; 0.5 nats over 0.05 is 10; -20 and -10 points, +1 and +3 in the others.
+    assert table("The main figures")[1:] == [
         [
-            "dominance: mean cost of switching off to the own text, over that to the others",
-            "reached",
-            "10.0 [9.5, 10.5] = 0.500 [0.490, 0.510] / 0.0500 [0.0490, 0.0510] nats per token",
-            "at least 5",
+            "Neurons in the first and the last eighth of the depth, mean over 1 languages",
+            "25 % and 75 %",
+            "spread evenly: 12 % and 12 %",
         ],
         [
-            "mean cost to the own text, over that of as many random neurons",
-            "reached",
-            "100.0 [98.0, 102.0] = 0.500 [0.490, 0.510] / 0.0010 [0.0005, 0.0015] nats per token "
-            "(divisor taken as 0.005)",
-            "at least 10",
+            "Tokens a language for a mask that agrees with the whole one (Jaccard index 0.8)",
+            "2,560 spread over the text (25 % of the recording); 2,048 from its beginning (20 % of the recording)",
+            "masks of two halves agree at 0.70",
         ],
         [
-            "steering with tuned settings: outputs in the target language",
-            "reached",
-            "92 %, at 1.25 nats per token in fluency",
-            "at least 90 %",
+            "Cost of switching a language off to its own text, mean, nats per token",
+            "0.500 [0.490, 0.510]",
+            "the other texts 0.050 [0.049, 0.051], a ratio of 10.0 [9.5, 10.5]; as many random neurons cost the own "
+            "text 0.001 [0.001, 0.002]",
         ],
         [
-            "tokens for a mask that agrees with the whole one's",
-            "reached",
-            "2,560 spread over the text, 25 % of the recording; 2,048 from its beginning, 20 % of the recording "
-            "(Jaccard index 0.8)",
-            "at most 25 %",
+            "Outputs in the target language, from English (en) to 2 others, each with its best setting",
+            "92 % [87, 97], at a fluency cost of 1.25 [1.05, 1.45] nats per token",
+            "random neurons (seed 0) 5 %, an instruction in English 60 %, an instruction in the language 70 %",
+        ],
+        [
+            "Outputs in the target language, mean over 2 ordered pairs, one setting for all",
+            "90 % [85, 95]",
+            "random neurons (seed 0) 5 %, an instruction in English 60 %, an instruction in the language 70 %",
+        ],
+        [
+            "Telling the next line of a text from three others: change when its language is off, points",
+            "-15.0",
+            "in the other languages +2.0; right before 45 %, a guess 25 %",
         ],
     ]
 
 
-def test_goals_that_were_missed_say_so() -> None:
-    found = {
-        "perplexity": perplexity(de=0.02, fr=0.01, others=0.05),
-        "tuning": tuning(0.85),
-        "stability": stability(None),
-    }
-    rows = table("What was wanted and what came out", found)[1:]
-    assert [row[1] for row in rows] == ["missed"] * 4
-    assert [row[2].split(" [")[0] for row in rows[:2]] == ["0.3", "3.0"]
-    assert rows[3][2] == "all of them (Jaccard index 0.8)"
+def test_every_kind_is_in_the_report_the_tables_and_the_readme() -> None:
+    assert set(EVERYTHING) == set(KINDS)
+    html, markdown = html_of(EVERYTHING), markdown_of(EVERYTHING)
+    for name, kind in KINDS.items():
+        assert kind.name == name
+        assert f'<section id="{name}"' in html
+        assert f"## {kind.heading}\n" in markdown
+        assert kind.headline(EVERYTHING[name]).what in headlines(EVERYTHING).markdown()
+
+
+def test_a_mask_that_needs_all_tokens_says_so() -> None:
+    assert KINDS["stability"].headline(stability(None)).figure == "more than the recording has"
 
 
 def test_what_was_not_measured_says_so_everywhere() -> None:
     found = {"harm": harm()}
-    assert [row[1] for row in table("What was wanted and what came out", found)[1:]] == ["not measured"] * 4
     html = html_of(found)
     markdown = markdown_of(found)
-    for kind, section in SECTIONS.items():
-        assert (f"Not measured: {section.command} does that." in html) == (kind != "harm")
-        assert (f"Not measured: {section.command} does that." in markdown) == (kind != "harm")
+    for name, kind in KINDS.items():
+        assert ([kind.heading, f"not measured: {kind.command}", ""] in table("The main figures", found)) == (
+            name != "harm"
+        )
+        assert (f"Not measured: {kind.command} does that." in html) == (name != "harm")
+        assert (f"Not measured: {kind.command} does that." in markdown) == (name != "harm")
 
 
 def test_each_language_has_its_costs_and_its_control() -> None:
@@ -222,13 +234,13 @@ def test_steering_by_hand() -> None:
 
 
 def test_tuning_lists_the_best_settings_first_and_each_targets_own() -> None:
-    rows = table("Share in the target language on the reporting half")[1:]
+    rows = table("Share in the target language on the test half")[1:]
     assert [row[:3] for row in rows] == [
         ["German (de)", "replace × 2, top rate 2 %", "92 % [87, 97]"],
         ["French (fr)", "replace × 1.5, top rate 2 %", "92 % [87, 97]"],
         ["mean", "", "92 % [87, 97]"],
     ]
-    tried = table("All 2 settings tried, on the tuning half, means over targets")[1:]
+    tried = table("All 2 settings tried, on the dev half, means over targets")[1:]
     assert [row[:2] for row in tried] == [["replace × 2, top rate 2 %", "80 %"], ["replace × 1, top rate 2 %", "30 %"]]
 
 
@@ -282,7 +294,7 @@ def test_different_environments_are_told_apart() -> None:
     found = copy.deepcopy(EVERYTHING)
     found["harm"]["environment"] = {**ENVIRONMENT, "device": "NVIDIA H100"}
     rows = table("Versions and machine", found)[1:]
-    assert [row[0] for row in rows] == ["layers, perplexity, tuning, steering, stability", "harm"]
+    assert [row[0] for row in rows] == ["layers, stability, perplexity, tuning, steering", "harm"]
     assert rows[1][2] == "Linux x86_64, NVIDIA H100, 2 threads"
 
 
@@ -386,20 +398,24 @@ def test_the_part_between_the_marks_is_renewed_and_the_rest_stays(tmp_path: Path
     readme.write_bytes(f"# Mine\r\n{BEGIN}\r\nold\r\n{END}\r\nafter  \r\n".encode())
     write_readme(evidence, readme)
     text = readme.read_bytes().decode()
-    assert text.startswith(f"# Mine\r\n{BEGIN}\r\n| figure | outcome |")
+    assert text.startswith(f"# Mine\r\n{BEGIN}\r\n| what | figure | to hold it against |")
     assert text.endswith(f"|\r\n{END}\r\nafter  \r\n")
-    assert "old" not in text
+    assert "\nold" not in text
     assert "\n" not in text.replace("\r\n", "")
     write_readme(evidence, readme)
     assert readme.read_bytes().decode() == text
+    tables = write_tables(evidence, tmp_path / EVIDENCE_NAME)
+    assert tables.read_text(encoding="utf-8") == markdown_of(EVERYTHING) + "\n"
     page = write_page(evidence, tmp_path / "deep" / "report.html")
     assert page.read_text(encoding="utf-8") == html_of(EVERYTHING)
 
 
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}", f"a {BEGIN}\n{END}"])
 def test_a_readme_without_the_marks_says_how_to_add_them(text: str) -> None:
-    with pytest.raises(BadFile, match="lape:evidence:begin --> and <!-- lape:evidence:end -->, once each"):
-        readme_with(text, "part")
+    with pytest.raises(
+        BadFile, match=r"lape:evidence:begin --> and (the lines |then )?<!-- lape:evidence:end -->, once each"
+    ):
+        with_part(text, "part", MARKS)
 
 
 def test_a_readme_that_is_not_there_is_named(tmp_path: Path) -> None:
@@ -424,7 +440,7 @@ def test_evidence_of_two_masks_is_refused(tmp_path: Path) -> None:
         write_page(tmp_path, tmp_path / "report.html")
 
 
-@pytest.mark.parametrize("kind", SECTIONS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_results_of_another_version_are_refused_by_name(kind: str) -> None:
     for results in ({}, {"texts": 1}, dict.fromkeys(EVERYTHING[kind]["results"])):
         with pytest.raises(BadFile, match=f"evidence of {kind} cannot be read .*Measure it again"):
@@ -589,8 +605,9 @@ def test_a_table_marks_its_figures_and_strong_rows() -> None:
 # The project's own
 
 
-def test_the_readmes_tables_are_those_of_the_bundled_evidence() -> None:
-    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+def test_the_projects_tables_are_those_of_the_bundled_evidence() -> None:
     evidence = evidence_of(bundled_folder() / "evidence", sha256_of(bundled_folder() / MASK_NAME))
-    assert set(evidence) == set(SECTIONS)
-    assert readme_with(text, markdown_of(evidence)) == text
+    assert set(evidence) == set(KINDS)
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    assert with_part(readme, headlines(evidence).markdown(), MARKS) == readme
+    assert (bundled_folder() / EVIDENCE_NAME).read_text(encoding="utf-8") == markdown_of(evidence) + "\n"

@@ -21,8 +21,10 @@ from lape.masks.collection import MaskEntry
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
 from lape.sharing.picture import layers_svg
-from lape.sharing.readme import BEGIN, END, own_text, updated
+from lape.sharing.readme import MARKS, own_text, updated
 from lape.storage.names import STATISTICS_NAME
+
+BEGIN, END = MARKS
 
 MADE = {
     "model": "org/tiny",

@@ -22,8 +22,10 @@ from lape.masks.collection import list_masks
 from lape.sharing.markdown import HUB
 from lape.sharing.parcel import PNG, packed
 from lape.sharing.push import push
-from lape.sharing.readme import BEGIN, END, own_text
+from lape.sharing.readme import MARKS, own_text
 from lape.storage.files import load_tensors, save_tensors
+
+BEGIN, END = MARKS
 
 REPO = "org/collection"
 PLACE = "org--tiny/lape"

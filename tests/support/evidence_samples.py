@@ -50,8 +50,6 @@ def costs(own: dict[str, float], others: float) -> dict[str, Any]:
         **figure(mine / max(others, 0.005), 0.5),
         "floor_nats": 0.005,
         "floored": others < 0.005,
-        "wanted": 5.0,
-        "passed": mine / max(others, 0.005) >= 5,
         "own_nats": figure(mine),
         "others_nats": figure(others, 0.001),
     }
@@ -70,8 +68,6 @@ def perplexity(de: float = 0.6, fr: float = 0.4, others: float = 0.05) -> dict[s
         **figure(mine / 0.005, 2),
         "floor_nats": 0.005,
         "floored": True,
-        "wanted": 10.0,
-        "passed": mine / 0.005 >= 10,
         "own_nats": figure(mine),
         "control_nats": figure(0.001, 0.0005),
         "control_nats_by_mask": {"random 0": 0.0015, "random 1": 0.0005},
@@ -153,7 +149,7 @@ def outcome(target: float, **other: Any) -> dict[str, Any]:
 
 def outcomes(target: float, **other: Any) -> dict[str, Any]:
     return {
-        "untouched": outcome(0.0, fluency_cost_nats=figure(0.0, 0.0)),
+        "baseline": outcome(0.0, fluency_cost_nats=figure(0.0, 0.0)),
         "steered": outcome(target, **other),
         "random0": outcome(0.05),
         "instruction-english": outcome(0.6),
@@ -194,22 +190,22 @@ def steering(de: float = 0.95, fr: float = 0.85, **other: Any) -> dict[str, Any]
         "averages": scores,
     }
 
-    def kept(share: float) -> dict[str, Any]:
+    def retained(share: float) -> dict[str, Any]:
         return {
-            "kept_share": figure(share, 0.05),
+            "retained_share": figure(share, 0.05),
             "gibberish_share": 0.0,
             "languages": {"en": 15, "de": 5},
             "sample": "",
         }
 
-    conditions = {"untouched": kept(0.9), "off": kept(0.25), "random0": kept(0.85)}
-    averages = {name: {"kept_share": found["kept_share"]} for name, found in conditions.items()}
-    kept_in = {"languages": {"de": {"neurons": 8, "conditions": conditions}}, "averages": averages}
+    conditions = {"baseline": retained(0.9), "off": retained(0.25), "random0": retained(0.85)}
+    averages = {name: {"retained_share": found["retained_share"]} for name, found in conditions.items()}
+    retention = {"languages": {"de": {"neurons": 8, "conditions": conditions}}, "averages": averages}
     return file(
         "steering",
         {
             **steered(de, fr, **other),
-            "kept": kept_in,
+            "language_retention": retention,
             "setting": SETTING,
             "without_openings": [],
             "lss": lss,
@@ -234,8 +230,6 @@ def tuning(share: float = 0.92) -> dict[str, Any]:
             "tuned": steered(share, share),
             "fixed": steered(0.8, 0.8),
             "source": "en",
-            "wanted": 0.9,
-            "passed": share >= 0.9,
         },
     )
 
@@ -274,8 +268,6 @@ def stability(share: float | None = 0.2) -> dict[str, Any]:
             ],
             "spread_enough": {"jaccard": 0.8, "tokens": share and 2560, "share": share and 0.25},
             "selection": {"de": one, "fr": {"neurons": 0, "mean": None, "median": None, "certain": None}},
-            "wanted_share": 0.25,
-            "passed": share is not None and share <= 0.25,
         },
     )
 

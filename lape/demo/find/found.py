@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from lape.demo.find.finding import Counted
 from lape.demo.status import facts, status
-from lape.evaluation.metrics.footing import FEW_TOKENS, Footing
+from lape.evaluation.metrics.reliability import FEW_TOKENS, Reliability
 from lape.languages import language
 from lape.masks.collection import mask_path
 from lape.masks.mask import NeuronMask
@@ -57,7 +57,7 @@ def _top_layers(mask: NeuronMask, code: str) -> str:
     return ", ".join(f"{layer}\N{NO-BREAK SPACE}({counts[layer]:,})" for layer in first if counts[layer]) or "–"
 
 
-def stands_on(statistics: ActivationStatistics, foot: Footing) -> str:
+def stands_on(statistics: ActivationStatistics, foot: Reliability) -> str:
     """What the mask stands on, and a warning when it is little."""
     block = statistics.metadata["block"]
     texts = [

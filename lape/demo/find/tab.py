@@ -22,7 +22,7 @@ from lape.demo.status import status
 from lape.demo.stops import Stops
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.evaluation.metrics.footing import footing
+from lape.evaluation.metrics.reliability import reliability
 from lape.identify import identify
 from lape.recording.corpora import describe
 from lape.recording.texts import Texts, taken
@@ -128,7 +128,7 @@ def build_find(backend: Backend) -> Part:
         if mask is None:
             return kept | {line: status(said, failed=True)}
         groups = counted.state.groups(waiting.texts)
-        kept[result] = table(mask, statistics) + stands_on(statistics, footing(mask, statistics, groups))
+        kept[result] = table(mask, statistics) + stands_on(statistics, reliability(mask, statistics, groups))
         said += silent(mask)
         if sum(mask.count(code) > 0 for code in mask.languages) < 2:
             text = f"{said} Fewer than two languages have neurons, so it is not put in use: the mask stays as it was."

@@ -1,4 +1,4 @@
-"""What has been measured of the visitor's mask: the goals, the perplexity matrix, steering."""
+"""What has been measured of the visitor's mask: main figures, the perplexity matrix, and a panel for each kind."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from lape.demo.request import checked_code, shown_value
 from lape.demo.words import word
 from lape.drawing.html import details, notice, paragraph, section
 from lape.errors import LapeError
-from lape.evaluation.kinds.perplexity import CHANGES, HEADING, about, beside, cells, costs_figure, largest
-from lape.report import SECTIONS, goals, made, read
+from lape.evaluation.kinds import KINDS
+from lape.evaluation.kinds.perplexity.section import CHANGES, about, cells, costs_figure, largest
+from lape.report import headlines, made, read
 
 Found = Mapping[str, Mapping[str, Any]]
-KINDS = ("perplexity", "steering")
 UNIT = next(iter(CHANGES))
 MOST_MASKS = 100
 NOTHING = (
@@ -101,31 +101,27 @@ def _view(backend: Backend, visitor: str) -> _View:
 
 
 def _overview(found: Found) -> list[str]:
-    """What was wanted and what came out, how it was measured, and what the matrix below is."""
+    """What came out of each kind, how it was measured, and what the matrix below is."""
     if not found:
         return [notice(NOTHING)]
-    parts = [read("any kind", found, goals).html()]
-    for kind in KINDS:
-        if kind in found:
-            parts.append(read(kind, found[kind], lambda evidence: paragraph(evidence["summary"])))
-        else:
-            parts.append(notice(f"Not measured: {SECTIONS[kind].command} does that."))
+    parts = [read("any kind", found, headlines).html()]
+    for name, kind in KINDS.items():
+        if kind.panel and name in found:
+            parts.append(read(name, found[name], lambda evidence: paragraph(evidence["summary"])))
     parts.append(details("How it was measured", [read("any kind", found, made).html()]))
     if "perplexity" in found:
-        parts.append(section("lape-switched-off", HEADING, read("perplexity", found["perplexity"], about)))
+        about_matrix = read("perplexity", found["perplexity"], about)
+        parts.append(section("lape-switched-off", KINDS["perplexity"].heading, about_matrix))
     return parts
 
 
 def _rest(found: Found) -> list[str]:
-    """What stands below the matrix: its control and rivals, and steering."""
-    parts = read("perplexity", found["perplexity"], beside) if "perplexity" in found else []
-    if "steering" in found:
-        steering = SECTIONS["steering"]
-        parts = [
-            *parts,
-            section("lape-switched-on", steering.heading, read("steering", found["steering"], steering.parts)),
-        ]
-    return parts
+    """What stands below the matrix: the panel of every kind, to be unfolded."""
+    return [
+        details(kind.heading, read(name, found[name], kind.panel))
+        for name, kind in KINDS.items()
+        if kind.panel and name in found
+    ]
 
 
 def mask_names(found: Found) -> list[str]:

@@ -14,7 +14,7 @@ from lape.demo.measure.html import report_html
 from lape.demo.part import MODEL, QUIET, Outputs, failure, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
-from lape.evaluation.runs.own_text import Progress
+from lape.evaluation.runs.own_text import PartialResults
 
 STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
 STOPPED = "Stopped. What was measured until then stays."
@@ -29,7 +29,7 @@ class Run:
         draw: Gives the parts of a report from the results.
     """
 
-    states: Generator[Progress, None, None]
+    states: Generator[PartialResults, None, None]
     draw: Callable[[dict[str, Any]], list[str]]
 
 
@@ -100,11 +100,11 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., R
     return [line, results]
 
 
-def progress_text(progress: Progress, seconds: float) -> str:
+def progress_text(progress: PartialResults, seconds: float) -> str:
     """How far a measurement is, and how long it will still take.
 
     Example:
-        >>> progress_text(Progress(3, 9, {}), 6)
+        >>> progress_text(PartialResults(3, 9, {}), 6)
         '3 of 9 measured in 6 s, about 12 s to go'
     """
     said = f"{progress.done} of {progress.cells} measured in {seconds:.0f} s"

@@ -1,1 +1,19 @@
-"""What is measured: the kinds of evidence."""
+"""What is measured: the kinds of evidence, one record each.
+
+`KINDS` is the only list of them: the commands, the report, `EVIDENCE.md`, the README's table and the page's Measure
+tab are made from it. It is in the order in which `lape evaluate all` measures and reports show them: what needs no
+model first, and how to steer is chosen before steering is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lape.evaluation.kinds import harm, layers, perplexity, stability, steering, tuning
+from lape.evaluation.kinds.kind import Evidence, Headline, Kind
+
+__all__ = ["KINDS", "Evidence", "Headline", "Kind"]
+
+KINDS: Mapping[str, Kind] = {
+    kind.name: kind for kind in (layers.KIND, stability.KIND, perplexity.KIND, tuning.KIND, steering.KIND, harm.KIND)
+}

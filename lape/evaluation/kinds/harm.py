@@ -2,18 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from lape.drawing.charts import Measured, heat_map
 from lape.drawing.html import Table, figure, notices, paragraph
 from lape.drawing.words import interval, mean, named, percent
+from lape.evaluation.kinds.kind import Evidence, Headline, Kind, held_out_text
+from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.harm import Item, next_line_check, next_line_items
+from lape.evaluation.runs.evidence import json_hash
+from lape.evaluation.runs.subject import Subject
+from lape.evaluation.runs.work import Options, Work
+from lape.recording.corpora import Source, describe
 
-HEADING = "What else switching off costs"
-Evidence = Mapping[str, Any]
+
+def plan(subject: Subject, options: Options) -> Work:
+    """Whether the model still tells the next line of a text, in every language."""
+    items = {
+        code: next_line_items(source, options.items, options.seed, code) for code, source in subject.text().items()
+    }
+    settings = subject.settings(
+        loaded=subject.model_settings(),
+        corpora={code: _questions(subject.corpora[code], some) for code, some in items.items()},
+        items=options.items,
+        seed=options.seed,
+    )
+
+    def measure(cell: Cell) -> dict[str, Any]:
+        return next_line_check(*subject.loaded, items, subject.mask, cell, seed=options.seed)
+
+    def summary(results: Mapping[str, Any]) -> str:
+        before = mean(found["accuracy"]["value"] for found in results["before"].values())
+        own = mean(results["after"][code][code]["change"]["value"] for code in results["after"] if code in items)
+        other = mean(found["change"]["value"] for found in results["elsewhere"].values())
+        return (
+            f"The untouched model tells the next line of a text from three others in {100 * before:.0f} % of the "
+            f"questions (a guess: 25 %). Switching a language off changes that by {100 * own:+.1f} points in its own "
+            f"text and by {100 * other:+.1f} in the others."
+        )
+
+    cells = len(items) * (1 + len(subject.mask.languages))
+    return Work("Harm: telling the next line of a text, before and after", settings, cells, measure, summary)
 
 
-def parts(evidence: Evidence) -> list[str]:
+def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results = evidence["results"]
     changes = {
@@ -42,8 +76,8 @@ def parts(evidence: Evidence) -> list[str]:
     ]
 
 
-def readme(evidence: Evidence) -> list[Table]:
-    """The tables for a README."""
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
     return [languages(evidence)]
 
 
@@ -86,3 +120,36 @@ def _points(found: Mapping[str, Any]) -> Measured:
     share = interval(found)
     low, high = (None if end is None else 100 * end for end in (share.low, share.high))
     return Measured(100 * share.value, low, high)
+
+
+def _questions(source: Source, items: Sequence[Item]) -> dict[str, Any]:
+    return {"source": describe(source), "questions_sha256": json_hash([asdict(item) for item in items])}
+
+
+def headline(evidence: Evidence) -> Headline:
+    """What switching a language off changes in telling its own next lines, beside the other languages'."""
+    results = evidence["results"]
+    owns = [row[code]["change"]["value"] for code, row in results["after"].items() if code in row]
+    others = [found["change"]["value"] for found in results["elsewhere"].values()]
+    before = [found["accuracy"]["value"] for found in results["before"].values()]
+    beside = [f"in the other languages {100 * mean(others):+.1f}"] if others else []
+    beside += [f"right before {percent(mean(before))}, a guess {percent(results['guessing'])}"] if before else []
+    return Headline(
+        "Telling the next line of a text from three others: change when its language is off, points",
+        f"{100 * mean(owns):+.1f}" if owns else "none",
+        "; ".join(beside),
+    )
+
+
+KIND = Kind(
+    name="harm",
+    heading="What else switching off costs",
+    command="lape evaluate harm",
+    options=("corpus", "items"),
+    needs=(held_out_text,),
+    plan=plan,
+    section=section,
+    tables=tables,
+    headline=headline,
+    panel=section,
+)

@@ -2,19 +2,76 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 from lape.drawing.charts import Measured, heat_map, histograms, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
 from lape.drawing.words import mean, named, percent
+from lape.evaluation.kinds.kind import Evidence, Headline, Kind
+from lape.evaluation.kinds.rivals import rival_masks
+from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.layers import layers
+from lape.evaluation.runs.evidence import json_hash
+from lape.evaluation.runs.subject import Subject, narrowed
+from lape.evaluation.runs.work import Options, Work
+from lape.languages import language
 from lape.masks.mask import NeuronMask
-
-HEADING = "Where the neurons lie"
-Evidence = Mapping[str, Any]
+from lape.storage.names import STATISTICS_NAME
 
 
-def parts(evidence: Evidence) -> list[str]:
+def plan(subject: Subject, options: Options) -> Work:
+    """Where the neurons lie, and what languages, methods and the masks of `options.compare` share."""
+    mask, others = subject.mask, options.others()
+    rivals, left_out = rival_masks(subject, str(mask.metadata.get("method", "mask")))
+    compared = {
+        **rivals,
+        **{
+            name: narrowed(other, [code for code in mask.languages if code in other.neurons])
+            for name, other in others.items()
+        },
+    }
+    settings = subject.settings(
+        statistics=subject.hash_of(STATISTICS_NAME),
+        masks=list(compared),
+        others={
+            name: json_hash({code: other.flat(code).tolist() for code in other.languages})
+            for name, other in others.items()
+        },
+    )
+
+    def measure(cell: Cell) -> dict[str, Any]:
+        return {**layers(mask, compared, cell=cell), "left_out": left_out}
+
+    def summary(results: Mapping[str, Any]) -> str:
+        depth = results["depth"]
+        places = [found for found in depth["languages"].values() if found["neurons"]]
+        if not places:
+            return "No language has a neuron."
+        first, last = (mean(found[f"{end}_eighth_share"] for found in places) for end in ("first", "last"))
+        pairs = {
+            (a, b): value
+            for a, row in results["language_overlap"].items()
+            for b, value in row.items()
+            if a < b and value
+        }
+        alike = max(pairs, key=lambda pair: pairs[pair], default=None)
+        names = " and ".join(language(code).name for code in alike or ())
+        most = f" Most alike are {names}, with a Jaccard index of {pairs[alike]:.2f}." if alike else ""
+        return (
+            f"On average over {len(places)} languages {100 * first:.0f} % of the neurons lie in the first eighth of "
+            f"the depth and {100 * last:.0f} % in the last (spread evenly: "
+            f"{100 * depth['even_first_eighth_share']:.0f} and {100 * depth['even_last_eighth_share']:.0f} %).{most}"
+        )
+
+    cells = 2 + 2 * len(compared) + math.comb(len(compared), 2)
+    return Work(
+        "Layers: where the neurons lie, and what languages and methods share", settings, cells, measure, summary
+    )
+
+
+def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results = evidence["results"]
     depth = results["depth"]
@@ -63,8 +120,8 @@ def parts(evidence: Evidence) -> list[str]:
     return shown + notices([f"{name} was left out: {reason}" for name, reason in left_out.items()])
 
 
-def readme(evidence: Evidence) -> list[Table]:
-    """The tables for a README."""
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
     return [languages(evidence), *([masks(evidence)] if evidence["results"]["others"] else [])]
 
 
@@ -142,3 +199,32 @@ def _by_language(evidence: Evidence) -> Table:
         indices = [other["overlap"]["languages"].get(code, {}).get("jaccard") for code in codes]
         rows.append([name, *("" if index is None else number(index, 2) for index in indices)])
     return Table("Jaccard index with this mask, by language", ["mask", *codes], rows)
+
+
+def headline(evidence: Evidence) -> Headline:
+    """Where the neurons lie, beside an even spread."""
+    depth = evidence["results"]["depth"]
+    found = [one for one in depth["languages"].values() if one["neurons"]]
+    first, last = (
+        percent(mean(one[f"{end}_eighth_share"] for one in found)) if found else "none" for end in ("first", "last")
+    )
+    even = percent(depth["even_first_eighth_share"]), percent(depth["even_last_eighth_share"])
+    return Headline(
+        f"Neurons in the first and the last eighth of the depth, mean over {len(found)} languages",
+        f"{first} and {last}",
+        f"spread evenly: {even[0]} and {even[1]}",
+    )
+
+
+KIND = Kind(
+    name="layers",
+    heading="Where the neurons lie",
+    command="lape evaluate layers",
+    options=("compare",),
+    plan=plan,
+    section=section,
+    tables=tables,
+    headline=headline,
+    panel=section,
+    runs_model=False,
+)

@@ -8,12 +8,61 @@ from typing import Any
 from lape.drawing.charts import curves, number
 from lape.drawing.html import Table, figure, notice, notices, paragraph
 from lape.drawing.words import named, percent
+from lape.errors import LapeError
+from lape.evaluation.kinds.kind import Evidence, Headline, Kind, groups_of_blocks
+from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.stability import selection as stability_selection
+from lape.evaluation.metrics.stability import selection_summary, stability
+from lape.evaluation.runs.subject import Subject
+from lape.evaluation.runs.work import Options, Work
+from lape.storage.names import GROUPS_NAME
 
-HEADING = "How much text a mask needs"
-Evidence = Mapping[str, Any]
+
+def plan(subject: Subject, options: Options) -> Work:
+    """How the mask depends on the number of tokens, and how often each neuron is selected from resampled text."""
+    if (groups := subject.groups) is None:
+        raise LapeError(
+            f"There is no {GROUPS_NAME} beside the mask. Stability needs the counts of groups of blocks: record again "
+            "with --groups 16."
+        )
+    mask, languages = subject.whole_mask, list(subject.whole_mask.languages)
+    method, of_method = str(mask.metadata.get("method")), dict(mask.metadata.get("settings", {}))
+    longest = max(groups.blocks[code] for code in languages if code in groups.blocks)
+    settings = subject.settings(groups=subject.hash_of(GROUPS_NAME), seed=options.seed)
+
+    def measure(cell: Cell) -> dict[str, Any]:
+        found = stability(groups, method, languages, cell=cell, **of_method)
+        try:
+            selected = cell(
+                "stability selection", lambda: selection_summary(stability_selection(groups, mask, seed=options.seed))
+            )
+        except LapeError as error:
+            return {**found, "selection": None, "selection_left_out": str(error)}
+        return {**found, "selection": selected}
+
+    def summary(results: Mapping[str, Any]) -> str:
+        last, jaccard = results["points"][-1], results["enough"]["jaccard"]
+        parts = [
+            f"{found['tokens']:,} tokens a language {how} ({100 * found['share']:.0f} % of the recording)"
+            for how, found in (
+                ("spread evenly over the text", results["spread_enough"]),
+                ("from its beginning", results["enough"]),
+            )
+            if found["share"] is not None
+        ]
+        said = (
+            f"A mask from {', or from '.join(parts)} agrees with the whole one at {jaccard:g} or more"
+            if parts
+            else f"No part of the recording that was looked at agrees with the whole one at {jaccard:g}"
+        )
+        halves = "have no neurons" if last["halves_mean"] is None else f"agree at {last['halves_mean']:.2f}"
+        return f"{said} (mean Jaccard index); the masks of its two halves {halves}."
+
+    cells = sum(number < longest for number in groups.snapshots) + 2
+    return Work("Stability: how the mask depends on the text it was made from", settings, cells, measure, summary)
 
 
-def parts(evidence: Evidence) -> list[str]:
+def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results = evidence["results"]
     whole = [point for point in results["points"] if point["to_full"]]
@@ -57,8 +106,8 @@ def parts(evidence: Evidence) -> list[str]:
     return shown + notices(failures(evidence))
 
 
-def readme(evidence: Evidence) -> list[Table]:
-    """The tables for a README."""
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
     return [
         points_table(evidence),
         spread_table(evidence),
@@ -127,3 +176,34 @@ def failures(evidence: Evidence) -> list[str]:
 
 def _index(value: float | None) -> str:
     return "" if value is None else number(value, 2)
+
+
+def headline(evidence: Evidence) -> Headline:
+    """How few tokens give nearly the same mask, beside what two halves of all text agree."""
+    results = evidence["results"]
+    found = [
+        f"{number(part['tokens'], 0)} {how} ({percent(part['share'])} of the recording)"
+        for how, part in (("spread over the text", results["spread_enough"]), ("from its beginning", results["enough"]))
+        if part["share"] is not None
+    ]
+    halves = _index(results["points"][-1]["halves_mean"])
+    return Headline(
+        f"Tokens a language for a mask that agrees with the whole one (Jaccard index {results['enough']['jaccard']:g})",
+        "; ".join(found) or "more than the recording has",
+        f"masks of two halves agree at {halves}" if halves else "",
+    )
+
+
+KIND = Kind(
+    name="stability",
+    heading="How much text a mask needs",
+    command="lape evaluate stability",
+    options=(),
+    needs=(groups_of_blocks,),
+    plan=plan,
+    section=section,
+    tables=tables,
+    headline=headline,
+    panel=section,
+    runs_model=False,
+)

@@ -3,27 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from lape.drawing.charts import number
 from lape.drawing.html import Table, details, paragraph
 from lape.drawing.words import interval, named, percent
-from lape.evaluation.kinds.steering import OUTCOMES
-from lape.evaluation.kinds.wording import condition_text, rivals, setting_text
+from lape.evaluation.kinds.kind import Evidence, Headline, Kind, means_of_all, source_in_mask
+from lape.evaluation.kinds.steered import (
+    averaged,
+    bench,
+    conditions_of_pair,
+    masks_of,
+    openings_of,
+    output_settings,
+    own_rate,
+)
+from lape.evaluation.kinds.wording import OUTCOMES, beside_text, condition_text, rivals, setting_text, share_text
+from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.steering import Pair
+from lape.evaluation.metrics.tune import grid, tune
+from lape.evaluation.runs.subject import Subject
+from lape.evaluation.runs.work import Options, Work
+from lape.languages import language
 
-HEADING = "The best way to steer"
-Evidence = Mapping[str, Any]
-SHOWN = 8  # settings in a README
+SHOWN = 8  # settings in `EVIDENCE.md`
 
 
-def parts(evidence: Evidence) -> list[str]:
+def plan(subject: Subject, options: Options) -> Work:
+    """The best setting for each target on the dev half of the openings, measured on the test half.
+
+    Raises:
+        LapeError: A language is unknown, or has no openings.
+        MeansMissing: The mask has no means for a target.
+    """
+    source, mask = options.source, subject.mask
+    prompts = openings_of(subject, options, [source])
+    masks = masks_of(subject, [own_rate(subject), *(options.top_rates if subject.statistics is not None else ())])
+    settings = grid(masks, options.strengths, options.offs)
+    targets = [code for code in mask.languages if code != source]
+    pairs: list[Pair] = [(mask.known(source), code) for code in targets]
+    for pair in pairs:
+        for setting in settings:
+            setting.intervention(masks, *pair)
+    controls = options.output_seeds if subject.statistics is not None else ()
+    described = output_settings(
+        subject, options, prompts, masks, grid=[asdict(one) for one in settings], targets=targets, seeds=list(controls)
+    )
+
+    def measure(cell: Cell) -> dict[str, Any]:
+        found = tune(
+            bench(subject, options),
+            masks,
+            prompts,
+            pairs,
+            settings,
+            statistics=subject.statistics,
+            seeds=controls,
+            cell=cell,
+        )
+        return {**found.values(), "source": source}
+
+    def summary(results: Mapping[str, Any]) -> str:
+        tuned, fixed = (results[name]["averages"]["all"] for name in ("tuned", "fixed"))
+        return (
+            f"From {language(source).name} to {tuned['pairs']} targets, each with the setting chosen on the tuning "
+            f"half: on the test half {averaged(tuned)}. With one setting for "
+            f"all, {setting_text(results['common'])}, {averaged(fixed, others=False)}."
+        )
+
+    reported = sum(
+        1 + conditions_of_pair(pair, controls, options) for pair in pairs
+    )  # a setting of its own, and the common
+    cells = 2 + len(pairs) * len(settings) + reported
+    return Work("Tuning: the best way to steer to each language", described, cells, measure, summary)
+
+
+def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results = evidence["results"]
     more = [tried(evidence).html()] if len(results["sweep"]) > SHOWN else []
     return [
         paragraph(
-            f"From {named(results['source'])}: every setting is tried on the tuning half of the openings, and each "
-            f"target keeps its best one ({results['rule']}). The figures below are of the reporting half, which "
+            f"From {named(results['source'])}: every setting is tried on the dev half of the openings, and each "
+            f"target keeps its best one ({results['rule']}). The figures below are of the test half, which "
             "nothing was chosen on. The one setting that is best over all targets is "
             f"{setting_text(results['common'])}."
         ),
@@ -33,13 +96,13 @@ def parts(evidence: Evidence) -> list[str]:
     ]
 
 
-def readme(evidence: Evidence) -> list[Table]:
-    """The tables for a README."""
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
     return [targets(evidence), tried(evidence, SHOWN)]
 
 
 def targets(evidence: Evidence) -> Table:
-    """A row for each target on the reporting half."""
+    """A row for each target on the test half."""
     results = evidence["results"]
     tuned, fixed = results["tuned"], results["fixed"]
     (source,) = tuned["pairs"]
@@ -61,12 +124,12 @@ def targets(evidence: Evidence) -> Table:
         "one setting for all",
     ]
     return Table(
-        "Share in the target language on the reporting half", head, rows, words=2, strong=frozenset({len(rows) - 1})
+        "Share in the target language on the test half", head, rows, words=2, strong=frozenset({len(rows) - 1})
     )
 
 
 def tried(evidence: Evidence, most: int | None = None) -> Table:
-    """The settings with the highest mean share on the tuning half."""
+    """The settings with the highest mean share on the dev half."""
     sweep = sorted(evidence["results"]["sweep"], key=lambda each: -each["average"]["target_share"]["value"])
     rows = []
     for each in sweep[:most]:
@@ -82,15 +145,14 @@ def tried(evidence: Evidence, most: int | None = None) -> Table:
         )
     head = ["setting", *OUTCOMES, "4-grams repeated", "fluency cost, nats/token"]
     which = f"The {most} best of {len(sweep)} settings" if most and most < len(sweep) else f"All {len(sweep)} settings"
-    return Table(f"{which} tried, on the tuning half, means over targets", head, rows)
+    return Table(f"{which} tried, on the dev half, means over targets", head, rows)
 
 
 def _figures(conditions: Mapping[str, Any], common: Mapping[str, Any], beside: list[str]) -> list[str]:
     steered = conditions["steered"]
-    share, cost = interval(steered["target_share"]), steered["fluency_cost_nats"]
-    between = f" [{percent(share.low)[:-2]}, {percent(share.high)[:-2]}]" if share.low is not None else ""
+    cost = steered["fluency_cost_nats"]
     return [
-        percent(share.value) + between,
+        share_text(steered["target_share"]),
         interval(cost).text(2) if cost else "",
         percent(steered["repeated_4gram_share"]),
         *(percent(conditions[name]["target_share"]["value"]) if name in conditions else "" for name in beside),
@@ -105,8 +167,37 @@ def _grid(evidence: Evidence) -> Table:
         ((_, shares),) = each["target_shares"].items()
         rows.append([setting_text(each["setting"]), *(number(100 * share, 0) for share in shares.values())])
     codes = list(next(iter(sweep[0]["target_shares"].values())))
-    return Table("Percent in the target language, on the tuning half, by target", ["setting", *codes], rows)
+    return Table("Percent in the target language, on the dev half, by target", ["setting", *codes], rows)
 
 
 def _value(found: Any) -> float:
     return found["value"] if isinstance(found, Mapping) else found
+
+
+def headline(evidence: Evidence) -> Headline:
+    """The share of outputs in the target language on the test half, each target with its best setting."""
+    results = evidence["results"]
+    average = results["tuned"]["averages"]["all"]
+    found = average["conditions"]
+    cost = found["steered"]["fluency_cost_nats"]
+    at = f", at a fluency cost of {interval(cost).text(2)} nats per token" if cost else ""
+    return Headline(
+        f"Outputs in the target language, from {named(results['source'])} to {average['pairs']} others, each with its "
+        "best setting",
+        f"{share_text(found['steered']['target_share'])}{at}",
+        beside_text(found),
+    )
+
+
+KIND = Kind(
+    name="tuning",
+    heading="The best way to steer",
+    command="lape tune",
+    options=("source", "top_rates", "strengths", "offs", "prompts", "identifier", "max_new_tokens"),
+    needs=(means_of_all, source_in_mask),
+    plan=plan,
+    section=section,
+    tables=tables,
+    headline=headline,
+    panel=section,
+)

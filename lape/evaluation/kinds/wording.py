@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from lape.drawing.words import interval, percent
+from lape.evaluation.metrics.conditions import BASELINE, STEERED
+
+OUTCOMES = ("target", "source", "other", "gibberish", "short")
 _CONDITIONS = {
+    BASELINE: "untouched",
     "instruction-english": "an instruction in English",
     "instruction-native": "an instruction in the language",
 }
-_ORDER = ("steered", "off", "random", "instruction", "untouched")
+_ORDER = (STEERED, "off", "random", "instruction", BASELINE)
 
 
 def setting_text(setting: Mapping[str, Any]) -> str:
@@ -49,4 +54,17 @@ def in_order(conditions: Mapping[str, Any]) -> dict[str, Any]:
 
 def rivals(conditions: Mapping[str, Any]) -> list[str]:
     """Conditions that steering is compared with, in order."""
-    return [name for name in in_order(conditions) if name not in ("steered", "untouched")]
+    return [name for name in in_order(conditions) if name not in (STEERED, BASELINE)]
+
+
+def share_text(found: Mapping[str, Any]) -> str:
+    """A share in percent with its interval."""
+    share = interval(found)
+    between = f" [{percent(share.low)[:-2]}, {percent(share.high)[:-2]}]" if share.low is not None else ""
+    return percent(share.value) + between
+
+
+def beside_text(conditions: Mapping[str, Any]) -> str:
+    """The share in the target language under each condition that steering is compared with, in words."""
+    shares = {name: percent(conditions[name]["target_share"]["value"]) for name in rivals(conditions)}
+    return ", ".join(f"{condition_text(name)} {share}" for name, share in shares.items())

@@ -19,7 +19,7 @@ Masks = Mapping[float | None, NeuronMask]  # by top rate; None where that is no 
 Openings = Mapping[str, Sequence[str]]  # by language
 Off = Literal["source", "others"]
 
-UNTOUCHED, STEERED = "untouched", "steered"
+BASELINE, STEERED = "baseline", "steered"  # the untouched model; the source off and the target on
 
 
 @dataclass(frozen=True)
@@ -72,10 +72,10 @@ def controls(masks: Masks, statistics: ActivationStatistics | None, seeds: Seque
     }
 
 
-def untouched_cases(openings: Openings, source: str, halves: Sequence[str]) -> list[Case]:
+def baseline_cases(openings: Openings, source: str, halves: Sequence[str]) -> list[Case]:
     """The untouched model, one case for each half."""
     return [
-        Case(f"{UNTOUCHED} source={source} prompts={name}", prompts, prompts)
+        Case(f"{BASELINE} source={source} prompts={name}", prompts, prompts)
         for name, prompts in _halves(openings, source, halves)
     ]
 

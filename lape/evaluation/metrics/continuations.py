@@ -11,10 +11,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
+from lape.evaluation.metrics.cell import Cell, fresh
 from lape.evaluation.metrics.language import Identifier
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.generation.generate import generate_rows
 from lape.generation.interventions import Intervention, Plan
 from lape.generation.prompts import Prompt

@@ -18,14 +18,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, unknown_label
 from lape.evaluation.metrics.bootstrap import Figure, mean
+from lape.evaluation.metrics.cell import Cell, fresh
 from lape.evaluation.metrics.perplexity import Matrix, matrix
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.generation.interventions import Intervention
 from lape.masks.mask import NeuronMask
 
 FLOOR_NATS = 0.005
-DOMINANCE_WANTED = 5.0
-OVER_CONTROL_WANTED = 10.0
 
 
 def compare(
@@ -94,10 +92,10 @@ def dominance(measured: Matrix, own: Mapping[str, str]) -> dict[str, Any]:
         measured: With these conditions, and at least 2 texts.
         own: Condition to the language that it switches off.
     """
-    others = [(condition, text) for condition in own for text in measured.untouched if text != own[condition]]
+    others = [(condition, text) for condition in own for text in measured.baseline if text != own[condition]]
     mine, theirs = _mean(measured, own.items()), _mean(measured, others)
     return {
-        **_floored_ratio(mine, theirs, DOMINANCE_WANTED),
+        **_floored_ratio(mine, theirs),
         "own_nats": mine.interval(),
         "others_nats": theirs.interval(),
     }
@@ -115,22 +113,20 @@ def over_control(measured: Matrix, own: Mapping[str, str], controls: Mapping[str
     random = {name: _mean(measured, conditions.items()) for name, conditions in controls.items()}
     theirs = mean(random.values())
     return {
-        **_floored_ratio(mine, theirs, OVER_CONTROL_WANTED),
+        **_floored_ratio(mine, theirs),
         "own_nats": mine.interval(),
         "control_nats": theirs.interval(),
         "control_nats_by_mask": {name: cost.value for name, cost in random.items()},
     }
 
 
-def _floored_ratio(mine: Figure, theirs: Figure, wanted: float) -> dict[str, Any]:
+def _floored_ratio(mine: Figure, theirs: Figure) -> dict[str, Any]:
     divisor = Figure(max(theirs.value, FLOOR_NATS), theirs.resampled.clamp(min=FLOOR_NATS))
     ratio = Figure(mine.value / divisor.value, mine.resampled / divisor.resampled)
     return {
         **ratio.interval(),
         "floor_nats": FLOOR_NATS,
         "floored": theirs.value < FLOOR_NATS,
-        "wanted": wanted,
-        "passed": ratio.value >= wanted,
     }
 
 

@@ -18,9 +18,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
+from lape.evaluation.metrics.cell import Cell, fresh
 from lape.evaluation.metrics.language import text_width
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.generation.interventions import Intervention
 from lape.masks.mask import NeuronMask
 from lape.recording.corpora import Source, document_end

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Any
 
 from lape.errors import LapeError, MaskMismatch
+from lape.evaluation.metrics.cell import Cell, fresh
 from lape.evaluation.metrics.stability import agreement, mean_agreement
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.masks.indices import jaccard, size_text
 from lape.masks.mask import NeuronMask
 

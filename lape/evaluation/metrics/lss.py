@@ -18,12 +18,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.metrics.conditions import STEERED, UNTOUCHED, Masks, Setting, controls
+from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.conditions import BASELINE, STEERED, Masks, Setting, controls
 from lape.evaluation.metrics.language import MIN_WIDTH, text_width
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.parallel import Parallel, parallel_paragraphs
 from lape.evaluation.metrics.steering import Pair
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.generation.interventions import Intervention
 from lape.recording.corpora import Source, document_end
 from lape.recording.statistics import ActivationStatistics
@@ -97,7 +97,7 @@ def lss(
     for (source, target), conditions in plans.items():
         pair, setting = (source, target), settings[source, target]
         measure = partial(_advantages, model, tokenizer, items[pair])
-        before = cell(f"lss {UNTOUCHED} source={source} target={target}", partial(measure, None))
+        before = cell(f"lss {BASELINE} source={source} target={target}", partial(measure, None))
         drawn = draws(len(before), f"{source} {target}")
         found = {}
         for name, plan in conditions.items():

@@ -14,7 +14,8 @@ from typing import Any
 from lape.errors import BadFile, unknown_label
 from lape.languages import language
 
-HALVES = ("tuning", "reporting")
+DEV, TEST = "dev", "test"  # settings are chosen on one half, and reported on the other
+HALVES = (DEV, TEST)
 FEWEST = 2 * len(HALVES)  # openings per language: an interval needs two in each half
 
 

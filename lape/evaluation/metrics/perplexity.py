@@ -20,6 +20,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, ratio
+from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.conditions import BASELINE
 from lape.evaluation.metrics.likelihood import (
     Passage,
     Scores,
@@ -28,11 +30,8 @@ from lape.evaluation.metrics.likelihood import (
     passages,
     rows_per_pass,
 )
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.generation.interventions import Intervention
 from lape.recording.corpora import Source, token_blocks
-
-UNTOUCHED = "on"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Matrix:
         seed: Of the bootstrap.
     """
 
-    untouched: Mapping[str, Scores]
+    baseline: Mapping[str, Scores]
     conditions: Mapping[str, Mapping[str, Scores]]
     seed: int = 0
 
@@ -58,7 +57,7 @@ class Matrix:
             `delta_bits_per_byte`. Figures are `{value, low, high}`.
         """
         return {
-            "texts": {text: self._text(text) for text in self.untouched},
+            "texts": {text: self._text(text) for text in self.baseline},
             "conditions": {
                 name: {text: self._cost(name, text) for text in texts} for name, texts in self.conditions.items()
             },
@@ -66,10 +65,10 @@ class Matrix:
 
     def delta_nats(self, condition: str, text: str) -> Figure:
         """Change of the log-perplexity of a text: nats per token more than the untouched model, block by block."""
-        return ratio(self._delta(condition, text), self.untouched[text].tokens, self._draws(text))
+        return ratio(self._delta(condition, text), self.baseline[text].tokens, self._draws(text))
 
     def _text(self, text: str) -> dict[str, Any]:
-        scores, drawn = self.untouched[text], self._draws(text)
+        scores, drawn = self.baseline[text], self._draws(text)
         return {
             "blocks": len(scores.tokens),
             "tokens": sum(scores.tokens),
@@ -87,11 +86,11 @@ class Matrix:
         }
 
     def _delta(self, condition: str, text: str) -> list[float]:
-        before, after = self.untouched[text].nll_nats, self.conditions[condition][text].nll_nats
+        before, after = self.baseline[text].nll_nats, self.conditions[condition][text].nll_nats
         return [late - early for early, late in zip(before, after, strict=True)]
 
     def _draws(self, text: str) -> torch.Tensor:
-        return draws(len(self.untouched[text].tokens), text, self.seed)
+        return draws(len(self.baseline[text].tokens), text, self.seed)
 
 
 def text_blocks(
@@ -149,25 +148,25 @@ def matrix(
     Raises:
         LapeError: A text has fewer than 2 blocks, a condition is called `on`, or as for `score`.
     """
-    if UNTOUCHED in conditions:
-        raise LapeError(f"{UNTOUCHED!r} is the untouched model; give the condition another name.")
+    if BASELINE in conditions:
+        raise LapeError(f"{BASELINE!r} is the untouched model; give the condition another name.")
     for text, blocks in texts.items():
         draws(len(blocks), text)  # refuses too few before anything is computed
     changing = {name: plan for name, plan in conditions.items() if plan is not None and plan.count}
-    untouched: dict[str, Scores] = {}
+    baseline: dict[str, Scores] = {}
     found: dict[str, dict[str, Scores]] = {name: {} for name in conditions}
     for text, blocks in texts.items():
         ids = [block.tolist() for block in blocks]
         sizes = block_sizes(tokenizer, blocks)
-        reader = _Reader(model, passages(tokenizer, ids), {UNTOUCHED: None, **changing}, batch)
+        reader = _Reader(model, passages(tokenizer, ids), {BASELINE: None, **changing}, batch)
         scores = {}
         for name in reader.conditions:
             kept = cell(cell_key(name, text), partial(reader.read, name))
             scores[name] = Scores(tuple(kept["nll_nats"]), *sizes)
-        untouched[text] = scores[UNTOUCHED]
+        baseline[text] = scores[BASELINE]
         for name in conditions:
-            found[name][text] = scores.get(name, scores[UNTOUCHED])
-    return Matrix(untouched, found, seed)
+            found[name][text] = scores.get(name, scores[BASELINE])
+    return Matrix(baseline, found, seed)
 
 
 def cell_key(condition: str, text: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lape.errors import LapeError, MaskMismatch
-from lape.evaluation.runs.evidence import Cell, fresh
+from lape.evaluation.metrics.cell import Cell, fresh
 from lape.identify import identify
 from lape.masks.indices import jaccard
 from lape.masks.mask import NeuronMask

@@ -20,20 +20,20 @@ import torch
 
 from lape.errors import LapeError
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
+from lape.evaluation.metrics.cell import Cell, fresh
 from lape.evaluation.metrics.conditions import (
+    BASELINE,
     STEERED,
-    UNTOUCHED,
     Masks,
     Openings,
     Setting,
+    baseline_cases,
     controls,
     instruction_cases,
     steered_cases,
-    untouched_cases,
 )
 from lape.evaluation.metrics.continuations import Bench, Case, Kind, Output, continue_cases
 from lape.evaluation.metrics.openings import HALVES
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.recording.statistics import ActivationStatistics
 
 Pair = tuple[str, str]  # source and target
@@ -41,13 +41,13 @@ MEANS = ("repeated_4gram_share", "compression_ratio")
 
 
 @dataclass(frozen=True)
-class Measured:
+class PairOutputs:
     """Outputs of one pair under one condition, beside the untouched model's after the same openings."""
 
     source: str
     target: str
     outputs: Sequence[Output]
-    untouched: Sequence[Output]
+    baseline: Sequence[Output]
 
     def share(self, kind: Kind) -> Figure:
         """Share of the outputs that count as a kind."""
@@ -59,7 +59,7 @@ class Measured:
 
     def fluency_cost(self) -> Figure | None:
         """How much more that is than for the untouched model's own outputs; None when either has no token."""
-        after, before = self._per_token(self.outputs), self._per_token(self.untouched)
+        after, before = self._per_token(self.outputs), self._per_token(self.baseline)
         if after is None or before is None:
             return None
         return Figure(after.value - before.value, after.resampled - before.resampled)
@@ -104,7 +104,7 @@ class Steering:
     """
 
     settings: Mapping[Pair, Setting]
-    measured: Mapping[Pair, Mapping[str, Measured]]
+    measured: Mapping[Pair, Mapping[str, PairOutputs]]
 
     def values(self) -> dict[str, Any]:
         """Every figure, as JSON holds it.
@@ -131,7 +131,7 @@ class Steering:
         return {"pairs": len(pairs), "conditions": {name: average(found) for name, found in by_name.items()}}
 
 
-def average(measured: Sequence[Measured]) -> dict[str, Any]:
+def average(measured: Sequence[PairOutputs]) -> dict[str, Any]:
     """Means over pairs, each pair counting the same; the fluency cost over the pairs that have one."""
     costs = [cost for one in measured if (cost := one.fluency_cost()) is not None]
     return {
@@ -178,10 +178,10 @@ def steering(
         seeds: Of the random control.
         instructed: Whether to measure the plain instructions too.
         halves: Which halves of the openings.
-        cell: Keeps outputs under keys such as `steered off=en on=fr replace x2 top=0.02 prompts=tuning`.
+        cell: Keeps outputs under keys such as `steered off=en on=fr replace x2 top=0.02 prompts=dev`.
 
     Returns:
-        Conditions `untouched`, `steered`, `random<seed>`, `instruction-english` and `instruction-native`.
+        Conditions `baseline`, `steered`, `random<seed>`, `instruction-english` and `instruction-native`.
 
     Raises:
         UnknownLabel: A source has no openings, a language is not in the mask, or a top rate has no mask.
@@ -193,7 +193,7 @@ def steering(
     cases: dict[tuple[Pair, str], list[Case]] = {}
     for (source, target), setting in settings.items():
         found = {
-            UNTOUCHED: untouched_cases(openings, source, halves),
+            BASELINE: baseline_cases(openings, source, halves),
             STEERED: steered_cases(openings, masks, source, target, setting, halves),
         }
         for name, control in random.items():
@@ -204,10 +204,10 @@ def steering(
     different = {case.key: case for listed in cases.values() for case in listed}
     ordered = sorted(different.values(), key=lambda case: case.prompts != case.openings)  # less padding
     outputs = continue_cases(bench, ordered, cell)
-    measured: dict[Pair, dict[str, Measured]] = {}
+    measured: dict[Pair, dict[str, PairOutputs]] = {}
     for (pair, name), listed in cases.items():
         together, before = (
-            [output for case in some for output in outputs[case.key]] for some in (listed, cases[pair, UNTOUCHED])
+            [output for case in some for output in outputs[case.key]] for some in (listed, cases[pair, BASELINE])
         )
-        measured.setdefault(pair, {})[name] = Measured(*pair, together, before)
+        measured.setdefault(pair, {})[name] = PairOutputs(*pair, together, before)
     return Steering(settings, measured)

@@ -1,6 +1,6 @@
-"""Choose how to steer on one half of the openings, and report on the other.
+"""Choose how to steer on the dev half of the openings, and report on the test half.
 
-Nothing of the reporting half is read before the settings are chosen.
+Nothing of the test half is read before the settings are chosen.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lape.errors import LapeError
-from lape.evaluation.metrics.conditions import Masks, Off, Openings, Setting, steered_cases, untouched_cases
+from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.conditions import Masks, Off, Openings, Setting, baseline_cases, steered_cases
 from lape.evaluation.metrics.continuations import Bench, continue_cases
-from lape.evaluation.metrics.steering import Measured, Pair, Steering, average, steering
-from lape.evaluation.runs.evidence import Cell, fresh
+from lape.evaluation.metrics.openings import DEV, TEST
+from lape.evaluation.metrics.steering import Pair, PairOutputs, Steering, average, steering
 from lape.generation.interventions import Mode
 from lape.recording.statistics import ActivationStatistics
 
@@ -21,6 +22,7 @@ RULE = (
     "highest share in the target language; among equals the highest mean over it and its neighbours in strength and "
     "top rate, one outside of the grid counting 0; then the lowest fluency cost, then the first of the grid"
 )
+TOP_RATES = (0.01, 0.02, 0.03, 0.05)
 STRENGTHS: Mapping[Mode, Sequence[float]] = {
     "replace": (1, 1.5, 2, 2.5, 3),
     "add": (1, 1.5, 2, 2.5, 3),
@@ -28,7 +30,7 @@ STRENGTHS: Mapping[Mode, Sequence[float]] = {
 }
 OFFS: tuple[Off, ...] = ("source", "others")
 
-Sweep = Mapping[Pair, Mapping[Setting, Measured]]
+Sweep = Mapping[Pair, Mapping[Setting, PairOutputs]]
 
 
 def grid(
@@ -46,13 +48,13 @@ def grid(
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was tried on the tuning half, and what it came to on the reporting half.
+    """What was tried on the dev half, and what it came to on the test half.
 
     Attributes:
-        sweep: Pair to setting to the outputs on the tuning half.
+        sweep: Pair to setting to the outputs on the dev half.
         common: The setting that is best over all pairs.
-        tuned: The reporting half, each pair with its own best setting.
-        fixed: The reporting half, all pairs with the common one.
+        tuned: The test half, each pair with its own best setting.
+        fixed: The test half, all pairs with the common one.
     """
 
     sweep: Sweep
@@ -97,7 +99,7 @@ def tune(
     seeds: Sequence[int] = (0,),
     cell: Cell = fresh,
 ) -> Tuning:
-    """Sweeps settings over pairs on the tuning half, chooses, and measures on the reporting half.
+    """Sweeps settings over pairs on the dev half, chooses, and measures on the test half.
 
     Args:
         bench: The model and how to measure.
@@ -115,12 +117,11 @@ def tune(
     swept = sweep(bench, masks, openings, pairs, settings, cell=cell)
     common = best_of_all(swept)
     chosen = {pair: best(tried) for pair, tried in swept.items()}
-    report = ("reporting",)
     tuned = steering(
-        bench, masks, openings, chosen, statistics=statistics, seeds=seeds, instructed=True, halves=report, cell=cell
+        bench, masks, openings, chosen, statistics=statistics, seeds=seeds, instructed=True, halves=(TEST,), cell=cell
     )
     everywhere = dict.fromkeys(chosen, common)
-    fixed = steering(bench, masks, openings, everywhere, instructed=False, halves=report, cell=cell)
+    fixed = steering(bench, masks, openings, everywhere, instructed=False, halves=(TEST,), cell=cell)
     return Tuning(swept, common, tuned, fixed)
 
 
@@ -133,26 +134,25 @@ def sweep(
     *,
     cell: Cell = fresh,
 ) -> Sweep:
-    """Continues the tuning half of the openings under every setting, for every pair."""
+    """Continues the dev half of the openings under every setting, for every pair."""
     if not pairs or not settings:
         raise LapeError("There is nothing to tune: name at least one pair of languages and one setting.")
-    tuning = ("tuning",)
     cases = {
-        (pair, setting): steered_cases(openings, masks, *pair, setting, tuning)
+        (pair, setting): steered_cases(openings, masks, *pair, setting, (DEV,))
         for pair in pairs
         for setting in settings
     }
-    before = {source: untouched_cases(openings, source, tuning) for source, _ in pairs}
+    before = {source: baseline_cases(openings, source, (DEV,)) for source, _ in pairs}
     listed = {case.key: case for some in (*before.values(), *cases.values()) for case in some}
     outputs = continue_cases(bench, list(listed.values()), cell)
-    found: dict[Pair, dict[Setting, Measured]] = {}
+    found: dict[Pair, dict[Setting, PairOutputs]] = {}
     for (pair, setting), (case,) in cases.items():
-        (untouched,) = before[pair[0]]
-        found.setdefault(pair, {})[setting] = Measured(*pair, outputs[case.key], outputs[untouched.key])
+        (baseline,) = before[pair[0]]
+        found.setdefault(pair, {})[setting] = PairOutputs(*pair, outputs[case.key], outputs[baseline.key])
     return found
 
 
-def best(tried: Mapping[Setting, Measured]) -> Setting:
+def best(tried: Mapping[Setting, PairOutputs]) -> Setting:
     """The best setting for one pair, by `RULE`.
 
     Half of the openings are few, and many settings come out equal on them. One in the middle of a plateau is more

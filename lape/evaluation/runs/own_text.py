@@ -13,22 +13,21 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import NotEnoughText
 from lape.evaluation.metrics.conditions import (
+    BASELINE,
     STEERED,
-    UNTOUCHED,
     Setting,
+    baseline_cases,
     instruction_cases,
     steered_cases,
-    untouched_cases,
 )
 from lape.evaluation.metrics.continuations import Bench, Case, Decoding, Output, continue_cases
 from lape.evaluation.metrics.dominance import dominance, over_control, own_conditions
 from lape.evaluation.metrics.language import identifier
 from lape.evaluation.metrics.likelihood import Scores
 from lape.evaluation.metrics.openings import HALVES
-from lape.evaluation.metrics.perplexity import UNTOUCHED as ON
 from lape.evaluation.metrics.perplexity import Matrix, block_sizes, cell_key, matrix, text_blocks
-from lape.evaluation.metrics.steering import Measured
-from lape.evaluation.runs.run import narrowed
+from lape.evaluation.metrics.steering import PairOutputs
+from lape.evaluation.runs.subject import narrowed
 from lape.evaluation.runs.watching import watched
 from lape.generation.interventions import Intervention
 from lape.languages import language
@@ -41,7 +40,7 @@ SHORTEST_BLOCK, LONGEST_BLOCK, BLOCKS = 8, 128, 8  # tokens, tokens, and how man
 
 
 @dataclass(frozen=True)
-class Progress:
+class PartialResults:
     """How far a measurement is.
 
     Attributes:
@@ -63,7 +62,7 @@ def own_costs(
     *,
     tokens: int = TEXT_TOKENS,
     seed: int = 0,
-) -> Generator[Progress, None, None]:
+) -> Generator[PartialResults, None, None]:
     """Switches the language of each text off, and as many random neurons, and measures every text each time.
 
     Args:
@@ -90,7 +89,7 @@ def own_costs(
     }
     sizes = {code: block_sizes(tokenizer, some) for code, some in blocks.items()}
     changing = [condition for condition, plan in conditions.items() if plan.count]
-    cells, shown = len(blocks) * (1 + len(changing)), Progress(0, 0, {})
+    cells, shown = len(blocks) * (1 + len(changing)), PartialResults(0, 0, {})
     for kept in watched(model, lambda cell: matrix(model, tokenizer, blocks, conditions, seed=seed, cell=cell)):
         if not shown.cells or len(kept) > shown.done:
             measured = _matrix_so_far(kept, sizes, conditions, changing, seed)
@@ -100,7 +99,7 @@ def own_costs(
                     results["masks"][name]["dominance"] = dominance(measured, switched[name])
                 control = {RANDOM: switched[RANDOM]}
                 results["masks"][OWN]["over_control"] = over_control(measured, switched[OWN], control)
-            shown = Progress(len(kept), cells, results)
+            shown = PartialResults(len(kept), cells, results)
         yield shown
 
 
@@ -115,7 +114,7 @@ def own_steering(
     setting: Setting,
     *,
     max_new_tokens: int = 32,
-) -> Generator[Progress, None, None]:
+) -> Generator[PartialResults, None, None]:
     """Continues openings untouched, steered, with random neurons, and under a plain instruction.
 
     Args:
@@ -139,7 +138,7 @@ def own_steering(
     """
     by_source = {source: list(openings)}
     cases = {
-        UNTOUCHED: untouched_cases(by_source, source, HALVES),
+        BASELINE: baseline_cases(by_source, source, HALVES),
         STEERED: steered_cases(by_source, {None: mask}, source, target, setting, HALVES),
     }
     if control is not None:
@@ -148,10 +147,10 @@ def own_steering(
     a_condition_at_once = Decoding(max_new_tokens=max_new_tokens, rows=len(openings))
     bench = Bench(model, tokenizer, identifier("py3langid", mask.languages), a_condition_at_once)
     order = [case for some in cases.values() for case in some]
-    shown = Progress(0, len(order), {"conditions": {}})
+    shown = PartialResults(0, len(order), {"conditions": {}})
     for kept in watched(model, lambda cell: continue_cases(bench, order, cell)):
         if len(kept) > shown.done:
-            shown = Progress(len(kept), len(order), {"conditions": _outcomes_so_far(kept, cases, source, target)})
+            shown = PartialResults(len(kept), len(order), {"conditions": _outcomes_so_far(kept, cases, source, target)})
         yield shown
 
 
@@ -192,11 +191,11 @@ def _matrix_so_far(
     """The cells that are measured; a condition that changes nothing is measured with the untouched model."""
 
     def scores(condition: str) -> dict[str, Scores]:
-        key = condition if condition in changing else ON
+        key = condition if condition in changing else BASELINE
         found = {text: kept.get(cell_key(key, text)) for text in sizes}
         return {text: Scores(tuple(each["nll_nats"]), *sizes[text]) for text, each in found.items() if each}
 
-    return Matrix(scores(ON), {condition: scores(condition) for condition in conditions}, seed)
+    return Matrix(scores(BASELINE), {condition: scores(condition) for condition in conditions}, seed)
 
 
 def _costs_so_far(
@@ -227,7 +226,7 @@ def _outcomes_so_far(
     }
     found = {}
     for name, outputs in made.items():
-        cost = Measured(source, target, outputs, made[UNTOUCHED]).fluency_cost() if len(outputs) > 1 else None
+        cost = PairOutputs(source, target, outputs, made[BASELINE]).fluency_cost() if len(outputs) > 1 else None
         kinds = [output.kind(source, target) for output in outputs]
         found[name] = {
             "outputs": [{"text": output.text, "kind": kind} for output, kind in zip(outputs, kinds, strict=True)],

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
-from lape.evaluation.runs.evidence import Cell, Compute
+from lape.evaluation.metrics.cell import Cell, Compute
 from lape.models.architectures import activation_sites
 
 PULSE_SECONDS = 0.5  # between two signs of life

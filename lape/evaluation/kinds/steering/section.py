@@ -8,16 +8,22 @@ from typing import Any
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notice, notices, paragraph
 from lape.drawing.words import interval, named, percent
-from lape.evaluation.kinds.wording import condition_text, in_order, rivals, setting_text
+from lape.evaluation.kinds.kind import Evidence, Headline
+from lape.evaluation.kinds.wording import (
+    OUTCOMES,
+    beside_text,
+    condition_text,
+    in_order,
+    rivals,
+    setting_text,
+    share_text,
+)
 from lape.evaluation.metrics.repetition import LOOP_SHARE
 
-HEADING = "Switched on: the language of the output"
-Evidence = Mapping[str, Any]
-OUTCOMES = ("target", "source", "other", "gibberish", "short")
 HEAD = [*(f"{outcome}, %" for outcome in OUTCOMES), "4-grams repeated, %", "compression", "fluency cost, nats/token"]
 
 
-def parts(evidence: Evidence) -> list[str]:
+def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results, settings = evidence["results"], evidence["settings"]
     counts = sorted({found["count"] for found in settings["openings"].values()})
@@ -70,11 +76,22 @@ def shares_figure(evidence: Evidence) -> str:
     return figure(shown, "Continuations in the target language, percent, from each language to each.")
 
 
-def readme(evidence: Evidence) -> list[Table]:
-    """The tables for a README."""
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
     results = evidence["results"]
-    tables = [conditions(evidence), *(pairs_from(evidence, source) for source in _main_source(results))]
-    return [*tables, by_target(evidence), off(evidence)]
+    found = [conditions(evidence), *(pairs_from(evidence, source) for source in _main_source(results))]
+    return [*found, by_target(evidence), off(evidence)]
+
+
+def headline(evidence: Evidence) -> Headline:
+    """The share of outputs in the target language, over all pairs, beside its rivals."""
+    average = evidence["results"]["averages"]["all"]
+    found = average["conditions"]
+    return Headline(
+        f"Outputs in the target language, mean over {average['pairs']} ordered pairs, one setting for all",
+        share_text(found["steered"]["target_share"]),
+        beside_text(found),
+    )
 
 
 def conditions(evidence: Evidence) -> Table:
@@ -108,15 +125,15 @@ def by_target(evidence: Evidence) -> Table:
 
 def off(evidence: Evidence) -> Table:
     """A row for each language: whether it is kept when its own neurons are off and nothing is on."""
-    results = evidence["results"]["kept"]
+    results = evidence["results"]["language_retention"]
     names = list(in_order(results["averages"]))
     rows = []
     for code, found in results["languages"].items():
-        shares = [_percent(found["conditions"][name]["kept_share"]).text(0) for name in names]
+        shares = [_percent(found["conditions"][name]["retained_share"]).text(0) for name in names]
         others = found["conditions"]["off"]["languages"].items()
         common = ", ".join(f"{language} {count}" for language, count in list(others)[:2])
         rows.append([named(code), number(found["neurons"], 0), *shares, common])
-    means = [_percent(results["averages"][name]["kept_share"]).text(0) for name in names]
+    means = [_percent(results["averages"][name]["retained_share"]).text(0) for name in names]
     rows.append(["mean", "", *means, ""])
     head = ["language", "neurons", *(f"{condition_text(name)}: kept, %" for name in names), "off: most common"]
     caption = "Continuations in the language of their openings, its own neurons off and nothing on"

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.metrics.conditions import UNTOUCHED, Openings, off_cases, untouched_cases
+from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.conditions import BASELINE, Openings, baseline_cases, off_cases
 from lape.evaluation.metrics.continuations import Bench, Case, Output, continue_cases
 from lape.evaluation.metrics.openings import HALVES
-from lape.evaluation.runs.evidence import Cell, fresh
 from lape.masks.mask import NeuronMask
 
 OFF = "off"
 
 
-def kept(
+def language_retention(
     bench: Bench,
     mask: NeuronMask,
     openings: Openings,
@@ -36,17 +36,17 @@ def kept(
         openings: Language to its openings.
         seeds: Of the random control.
         halves: Which halves of the openings.
-        cell: Keeps outputs under keys such as `off off=fr prompts=tuning`.
+        cell: Keeps outputs under keys such as `off off=fr prompts=dev`.
 
     Returns:
-        `languages`: code to `neurons`, and `conditions`: `untouched`, `off` and `random<seed>` to `kept_share`, the
+        `languages`: code to `neurons`, and `conditions`: `baseline`, `off` and `random<seed>` to `retained_share`, the
         share of the outputs in the language, `gibberish_share`, `languages`, the number of outputs in each, and a
-        `sample`. `averages`: condition to `kept_share`, each language counting the same.
+        `sample`. `averages`: condition to `retained_share`, each language counting the same.
     """
     plans = {OFF: mask, **{f"random{seed}": mask.random_like(None, seed) for seed in seeds}}
     cases: dict[tuple[str, str], list[Case]] = {}
     for code in (code for code in mask.languages if code in openings):
-        cases[code, UNTOUCHED] = untouched_cases(openings, code, halves)
+        cases[code, BASELINE] = baseline_cases(openings, code, halves)
         for name, switched in plans.items():
             cases[code, name] = off_cases(openings, switched, code, halves, name)
     outputs = continue_cases(bench, [case for listed in cases.values() for case in listed], cell)
@@ -58,12 +58,12 @@ def kept(
         figures.setdefault(name, []).append(share)
         found = languages.setdefault(code, {"neurons": mask.count(code), "conditions": {}})
         found["conditions"][name] = {
-            "kept_share": share.interval(),
+            "retained_share": share.interval(),
             "gibberish_share": sum(output.gibberish for output in made) / len(made),
             "languages": dict(Counter(output.language or "none" for output in made).most_common()),
             "sample": made[len(made) // 2].text,  # by position, not by looks
         }
-    averages = {name: {"kept_share": mean(shares).interval()} for name, shares in figures.items()}
+    averages = {name: {"retained_share": mean(shares).interval()} for name, shares in figures.items()}
     return {"languages": languages, "averages": averages}
 
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from lape.drawing.charts import Matrix, Measured, heat_map, number, whiskers
 from lape.drawing.html import Table, details, figure, notices, paragraph
-from lape.drawing.words import floored, interval, mean, named, verdict
+from lape.drawing.words import floored, interval, mean, named
+from lape.evaluation.kinds.kind import Evidence, Headline
 
-HEADING = "Switched off: what it costs each language"
-Evidence = Mapping[str, Any]
-UNMEASURED = ("not measured", "", "")
 CHANGES = {
     "delta_nats": "Change of log-perplexity, nats per token",
     "delta_bits_per_byte": "Change in bits per byte",
@@ -21,13 +19,9 @@ UNITS = {
     "bits_per_byte": "bits per byte",
     "delta_bits_per_byte": "change in bits per byte",
 }
-GOALS = {
-    "dominance": "dominance: mean cost of switching off to the own text, over that to the others",
-    "over_control": "mean cost to the own text, over that of as many random neurons",
-}
 
 
-def parts(evidence: Evidence) -> list[str]:
+def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results, name = evidence["results"], evidence["settings"]["mask_name"]
     main = results["masks"][name]
@@ -127,25 +121,22 @@ def cells(name: str, mask: Mapping[str, Any], unit: str) -> Table:
     return Table(f"{name}: {UNITS[unit]}, language switched off by language of the text", ["off", *texts], rows)
 
 
-def readme(evidence: Evidence) -> list[Table]:
-    """The tables for a README."""
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
     return [languages(evidence), masks(evidence)]
 
 
-def goals(evidence: Evidence) -> list[list[str]]:
-    """The two figures that a mask must reach: name, outcome, measured, wanted."""
+def headline(evidence: Evidence) -> Headline:
+    """What switching a language off costs its own text and the others, beside random neurons."""
     main = evidence["results"]["masks"][evidence["settings"]["mask_name"]]
-    rows = []
-    for key, name in GOALS.items():
-        if key in main:
-            found = main[key]
-            below = interval(found["others_nats" if key == "dominance" else "control_nats"])
-            nats = f"{interval(found['own_nats']).text(3)} / {below.text(4)} nats per token{floored(found)}"
-            measured = f"{interval(found).text(1)} = {nats}{_best(evidence) if key == 'dominance' else ''}"
-            rows.append([name, verdict(found), measured, f"at least {found['wanted']:g}"])
-        else:
-            rows.append([name, *UNMEASURED])
-    return rows
+    found, over = main["dominance"], main.get("over_control")
+    own, others = interval(found["own_nats"]).text(3), interval(found["others_nats"]).text(3)
+    random = f"as many random neurons cost the own text {interval(over['control_nats']).text(3)}" if over else ""
+    return Headline(
+        "Cost of switching a language off to its own text, mean, nats per token",
+        own,
+        "; ".join(filter(None, [f"the other texts {others}, a ratio of {interval(found).text(1)}", random])),
+    )
 
 
 def languages(evidence: Evidence) -> Table:
@@ -246,17 +237,6 @@ def _range(values: Iterable[float]) -> Measured:
 
 def _neurons(mask: Mapping[str, Any]) -> str:
     return number(sum(mask["neurons"].values()), 0)
-
-
-def _best(evidence: Evidence) -> str:
-    """The mask of highest dominance, where it is another one than the mask itself."""
-    results = evidence["results"]
-    rivals = {name: mask["dominance"] for name, mask in results["masks"].items() if name not in results["controls"]}
-    best = max(rivals, key=lambda name: rivals[name]["value"])
-    if best == evidence["settings"]["mask_name"]:
-        return ""
-    own = number(rivals[best]["own_nats"]["value"], 3)
-    return f"; highest for {best}: {number(rivals[best]['value'], 1)}, at {own} to the own text"
 
 
 def _matrix(mask: Mapping[str, Any], unit: str) -> Matrix:

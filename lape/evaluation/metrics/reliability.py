@@ -17,7 +17,7 @@ FEW_TOKENS = 5000  # of a language; below, much of a mask is chance
 
 
 @dataclass(frozen=True)
-class Footing:
+class Reliability:
     """What a mask stands on.
 
     Attributes:
@@ -40,7 +40,9 @@ class Footing:
         return self.tokens < FEW_TOKENS
 
 
-def footing(mask: NeuronMask, statistics: ActivationStatistics, groups: BlockGroups, ratio: float = 0.95) -> Footing:
+def reliability(
+    mask: NeuronMask, statistics: ActivationStatistics, groups: BlockGroups, ratio: float = 0.95
+) -> Reliability:
     """What a mask of `identify` stands on.
 
     Args:
@@ -52,7 +54,7 @@ def footing(mask: NeuronMask, statistics: ActivationStatistics, groups: BlockGro
     bar = float(order_statistic(stacked(statistics.probability, mask.languages), ratio))
     tokens = min(statistics.tokens[code] for code in mask.languages)
     agreement = _halves(groups, mask.languages, mask)
-    return Footing(tokens, bar, sqrt(bar * (1 - bar) / tokens), agreement)
+    return Reliability(tokens, bar, sqrt(bar * (1 - bar) / tokens), agreement)
 
 
 def _halves(groups: BlockGroups, languages: Sequence[str], mask: NeuronMask) -> float | None:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, NeuronMask
 from lape.evaluation.metrics.continuations import Bench, Decoding, continue_prompts
-from lape.evaluation.metrics.kept import kept
+from lape.evaluation.metrics.language_retention import language_retention
 from lape.evaluation.metrics.openings import half
 
 
@@ -26,17 +26,17 @@ def mask() -> NeuronMask:
 
 
 def test_shares_are_those_of_texts_made_one_by_one(bench: Bench, mask: NeuronMask) -> None:
-    found = kept(bench, mask, OPENINGS, seeds=(3,))
+    found = language_retention(bench, mask, OPENINGS, seeds=(3,))
     json.dumps(found, allow_nan=False)
     assert list(found["languages"]) == ["aa", "bb"]  # cc has neurons and no openings
     random = mask.random_like(None, 3)
     for code in ("aa", "bb"):
         entry = found["languages"][code]
         assert entry["neurons"] == mask.count(code)
-        plans = {"untouched": None, "off": Intervention(mask, off=code), "random3": Intervention(random, off=code)}
+        plans = {"baseline": None, "off": Intervention(mask, off=code), "random3": Intervention(random, off=code)}
         assert entry["conditions"].keys() == plans.keys()
         for name, plan in plans.items():
-            prompts = [*half(OPENINGS[code], "tuning"), *half(OPENINGS[code], "reporting")]
+            prompts = [*half(OPENINGS[code], "dev"), *half(OPENINGS[code], "test")]
             texts = [
                 text
                 for prompt in prompts
@@ -44,17 +44,17 @@ def test_shares_are_those_of_texts_made_one_by_one(bench: Bench, mask: NeuronMas
             ]
             told = [ByFirstLetter().identify(text) for text in texts]
             shown = entry["conditions"][name]
-            assert shown["kept_share"]["value"] == sum(one.language == code for one in told) / len(told)
+            assert shown["retained_share"]["value"] == sum(one.language == code for one in told) / len(told)
             assert shown["gibberish_share"] == sum(one.gibberish for one in told) / len(told)
             assert sum(shown["languages"].values()) == len(told)
             assert shown["languages"].get("none", 0) == sum(one.language is None for one in told)
             assert shown["sample"] == texts[len(texts) // 2]
     for name, average in found["averages"].items():
-        shares = [found["languages"][code]["conditions"][name]["kept_share"]["value"] for code in ("aa", "bb")]
-        assert average["kept_share"]["value"] == pytest.approx(sum(shares) / 2)
+        shares = [found["languages"][code]["conditions"][name]["retained_share"]["value"] for code in ("aa", "bb")]
+        assert average["retained_share"]["value"] == pytest.approx(sum(shares) / 2)
 
 
 def test_one_half_alone_and_cells_by_name(bench: Bench, mask: NeuronMask) -> None:
     cells = Counting()
-    kept(bench, mask, {"aa": OPENINGS["aa"]}, seeds=(), halves=("tuning",), cell=cells)
-    assert cells.computed == ["untouched source=aa prompts=tuning", "off off=aa prompts=tuning"]
+    language_retention(bench, mask, {"aa": OPENINGS["aa"]}, seeds=(), halves=("dev",), cell=cells)
+    assert cells.computed == ["baseline source=aa prompts=dev", "off off=aa prompts=dev"]

@@ -1,0 +1,43 @@
+"""Masks that a mask is compared with: the other methods at the same counts, equal counts, exclusive neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from lape.errors import LapeError
+from lape.evaluation.runs.subject import Subject, narrowed
+from lape.identify import METHODS, equal_count, identify
+from lape.masks.mask import NeuronMask
+from lape.storage.names import STATISTICS_NAME
+
+EQUAL, EXCLUSIVE = "equal count", "exclusive"
+
+
+def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dict[str, str]]:
+    """Masks to compare with, and those that cannot be had, with the reason.
+
+    The other methods get as many neurons for each language as the mask has. The mask's own method is also measured
+    with the same number for every language, and the mask itself without the neurons that several languages share.
+    """
+    masks: dict[str, NeuronMask] = {}  # every method tells the same languages apart, whichever are measured
+    left_out: dict[str, str] = {}
+    statistics, mask = subject.statistics, subject.whole_mask
+    counts = {code: mask.count(code) for code in mask.languages}
+    exclusive = mask.exclusive()
+    if any(exclusive.count(code) < counts[code] for code in counts):
+        masks[EXCLUSIVE] = narrowed(exclusive, subject.languages)
+    if statistics is None:
+        return masks, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
+    makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: partial(equal_count, mask, statistics)}
+    ranked = {METHODS[main].rank} if main in METHODS else set()
+    for name, method in METHODS.items():
+        if method.rank not in ranked:  # at equal counts, two methods with one ranking give one mask
+            ranked.add(method.rank)
+            makers[name] = partial(identify, statistics, name, mask.languages, per_language=counts)
+    for name, make in makers.items():
+        try:
+            masks[name] = narrowed(make(), subject.languages)
+        except LapeError as error:
+            left_out[name] = str(error)
+    return masks, left_out

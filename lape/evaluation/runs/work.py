@@ -1,0 +1,101 @@
+"""What is asked for, and a measurement that is ready to be made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lape.errors import LapeError
+from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.conditions import Off
+from lape.evaluation.metrics.continuations import Decoding
+from lape.evaluation.metrics.tune import OFFS, STRENGTHS, TOP_RATES
+from lape.generation.interventions import Mode
+from lape.masks.mask import NeuronMask
+
+
+@dataclass(frozen=True)
+class Options:
+    """How much is measured, and how; every kind of evidence reads what it needs.
+
+    Attributes:
+        tokens: Of held-out text for each language.
+        block: Tokens per block.
+        seeds: How many random masks are the control of costs.
+        items: Questions per language of the next-line check.
+        seed: Of questions and resamples.
+        compare: Folders of masks whose places are compared.
+        prompts: File or folder of openings; None takes those of the project.
+        identifier: Name of the language identifier.
+        max_new_tokens: Of each output.
+        output_seeds: Of the random controls of outputs.
+        instructed: Whether plain instructions are measured too.
+        source: Language that tuning and the language-shift score start from.
+        shift_items: Paragraphs of each pair for the language-shift score.
+        mode, strength, top_rate, off: How to steer; None takes what tuning chose.
+        top_rates, strengths, offs: That tuning tries.
+    """
+
+    tokens: int = 2048
+    block: int = 128
+    seeds: int = 5
+    items: int = 20
+    seed: int = 0
+    compare: tuple[Path, ...] = ()
+    prompts: str | None = None
+    identifier: str = "py3langid"
+    max_new_tokens: int = Decoding.max_new_tokens
+    output_seeds: tuple[int, ...] = (0,)
+    instructed: bool = True
+    source: str = "en"
+    shift_items: int = 20
+    mode: Mode | None = None
+    strength: float | None = None
+    top_rate: float | None = None
+    off: Off | None = None
+    top_rates: Sequence[float] = TOP_RATES
+    strengths: Mapping[Mode, Sequence[float]] = field(default_factory=lambda: STRENGTHS)
+    offs: Sequence[Off] = OFFS
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise LapeError(
+                f"Figures without a random control mean little: seeds must be at least 1, not {self.seeds}."
+            )
+        if self.items < 2:
+            raise LapeError(f"An interval needs 2 items or more, not {self.items}.")
+
+    def others(self) -> dict[str, NeuronMask]:
+        """The masks of `compare`, named by model and method, or by their folder where two have the same."""
+        masks: dict[str, NeuronMask] = {}
+        for folder in self.compare:
+            mask = NeuronMask.load(folder)
+            name = f"{Path(str(mask.metadata.get('model'))).name} {mask.metadata.get('method')}"
+            masks[folder.name if name in masks else name] = mask
+        return masks
+
+    @property
+    def decoding(self) -> Decoding:
+        """How outputs are made."""
+        return Decoding(self.max_new_tokens)
+
+
+@dataclass(frozen=True)
+class Work:
+    """A measurement that is ready to be made: everything has been checked, nothing computed.
+
+    Attributes:
+        title: Of the evidence.
+        settings: Everything that decides its results.
+        cells: How many it will ask for, at most.
+        measure: Gives the results.
+        summary: Says them in a sentence.
+    """
+
+    title: str
+    settings: Mapping[str, Any]
+    cells: int
+    measure: Callable[[Cell], dict[str, Any]]
+    summary: Callable[[dict[str, Any]], str]
