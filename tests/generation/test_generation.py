@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import logging
@@ -19,8 +20,8 @@ from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, LapeError, MaskMismatch, Update, generate_rows, side_by_side
-from lape.generation.generate import _Row
 from lape.generation.prompts import encode
+from lape.generation.streaming import Row
 
 SAMPLED = {"temperature": 1.0, "top_p": 0.9}
 
@@ -232,6 +233,26 @@ def test_eos_of_every_row_ends_it(
     assert len(passes) == ends
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("place", ["tokenizer", "model", "both"])
+def test_a_row_ends_at_the_eos_of_the_tokenizer_and_of_the_model(
+    tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, place: str, listed: bool
+) -> None:
+    tiny_model.generation_config.eos_token_id = None
+    plain = tokens(last(generate_rows(tiny_model, words, [prompt()], max_new_tokens=12)))
+    first, second = sorted((plain.index(token), token) for token in set(plain) if plain.index(token) > 1)[:2]
+    by_tokenizer, by_model = {
+        "tokenizer": (first, second),  # the tokenizer's comes first
+        "model": (second, first),
+        "both": (first, first),
+    }[place]
+    ending = copy.deepcopy(words)
+    ending.eos_token = str(by_tokenizer[1])
+    tiny_model.generation_config.eos_token_id = [EOS, by_model[1]] if listed else by_model[1]
+    update = last(generate_rows(tiny_model, ending, [prompt()], max_new_tokens=12))
+    assert (update.finished, update.new_tokens) == ({0: "eos"}, {0: first[0] + 1})
+
+
 def test_without_any_eos_it_ends_at_the_length(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
     no_end = copy.deepcopy(words)
     no_end.eos_token = None
@@ -322,6 +343,39 @@ def test_a_failure_in_the_model_reaches_the_reader(
     assert last(generate_rows(tiny_model, words, [prompt()], [steer], max_new_tokens=3)).finished == {0: "length"}
 
 
+@pytest.mark.parametrize("ending", ["length", "stop", "close", "throw", "failure", "ctrl_c", "refused"])
+def test_the_models_own_generation_settings_are_put_back(
+    tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, ending: str
+) -> None:
+    theirs, used, stop = tiny_model.generation_config, [], threading.Event()
+    before = theirs.to_dict()
+    tiny_model.register_forward_pre_hook(lambda *_: used.append(tiny_model.generation_config))
+
+    def fail() -> None:
+        raise KeyboardInterrupt if ending == "ctrl_c" else RuntimeError
+
+    if ending in ("failure", "ctrl_c"):
+        at_pass(tiny_model, 3, fail)
+    plan = Intervention(random_mask((2, 48)), off="aa") if ending == "refused" else None
+    tokens_asked = 5 if ending == "length" else 200
+    rows = generate_rows(tiny_model, words, [prompt()], plan, max_new_tokens=tokens_asked, stop=stop)
+    assert tiny_model.generation_config is theirs  # nothing begins before it is read
+    with contextlib.suppress(RuntimeError, KeyboardInterrupt, MaskMismatch):
+        next(rows)
+        if ending == "close":
+            rows.close()
+        elif ending == "throw":
+            rows.throw(KeyboardInterrupt)
+        elif ending == "stop":
+            stop.set()
+        list(rows)
+    assert not running()
+    assert tiny_model.generation_config is theirs
+    assert theirs.to_dict() == before
+    assert all(config is not theirs for config in used)
+    assert bool(used) is (ending != "refused")
+
+
 def test_a_mask_of_another_model_reaches_the_reader(
     tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, passes: list[int]
 ) -> None:
@@ -347,7 +401,7 @@ def sentencepiece() -> PreTrainedTokenizerFast:
 
 def streamed(tokenizer: PreTrainedTokenizerFast, before: str, ids: list[int]) -> list[str]:
     """The texts of a row as its tokens come one by one."""
-    row = _Row(tokenizer, tokenizer(before)["input_ids"][-8:], [])
+    row = Row(tokenizer, tokenizer(before)["input_ids"][-8:], [])
     texts = []
     for token in ids:
         row.add(token)
@@ -402,7 +456,7 @@ def test_messages_go_through_the_template(tiny_model: PreTrainedModel, tokenizer
     chat = copy.deepcopy(tokenizer)
     chat.chat_template = TEMPLATE
     expected = "[system]Sois bref.[user]Ça va ?[assistant]"
-    assert chat.decode(encode(chat, [MESSAGES])["input_ids"][0]) == expected
+    assert chat.decode(encode(tiny_model, chat, [MESSAGES])["input_ids"][0]) == expected
     by_messages = last(side_by_side(tiny_model, chat, MESSAGES, {"on": None}, max_new_tokens=4))
     assert by_messages.texts == last(side_by_side(tiny_model, chat, expected, {"on": None}, max_new_tokens=4)).texts
 
@@ -412,10 +466,10 @@ def test_messages_need_a_template(tiny_model: PreTrainedModel, tokenizer: PreTra
         side_by_side(tiny_model, tokenizer, MESSAGES, {"on": None})
 
 
-def test_prompts_are_padded_on_the_left(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_prompts_are_padded_on_the_left(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     right = copy.deepcopy(tokenizer)
     right.padding_side = "right"
-    inputs = encode(right, ["ab", "abcd"])
+    inputs = encode(tiny_model, right, ["ab", "abcd"])
     a, b, c, d = tokenizer("abcd")["input_ids"]
     assert inputs["input_ids"].tolist() == [[EOS, EOS, a, b], [a, b, c, d]]
     assert inputs["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
