@@ -169,8 +169,9 @@ def test_weights_that_came_quantised_stay_as_they_are(tiny_folder: Path, tmp_pat
     first, tokenizer = load_model(tiny_folder, quantization="4bit", device="cpu")
     first.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.warns(LapeWarning, match="Not quantised: the model comes quantised already"):
-        again, _ = load_model(tmp_path, quantization="8bit", device="cpu")
+    with pytest.raises(LapeError, match=r"comes quantised already \(bitsandbytes\), so it cannot be loaded in 8bit"):
+        load_model(tmp_path, quantization="8bit", device="cpu")
+    again, _ = load_model(tmp_path, quantization="auto", device="cpu")
     assert identity(again).quantization == "4bit"
     assert torch.equal(again(token_ids(1, 7)).logits, first(token_ids(1, 7)).logits)
 
