@@ -14,6 +14,8 @@ from lape import ActivationStatistics, NeuronMask
 from lape.cli import main
 from lape.cli.common import table
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -190,6 +192,13 @@ def test_the_commands_need_no_gradio(recorded: Path, tiny_folder: Path) -> None:
     assert re.search(r"^demo +not installed \(the extra `demo`", run.stdout, re.MULTILINE)
     assert "usage: lape" in run.stdout
     assert "Traceback" not in run.stderr
+
+
+def test_the_page_says_that_it_needs_gradio() -> None:
+    command = [sys.executable, "-c", "import sys; sys.modules['gradio'] = None; import app; sys.exit(app.main([]))"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "lape: the page needs gradio. Install requirements.txt, or lape with its extra `demo`.\n"
 
 
 def test_a_table_is_as_wide_as_its_cells() -> None:
