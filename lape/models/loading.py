@@ -84,12 +84,12 @@ def load_model(
     gguf = embedded_gguf() if name == EMBEDDED and revision is None else None
     source = str(embedded_folder(gguf)) if gguf else name
     commit = embedded_revision(gguf) if gguf else None
-    files: dict[str, Any] = {"trust_remote_code": False}  # None asks at the terminal
+    files: dict[str, Any] = {"trust_remote_code": False}  # left out, transformers would ask at the terminal
     if on_hub := not Path(source).is_dir():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise ModelUnavailable(f"{name!r} could not be loaded: it is no folder here, and no id (owner/name).")
         only_cached = not reachable()
-        pinned = resolve_revision(source, revision, local_files_only=only_cached)  # one state of the repository
+        pinned = resolve_revision(source, revision, local_files_only=only_cached)  # the same commit for all files
         commit = getattr(pinned, "resolved", None)
         files |= {"revision": pinned, "local_files_only": only_cached}
     elif gguf is None:
@@ -176,10 +176,10 @@ def _settings(placement: Placement, empty: PreTrainedModel, source: str) -> dict
 
 
 def _check_4bit_on_cpu(model: PreTrainedModel, name: str) -> None:
-    """Refuses 4-bit layers that came quantised and would be misread, and keeps the rest from a kernel's assertion.
+    """Refuses a checkpoint in 4-bit with layers that would be misread, and turns off a kernel that would fail.
 
-    On CPUs with AVX512-BF16, bitsandbytes repacks weights at the first pass and fails where the outputs are no
-    multiple of 32; its other code takes them.
+    On CPUs with AVX512-BF16, bitsandbytes repacks weights for a kernel of its own at the first pass, and fails where
+    a layer's outputs are no multiple of 32; without that kernel it computes them.
     """
     for module in model.get_decoder().modules():
         if isinstance(module, nn.Linear) and hasattr(module, "support_avx512bf16_for_cpu"):

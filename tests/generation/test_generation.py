@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import EOS, VOCABULARY, random_mask, token_ids
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from families import DOCUMENT_END, EOS, VOCABULARY, build, random_mask, token_ids
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -153,6 +153,29 @@ def test_prompts_of_different_lengths_are_as_each_alone(
     assert list(together.texts.values()) == [update.texts[0] for update in alone]
 
 
+def test_the_penalty_does_not_count_padding(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
+    def found(tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> str:
+        tiny_model.generation_config.eos_token_id = None
+        settings = {"max_new_tokens": 6, "repetition_penalty": 5.0}
+        return last(generate_rows(tiny_model, tokenizer, prompts, **settings)).texts[0]
+
+    alone = found(words, [prompt()])
+    padded = copy.deepcopy(words)
+    padded.pad_token = alone.split()[0]  # were it counted, it would not come first
+    assert found(padded, [prompt(), prompt(9, seed=1)]) == alone
+
+
+def test_every_pass_after_the_first_reads_one_position(words: PreTrainedTokenizerFast) -> None:
+    model = build("mpt")  # its configuration has the key-value cache off
+    assert not model.config.use_cache
+    read: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _model, _args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    list(generate_rows(model, words, [prompt()], max_new_tokens=4))
+    assert read == [6, 1, 1, 1]
+
+
 def test_the_seed_decides(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
     def texts(**settings: Any) -> dict[int, str]:
         return last(generate_rows(tiny_model, words, [prompt()], max_new_tokens=10, **settings)).texts
@@ -279,6 +302,25 @@ def test_spare_rows_speed_up_a_cpu_and_change_nothing(
     assert passes[4:] == [rows] * 4
     assert (spared.texts, spared.new_tokens, spared.finished) == (exact.texts, exact.new_tokens, exact.finished)
     assert len(spared.texts) == rows
+
+
+def test_a_batch_ends_with_its_last_row_and_not_with_a_spare_one(
+    tiny_model: PreTrainedModel,
+    words: PreTrainedTokenizerFast,
+    steer: Intervention,
+    passes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: True)
+    prompts = [prompt()] * 3
+    steered = tokens(last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=3)))
+    untouched = tokens(last(generate_rows(tiny_model, words, prompts, max_new_tokens=12)))
+    assert steered[2] not in untouched  # so that a spare row, which is untouched, would go on
+    passes.clear()
+    tiny_model.generation_config.eos_token_id = steered[2]
+    update = last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=12))
+    assert set(update.finished.values()) == {"eos"}
+    assert len(passes) == steered.index(steered[2]) + 1
 
 
 def test_a_stop_takes_effect_within_a_token(
@@ -434,6 +476,35 @@ def test_the_space_before_the_first_word_is_kept(sentencepiece: PreTrainedTokeni
     assert streamed(sentencepiece, "ab", [chat, chat]) == [" chat", " chat chat"]
 
 
+def always(model: PreTrainedModel, token: int) -> PreTrainedModel:
+    """Makes a model say one token, whatever comes before."""
+
+    def only(hidden: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(*hidden.shape[:-1], model.config.vocab_size)
+        logits[..., token] = 1
+        return logits
+
+    model.lm_head.forward = only
+    return model
+
+
+def test_new_words_are_decoded_after_the_prompts(sentencepiece: PreTrainedTokenizerFast) -> None:
+    chat = sentencepiece.convert_tokens_to_ids("▁chat")
+    model = always(build("llama", vocab_size=len(sentencepiece)), chat)
+    assert last(generate_rows(model, sentencepiece, ["ab"], max_new_tokens=2)).texts == {0: " chat chat"}
+
+
+def test_special_tokens_are_not_text(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
+    update = last(generate_rows(always(tiny_model, EOS), words, [prompt()], max_new_tokens=3))
+    assert (update.texts, update.finished) == ({0: ""}, {0: "eos"})
+
+
+def test_a_space_before_a_comma_stays() -> None:
+    core = Tokenizer(models.WordLevel({"a": 0, ",": 1}, unk_token="a"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    assert streamed(PreTrainedTokenizerFast(tokenizer_object=core), "a", [1, 0])[-1] == " , a"
+
+
 def test_a_character_of_single_bytes_comes_whole(sentencepiece: PreTrainedTokenizerFast) -> None:
     text = "é中👩‍🚀"
     ids = sentencepiece.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in text.encode()])
@@ -461,6 +532,19 @@ def test_messages_go_through_the_template(tiny_model: PreTrainedModel, tokenizer
     assert by_messages.texts == last(side_by_side(tiny_model, chat, expected, {"on": None}, max_new_tokens=4)).texts
 
 
+def test_the_template_alone_says_how_a_chat_begins(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    chat = copy.deepcopy(tokenizer)
+    chat.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", DOCUMENT_END)]
+    )
+    chat.chat_template = "<|endoftext|>" + TEMPLATE
+    assert encode(tiny_model, chat, ["a"])["input_ids"][0].tolist()[:-1] == [DOCUMENT_END]
+    ids = encode(tiny_model, chat, [MESSAGES])["input_ids"][0].tolist()
+    assert (ids[0], ids.count(DOCUMENT_END)) == (DOCUMENT_END, 1)
+
+
 def test_messages_need_a_template(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(LapeError, match="no chat template"):
         side_by_side(tiny_model, tokenizer, MESSAGES, {"on": None})
@@ -480,14 +564,17 @@ def test_prompts_are_padded_on_the_left(tiny_model: PreTrainedModel, tokenizer: 
     [
         ([], TEMPLATE),
         (MESSAGES, "{{ raise_exception('System role not supported') }}"),  # as of Gemma
+        (MESSAGES, {"tool_use": TEMPLATE}),  # none for a plain chat
     ],
 )
 def test_messages_the_template_refuses(
-    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, messages: list, template: str
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, messages: list, template: str | dict[str, str]
 ) -> None:
     chat = copy.deepcopy(tokenizer)
     chat.chat_template = template
-    with pytest.raises(LapeError, match=r"empty|System role not supported"):
+    with pytest.raises(
+        LapeError, match=r"empty|System role not supported|refuses these messages: This model has multiple"
+    ):
         side_by_side(tiny_model, chat, messages, {"on": None})
 
 

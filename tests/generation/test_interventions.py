@@ -179,6 +179,12 @@ def test_positions_without_a_cache_are_refused(tiny_model: PreTrainedModel, run:
         run(tiny_model)
 
 
+def test_a_pass_that_begins_a_cache_is_of_the_prompt(tiny_model: PreTrainedModel) -> None:
+    with intervene(tiny_model, replace(OFF, positions="prompt")):
+        found = tiny_model(IDS, use_cache=True).logits
+    assert torch.equal(found, edited_logits(tiny_model, OFF))
+
+
 @both_layouts
 @pytest.mark.parametrize("rows", [None, 1])
 @pytest.mark.parametrize("mode", ["replace", "add", "scale"])
@@ -359,6 +365,11 @@ def test_a_mask_of_another_model_is_refused_or_reported(tiny_model: PreTrainedMo
     ):
         pytest.fail("the block ran")
     assert not hooks(tiny_model)
+    with (
+        pytest.raises(MaskMismatch, match=r"2 layers x 40 neurons.*3 layers x 48 neurons"),
+        intervene(tiny_model, [Intervention(random_mask((2, 40)), off="aa"), OFF]),
+    ):
+        pytest.fail("the block ran")
     tiny_model.name_or_path = "org/this"
     other = NeuronMask(MASK.neurons, MASK.means, MASK.shape, {"model": "org/that"})
     with pytest.warns(LapeWarning, match="org/that, not org/this"), intervene(tiny_model, replace(OFF, mask=other)):

@@ -68,11 +68,12 @@ def test_temperature_zero_is_greedy() -> None:
     assert len(processors(torch.ones(1, 1), 0.0, 0.9, 1.0, seed=0)) == 0
 
 
-def test_the_repetition_penalty_is_the_usual_one() -> None:
+@pytest.mark.parametrize("penalty", [1.3, 0.7])
+def test_the_repetition_penalty_is_the_usual_one(penalty: float) -> None:
     scores = torch.randn(3, 20, generator=torch.Generator().manual_seed(0))
     prompts, longer = (torch.randint(0, 20, (3, length)) for length in (7, 11))
-    usual = RepetitionPenaltyLogitsProcessor(1.3)
-    chain = processors(torch.ones_like(prompts), 0.0, 1.0, 1.3, seed=0)
+    usual = RepetitionPenaltyLogitsProcessor(penalty)
+    chain = processors(torch.ones_like(prompts), 0.0, 1.0, penalty, seed=0)
     for ids in (prompts, longer):
         expected = usual(ids, scores.clone())
         assert torch.equal(chain(ids, scores.clone()), expected)

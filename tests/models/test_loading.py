@@ -38,7 +38,7 @@ from lape.models.embedded import clear_cache, embedded_gguf
 from lape.models.identity import ModelIdentity, identity
 from lape.models.loading import placement_of
 from lape.models.machine import this_machine
-from lape.models.memory import memory_bytes
+from lape.models.memory import empty_model, weight_bytes
 from lape.models.presets import EMBEDDED
 from lape.recording.corpora import document_end
 
@@ -59,6 +59,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         ({"dtype": "float23"}, UnknownLabel, r"'float23'\. Did you mean 'float32'"),
         ({"device": "cpu", "device_map": "auto"}, LapeError, "not both"),
         ({"device": "gpu"}, LapeError, "gpu"),
+        ({"device": "gpu", "model": "nobody/nothing"}, LapeError, "No device 'gpu'"),  # before anything is fetched
         pytest.param(
             *({"device": "cuda"}, LapeError, "no CUDA device"),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
@@ -176,6 +177,12 @@ def test_weights_that_came_quantised_stay_as_they_are(tiny_folder: Path, tmp_pat
     assert torch.equal(again(token_ids(1, 7)).logits, first(token_ids(1, 7)).logits)
 
 
+def test_4bit_weights_compute_in_the_dtype_of_the_rest(tiny_folder: Path) -> None:
+    model, _ = load_model(tiny_folder, quantization="4bit", dtype="bfloat16", device="cpu")
+    assert layers_of(model)[0].mlp.gate_proj.compute_dtype == torch.bfloat16
+    assert identity(model) == ModelIdentity(str(tiny_folder), None, "bfloat16", "4bit")
+
+
 def saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -204,7 +211,7 @@ def test_layers_that_a_cpu_would_misread_stay_whole(tokenizer: PreTrainedTokeniz
     assert torch.equal(mlp.down_proj.weight, layers_of(whole)[0].mlp.down_proj.weight)
     assert type(model.lm_head).__name__ == "Linear"
     scales = sum(2 * weight.numel() // 64 for weight in model.parameters() if hasattr(weight, "quant_state"))
-    estimate = memory_bytes(whole.config, torch.float32, "4bit", "cpu")
+    estimate = weight_bytes(empty_model(whole.config), torch.float32, "4bit", "cpu")
     assert estimate == pytest.approx(model.get_memory_footprint() + scales, rel=1e-3)
 
 
@@ -358,6 +365,13 @@ def test_the_embedded_model_is_converted_once(
     assert not converted.exists()
     load_model(device="cpu")
     assert conversion.calls == 2
+
+
+def test_a_revision_of_the_embedded_model_is_the_hubs(conversion: Conversion, hub: Hub, tiny_folder: Path) -> None:
+    commit = hub.add(EMBEDDED, files_of(tiny_folder)).at("main").oid
+    model, _ = load_model(device="cpu", revision="main")
+    assert identity(model) == ModelIdentity(EMBEDDED, commit, "float32", None)
+    assert conversion.calls == 0
 
 
 @pytest.mark.parametrize(
