@@ -367,6 +367,13 @@ def test_the_embedded_model_is_converted_once(
     assert conversion.calls == 2
 
 
+def test_a_revision_the_hub_does_not_have_says_nothing_of_the_package(hub: Hub, tiny_folder: Path) -> None:
+    hub.add(EMBEDDED, files_of(tiny_folder))
+    with pytest.raises(ModelUnavailable, match="has no revision 'v9'") as refused:
+        load_model(device="cpu", revision="v9")
+    assert "package" not in str(refused.value)
+
+
 def test_a_revision_of_the_embedded_model_is_the_hubs(conversion: Conversion, hub: Hub, tiny_folder: Path) -> None:
     commit = hub.add(EMBEDDED, files_of(tiny_folder)).at("main").oid
     model, _ = load_model(device="cpu", revision="main")
