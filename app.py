@@ -52,6 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except LapeError as error:
             print(f"lape: {error}", file=sys.stderr)
             return 2
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        print("lape: the page needs gradio. Install requirements.txt, or lape with its extra `demo`.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
     return 0

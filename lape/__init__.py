@@ -18,8 +18,9 @@ from lape.errors import (
     UnknownLabel,
     UnsupportedArchitecture,
 )
-from lape.generation.generate import Update, generate_rows, side_by_side
+from lape.generation.generate import generate_rows, side_by_side
 from lape.generation.interventions import Intervention, intervene
+from lape.generation.streaming import Update
 from lape.identify import equal_count, identify
 from lape.languages import Language, language
 from lape.masks.calibration import calibrate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from typing import Any
 
 import psutil
@@ -45,6 +46,7 @@ def report() -> dict[str, Any]:
         "memory_gb": _memory(machine),
         "bitsandbytes": "installed" if machine.bitsandbytes else "not installed",
         "auto_loads": {"large_models": _auto(machine, 2 * AUTO_BILLIONS), "small_models": _auto(machine, 0.0)},
+        "demo": "installed" if find_spec("gradio") else "not installed (the extra `demo`, which brings gradio)",
         "embedded_model": "installed" if embedded_gguf() else "not installed",
         "cache": {"folder": str(cache), "megabytes": round(cached / 1e6)},
         "masks": [str(path.parent) for path in bundled_masks()],

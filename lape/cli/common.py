@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Container, Sequence
 from typing import Any
 
 
@@ -45,3 +46,25 @@ def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
 def emit(options: argparse.Namespace, value: Any, text: str) -> None:
     """Prints a result: JSON alone with `--json`, else as text."""
     print(json.dumps(value, ensure_ascii=False) if options.json else text)
+
+
+def table(rows: Sequence[Sequence[object]], *, right: Container[int] = ()) -> list[str]:
+    """The lines of a table, each column as wide as its widest cell.
+
+    Args:
+        rows: With as many cells each; None is an empty one.
+        right: Places of the columns that are aligned on the right, as numbers are.
+
+    Example:
+        >>> table([("code", "count"), ("fr", 12)], right=[1])
+        ['code  count', 'fr       12']
+    """
+    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if place in right else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lape.cli.common import add, emit
+from lape.cli.common import add, emit, table
 
 
 def register(commands: Any) -> None:
@@ -23,15 +23,8 @@ def _diff(options: argparse.Namespace) -> None:
 
     one, other = NeuronMask.load(options.first), NeuronMask.load(options.second)
     overlap = mask_overlap(one, other)
-    table = pair(overlap)
-    rows = [table.head, *table.rows]
-    widths = [max(len(row[place]) for row in rows) for place in range(len(table.head))]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
+    shared = pair(overlap)
+    lines = table([shared.head, *shared.rows], right=range(1, len(shared.head)))
     lines += [f"only in A: {', '.join(overlap['first_only'])}"] if overlap["first_only"] else []
     lines += [f"only in B: {', '.join(overlap['second_only'])}"] if overlap["second_only"] else []
     emit(options, {"overlap": overlap, "first": depth(one), "second": depth(other)}, "\n".join(lines))

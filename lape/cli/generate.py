@@ -30,9 +30,12 @@ def register(commands: Any) -> None:
 def _generate(options: argparse.Namespace) -> None:
     from lape.generation.generate import side_by_side
     from lape.generation.interventions import Intervention
+    from lape.generation.sampling import SETTINGS, check_sampling
     from lape.masks.bundled import bundled_folder
     from lape.masks.mask import NeuronMask
 
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    check_sampling(**settings)  # before a model is loaded
     variants: dict[str, Intervention | None] = {"on": None}
     if options.off or options.on:
         mask = NeuronMask.load(options.mask or bundled_folder(options.model))
@@ -44,17 +47,7 @@ def _generate(options: argparse.Namespace) -> None:
             )
     model, tokenizer = load_model(options)
     prompt = [{"role": "user", "content": options.prompt}] if options.chat else options.prompt
-    *_, last = side_by_side(
-        model,
-        tokenizer,
-        prompt,
-        variants,
-        max_new_tokens=options.max_new_tokens,
-        temperature=options.temperature,
-        top_p=options.top_p,
-        repetition_penalty=options.repetition_penalty,
-        seed=options.seed,
-    )
+    *_, last = side_by_side(model, tokenizer, prompt, variants, **settings)
     found = {
         "prompt": options.prompt,
         "neurons_changed": {name: variant.count if variant else 0 for name, variant in variants.items()},

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from lape.cli.common import add, add_model, codes, emit, load_model
+from lape.cli.common import add, add_model, codes, emit, load_model, table
 
 SORTS = ("entropy", "probability", "mean", "layer")  # written out: importing them takes a second
 TEXT_DECIMALS, JSON_DECIMALS = 2, 4
@@ -49,11 +49,12 @@ def _look(options: argparse.Namespace) -> None:
             for piece in pieces
         ],
     }
-    lines = []
+    rows = []
     for piece in pieces:
         best = sorted(piece.levels, key=lambda code: -piece.levels[code])[:3]
         shown = "  ".join(f"{code} {piece.levels[code]:.{TEXT_DECIMALS}f}" for code in best)
-        lines.append(f"{piece.text!r:16} {piece.language or '-':4} {shown}")
+        rows.append((repr(piece.text), piece.language or "-", shown))
+    lines = table(rows)
     tally = Counter(piece.language or "none" for piece in pieces)
     lines.append(", ".join(f"{code} {count}" for code, count in tally.most_common()))
     usual = "0: as in other languages, 1: as in its own" if statistics else "share of its neurons that are active"
@@ -65,9 +66,9 @@ def _neurons(options: argparse.Namespace) -> None:
 
     mask, statistics = _read(options.mask)
     languages = [mask.known(code) for code in options.languages] if options.languages else None
-    table = neuron_table(mask, statistics)
-    rows = chosen_neurons(table, languages, options.sort, options.limit)
-    total = len(chosen_neurons(table, languages))
+    listed = neuron_table(mask, statistics)
+    rows = chosen_neurons(listed, languages, options.sort, options.limit)
+    total = len(chosen_neurons(listed, languages))
     found = [
         {
             "language": row.language,
@@ -79,12 +80,12 @@ def _neurons(options: argparse.Namespace) -> None:
         }
         for row in rows
     ]
-    columns = "{:9}{:>6}{:>8}{:>9}{:>9}" + "{:>6}" * len(mask.languages)
-    lines = [columns.format("language", "layer", "neuron", "entropy", "mean", *mask.languages).rstrip()]
+    head = ("language", "layer", "neuron", "entropy", "mean", *mask.languages)
+    cells = []
     for row in rows:
-        figures = _text(row.entropy_nats, 3), _text(row.mean, 3)
         shares = (_text(row.probabilities.get(code), 2) for code in mask.languages)
-        lines.append(columns.format(row.language, row.layer, row.neuron, *figures, *shares).rstrip())
+        cells.append((row.language, row.layer, row.neuron, _text(row.entropy_nats, 3), _text(row.mean, 3), *shares))
+    lines = table([head, *cells], right=range(1, len(head)))
     lines.append(f"{len(rows)} of {total} neurons. Under a language: share of its tokens with the neuron active.")
     emit(options, {"neurons": found, "shown": len(rows), "total": total}, "\n".join(lines))
 

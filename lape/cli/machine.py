@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from lape.cli.common import add, emit
+from lape.cli.common import add, emit, table
 
 
 def register(commands: Any) -> None:
@@ -37,29 +37,24 @@ def _models(options: argparse.Namespace) -> None:
         }
         for preset in PRESETS
     ]
-    columns = "{:22}{:38}{:>8}{:>10}{:>9}  {:8}{:9}{:6}{:7}{:25}{}"
-    lines = [
-        columns.format("name", "model", "params", "16-bit", "4-bit", "here", "mask", "chat", "gated", "licence", "note")
-    ]
-    for row in rows:
-        size = (
+    head = ("name", "model", "params", "16-bit", "4-bit", "here", "mask", "chat", "gated", "licence", "note")
+    cells = [
+        (
+            row["name"],
+            row["model"],
             f"{row['parameters_billions']:.2f} B",
             f"{row['memory_16bit_gb']:.1f} GB",
             f"{row['memory_4bit_gb']:.1f} GB",
+            row["fits_here"],
+            row["mask"],
+            "chat" if row["chat"] else None,
+            "gated" if row["gated"] else None,
+            row["licence"],
+            row["note"],
         )
-        marks = "chat" if row["chat"] else "", "gated" if row["gated"] else ""
-        lines.append(
-            columns.format(
-                row["name"],
-                row["model"],
-                *size,
-                row["fits_here"],
-                row["mask"] or "",
-                *marks,
-                row["licence"],
-                row["note"],
-            ).rstrip()
-        )
+        for row in rows
+    ]
+    lines = table([head, *cells], right=range(2, 5))
     lines.append(
         "here: the highest precision that fits this machine. import: `lape import NAME` gets the paper's mask."
     )
@@ -75,8 +70,8 @@ def _doctor(options: argparse.Namespace) -> None:
         emit(options, {"freed_bytes": freed}, f"Freed {freed / 1e6:.0f} MB.")
         return
     found = report()
-    lines = []
+    rows = []
     for key, value in found.items():
-        shown = ", ".join(f"{k} {v}" for k, v in value.items()) if isinstance(value, dict) else value
-        lines.append(f"{key:15} {', '.join(shown) if isinstance(shown, list) else shown}")
-    emit(options, found, "\n".join(lines))
+        shown = [f"{name} {each}" for name, each in value.items()] if isinstance(value, dict) else value
+        rows.append((key, ", ".join(shown) if isinstance(shown, list) else shown))
+    emit(options, found, "\n".join(table(rows)))

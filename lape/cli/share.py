@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from lape.cli.common import add, emit
+from lape.cli.common import add, emit, table
 
 
 def register(commands: Any) -> None:
@@ -40,10 +40,12 @@ def _list(options: argparse.Namespace) -> None:
     from lape.masks.collection import bundled_entries, list_masks
 
     entries = bundled_entries() if options.collection is None else list_masks(options.collection, options.revision)
-    lines = [
-        f"{entry.model:40} {entry.method:16} {', '.join(f'{code} {count}' for code, count in entry.counts.items())}"
-        for entry in entries
-    ]
+    lines = table(
+        [
+            (entry.model, entry.method, ", ".join(f"{code} {count}" for code, count in entry.counts.items()))
+            for entry in entries
+        ]
+    )
     if options.collection is not None and entries:
         lines.append(f"{options.collection} at {entries[0].commit}")
     none = f"{options.collection} holds no masks." if options.collection else "There are no masks on this machine."
@@ -88,11 +90,4 @@ def _push(options: argparse.Namespace) -> None:
         emit(options, {"repo": options.repo, "path": parcel.path, "files": sizes}, text)
         return
     pushed = push(options.folder, options.repo, **asked)
-    tagged = f", tag {pushed.tag}" if pushed.tag else ""
-    files = f"{len(pushed.changed)} file{'' if len(pushed.changed) == 1 else 's'}"
-    text = f"Pushed {files} to {options.repo}, commit {pushed.commit}{tagged}: {pushed.url}"
-    if not pushed.changed:
-        text = f"Nothing to push: {options.repo} has all of it, commit {pushed.commit}{tagged}: {pushed.url}"
-    elif pushed.pull_request:
-        text = f"Proposed {files} to {options.repo}: {pushed.pull_request}"
-    emit(options, asdict(pushed), text)
+    emit(options, asdict(pushed), pushed.sentence)

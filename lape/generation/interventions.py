@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass
 from typing import Literal, get_args
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from lape.errors import HookNotFired, LapeError, MeansMissing, unknown_label
+from lape.generation.edits import Operations, Positions, Run, layer_edits
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import activation_sites
 
 Mode = Literal["replace", "add", "scale"]
-Positions = Literal["all", "prompt", "generated"]
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ class Intervention:
             return torch.ones(len(flat), dtype=torch.bool)
         return torch.isin(flat // self.mask.shape[1], torch.tensor(list(self.layers), dtype=torch.long))
 
-    def operations(self) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    def operations(self) -> Operations:
         """What is done: operation (`set`, `add`, `scale`) to flat indices `[n]` and values `[n]`.
 
         Operations that change nothing are left out: `add` of strength 0 and `scale` by 1.
@@ -162,8 +161,9 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
                 f"{entry.layers} names layers the model does not have; its layers are 0 to {sites.shape[0] - 1}."
             )
 
-    run = _Run(rows, any(entry is not None and entry.positions != "all" for entry in entries))
-    edits = _layer_edits(entries, sites.shape, run)
+    run = Run(rows, needs_cache=any(entry is not None and entry.positions != "all" for entry in entries))
+    operations = [None if entry is None else (entry.operations(), entry.positions) for entry in entries]
+    edits = layer_edits(operations, sites.shape, run)
     with ExitStack() as stack:
         if edits or rows is not None:
             stack.callback(sites.decoder.register_forward_pre_hook(run.begin, with_kwargs=True).remove)
@@ -176,106 +176,3 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
                 f"The decoder ran, but the activations of layers {silent} did not pass their hooks, so those neurons "
                 "were not switched. A fused kernel or a compiled model bypasses them; load the model without."
             )
-
-
-class _Run:
-    """What the decoder's current pass is: how many rows, and whether it reads the prompt."""
-
-    def __init__(self, rows: int | None, needs_cache: bool) -> None:
-        self.rows = rows
-        self.needs_cache = needs_cache
-        self.batch = 0
-        self.positions: Positions = "prompt"
-        self.passes = 0
-
-    def begin(self, _decoder: nn.Module, args: tuple, kwargs: dict) -> None:
-        """Runs before the decoder; refuses a batch the plan does not fit."""
-        given = (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args)
-        self.batch = next(tensor for tensor in given if tensor is not None).shape[0]
-        if self.rows is not None and self.batch != self.rows:
-            raise LapeError(
-                f"The plan has {self.rows} rows but the batch has {self.batch}. Give one entry per row; beams and "
-                "several return sequences multiply rows and cannot be used with a plan per row."
-            )
-        cache = kwargs.get("past_key_values")
-        if self.needs_cache and cache is None and not kwargs.get("use_cache"):
-            raise LapeError("positions 'prompt' and 'generated' need the key-value cache: pass use_cache=True.")
-        self.positions = "generated" if cache is not None and cache.get_seq_length() > 0 else "prompt"
-        self.passes += 1
-
-
-@dataclass(frozen=True)
-class _Cells:
-    """Neurons of one layer that get the same operation at the same positions.
-
-    Attributes:
-        operation: `set`, `add` or `scale`.
-        positions: Passes it applies to.
-        rows: int64 `[n]`, or a full slice when every row is edited.
-        columns: int64 `[n]`.
-        values: `[n, 1]`, one per cell for all positions.
-    """
-
-    operation: str
-    positions: Positions
-    rows: torch.Tensor | slice
-    columns: torch.Tensor
-    values: torch.Tensor
-
-    def like(self, activation: torch.Tensor) -> _Cells:
-        """The same cells on the device and in the dtype of an activation."""
-        device = activation.device
-        rows = self.rows if isinstance(self.rows, slice) else self.rows.to(device)
-        return replace(self, rows=rows, columns=self.columns.to(device), values=self.values.to(activation))
-
-    def edit(self, activation: torch.Tensor) -> None:
-        """Changes an activation `[batch, neuron, position]` in place."""
-        if self.operation == "set":
-            activation[self.rows, self.columns] = self.values
-        elif self.operation == "add":
-            activation[self.rows, self.columns] += self.values
-        else:
-            activation[self.rows, self.columns] *= self.values
-
-
-class _LayerEdit:
-    """The forward hook of one edited layer."""
-
-    def __init__(self, cells: list[_Cells], run: _Run) -> None:
-        self.cells = cells
-        self.run = run
-        self.fired = False
-        self._placed: dict[tuple[torch.device, torch.dtype], list[_Cells]] = {}
-
-    def __call__(self, _module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
-        self.fired = True
-        edited = output.clone() if output.requires_grad else output
-        place = (edited.device, edited.dtype)
-        if place not in self._placed:
-            self._placed[place] = [cells.like(edited) for cells in self.cells]
-        # OPT flattens its activations to [batch * position, neuron].
-        by_row = edited if edited.dim() == 3 else edited.view(self.run.batch, -1, edited.shape[-1])
-        for cells in self._placed[place]:
-            if cells.positions in ("all", self.run.positions):
-                cells.edit(by_row.transpose(1, 2))
-        return edited
-
-
-def _layer_edits(entries: Sequence[Intervention | None], shape: tuple[int, int], run: _Run) -> dict[int, _LayerEdit]:
-    """Compiles a plan into one hook per edited layer."""
-    parts: dict[tuple[str, Positions], list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
-    for row, entry in enumerate(entries):
-        if entry is None:
-            continue
-        for operation, (flat, values) in entry.operations().items():
-            parts.setdefault((operation, entry.positions), []).append((torch.full_like(flat, row), flat, values))
-    cells: dict[int, list[_Cells]] = {}
-    for (operation, positions), found in parts.items():
-        rows, flat, values = (torch.cat(tensors) for tensors in zip(*found, strict=True))
-        layers = flat // shape[1]
-        for layer in layers.unique().tolist():
-            here = layers == layer
-            edited_rows = slice(None) if run.rows is None else rows[here]
-            columns, column_values = flat[here] % shape[1], values[here][:, None]
-            cells.setdefault(layer, []).append(_Cells(operation, positions, edited_rows, columns, column_values))
-    return {layer: _LayerEdit(cells[layer], run) for layer in sorted(cells)}

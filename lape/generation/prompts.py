@@ -6,19 +6,21 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from jinja2 import TemplateError
-from transformers import BatchEncoding
+from transformers import BatchEncoding, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
+from lape.models.inputs import check_ids, embedding_rows
 
 Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
 
 
-def encode(tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> BatchEncoding:
+def encode(model: PreTrainedModel, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> BatchEncoding:
     """Tokenises prompts into one left-padded batch; chat messages go through the model's chat template.
 
     Raises:
-        LapeError: There is no prompt, one is empty, or the model has no chat template or one that refuses it.
+        LapeError: There is no prompt, one is empty or holds a token that the model does not have, or the model has
+            no chat template or one that refuses it.
     """
     if isinstance(prompts, str):
         raise LapeError("Give the prompts as a list, one for each row.")
@@ -26,9 +28,11 @@ def encode(tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> BatchEncoding:
         raise LapeError("There is no prompt.")
     rows = [_encode(tokenizer, prompt) for prompt in prompts]
     missing = [max(map(len, rows)) - len(ids) for ids in rows]
-    padded = [[padding(tokenizer)] * count + ids for count, ids in zip(missing, rows, strict=True)]
+    padded = [[padding(model, tokenizer)] * count + ids for count, ids in zip(missing, rows, strict=True)]
     mask = [[0] * count + [1] * len(ids) for count, ids in zip(missing, rows, strict=True)]
-    return BatchEncoding({"input_ids": torch.tensor(padded), "attention_mask": torch.tensor(mask)})
+    inputs = torch.tensor(padded)
+    check_ids(model, inputs, tokenizer)
+    return BatchEncoding({"input_ids": inputs, "attention_mask": torch.tensor(mask)})
 
 
 def _encode(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
@@ -52,6 +56,12 @@ def _encode(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
     return ids
 
 
-def padding(tokenizer: Tokenizer) -> int:
-    """The token to pad with, which the attention mask hides: any will do where the tokenizer has none."""
-    return next(token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None)
+def padding(model: PreTrainedModel, tokenizer: Tokenizer) -> int:
+    """The token to pad with: the tokenizer's own, or another where the model does not have that one.
+
+    The attention mask hides it, so that any token of the model will do.
+    """
+    rows = embedding_rows(model)
+    return next(
+        token for token in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if token is not None and token < rows
+    )

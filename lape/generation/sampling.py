@@ -21,6 +21,7 @@ from transformers import (
 
 from lape.errors import LapeError
 
+SETTINGS = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed")  # of a generation, by name
 COLDEST = 1e-6  # colder is the same, until scores divided by the temperature are infinite
 
 

@@ -1,6 +1,6 @@
 """The Hugging Face Hub: whether it answers, and what went wrong with it in one sentence.
 
-Read and written elsewhere, by models.py, collection.py and publish.py; nothing here knows what is on it.
+What is read and written there is the business of its users (models/loading.py, masks/collection.py, sharing/push.py).
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import ActivationSites, activation_sites, input_device
+from lape.models.inputs import check_ids, context_length
 from lape.recording.corpora import document_end
 
 
@@ -60,7 +61,8 @@ def activations(
         longest_tokens: Refuses a text of more tokens; None leaves the model's context as the only bound.
 
     Raises:
-        LapeError: The text is empty or too long, a neuron is outside the model, or the tokenizer is not fast.
+        LapeError: The text is empty, too long or holds a token that the model does not have, a neuron is outside
+            the model, or the tokenizer is not fast.
 
     Example:
         >>> seen = activations(model, tokenizer, "Bonjour", mask.flat("fr"))  # doctest: +SKIP
@@ -72,7 +74,8 @@ def activations(
         raise LapeError(f"Name at least one neuron, all of them inside the model's {size_text(sites.shape)}.")
     ids, pieces, tokens = pieces_of(tokenizer, text)
     start = [end] if (end := document_end(tokenizer)) is not None else []
-    context = getattr(model.config, "max_position_embeddings", None)
+    check_ids(model, torch.tensor([*start, *ids]), tokenizer)
+    context = context_length(model)
     longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))
     if len(ids) > longest:
         raise LapeError(f"The text has {len(ids):,} tokens and at most {longest:,} are read; shorten it.")

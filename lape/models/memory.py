@@ -18,12 +18,12 @@ from lape.models.presets import NF4_BITS, PRESETS, Bits, Preset
 
 Fit = Literal["32-bit", "16-bit", "4-bit", "no"]
 
-# Besides the weights: a twentieth of them, unquantised, for the key-value cache (1,300 tokens of LLaMA-2-7B in all
-# rows together, 20,000 of the 70B, whose heads share), and room for activations and the libraries' own.
+# What a model needs besides its weights. The key-value cache: a twentieth of what the weights take unquantised, which
+# holds 1,300 tokens of LLaMA-2-7B over all rows of a batch, and 20,000 of the 70B, whose heads share keys and values.
 CACHE_SHARE = 0.05
-ROOM = 300_000_000
-# transformers fills nine tenths of a GPU with a device map of its own making, and of those nine tenths with
-# quantised weights.
+ROOM = 300_000_000  # for activations, and for what torch and CUDA keep for themselves
+# The share of a GPU's free memory that transformers fills when it makes the device map itself: nine tenths, and of
+# quantised weights nine tenths of that.
 FILLED, FILLED_QUANTISED = 0.9, 0.81
 BLOCK = 64  # weights that share a scale in 4-bit
 
@@ -40,7 +40,7 @@ def kept_modules(model: PreTrainedModel) -> list[str]:
 
 
 def quantised_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
-    """The layers bitsandbytes takes, by name: plain linear ones and GPT-2's, except the head and what is tied to it."""
+    """The layers that bitsandbytes quantises, by name: linear ones, GPT-2's too; not the head or what is tied to it."""
     kept = kept_modules(model)
     return {
         name: module
@@ -50,36 +50,29 @@ def quantised_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
 
 
 def misread_on_cpu(layer: nn.Module) -> bool:
-    """Whether bitsandbytes' 4-bit code for CPUs (0.50.2) takes wrong scales for a layer, as it does without a word.
+    """Whether bitsandbytes (0.50.2) would compute wrong values for a 4-bit layer on a CPU, which it does not report.
 
-    A scale belongs to 64 weights. Where a row is no multiple of 64, the code that reads begins anew at each row, and
-    the code that quantised did not.
+    Each 64 weights share a scale. The quantising code counts them off through the whole matrix, the CPU code that
+    reads them begins anew at every row: they agree only where a row is a multiple of 64.
     """
     return _features(layer)[0] % BLOCK != 0
-
-
-def memory_bytes(
-    config: PreTrainedConfig, dtype: torch.dtype, quantization: Quantization | None = None, device: str = "cuda"
-) -> int:
-    """Bytes a model's weights and buffers take once it is loaded.
-
-    Args:
-        config: The model's configuration.
-        dtype: What it computes in; weights that are not quantised are kept in it.
-        quantization: `4bit` (nf4 with double quantisation), `8bit`, or None.
-        device: On a `cpu`, 4-bit leaves out layers of some sizes.
-
-    Example:
-        >>> memory_bytes(LlamaConfig(), torch.float16, "4bit") / 1e9  # doctest: +SKIP
-        3.866
-    """
-    return weight_bytes(empty_model(config), dtype, quantization, device)
 
 
 def weight_bytes(
     model: PreTrainedModel, dtype: torch.dtype, quantization: Quantization | None = None, device: str = "cuda"
 ) -> int:
-    """The same for a model without weights."""
+    """Bytes a model's weights and buffers take once it is loaded.
+
+    Args:
+        model: Of `empty_model`.
+        dtype: What it computes in; weights that are not quantised are kept in it.
+        quantization: `4bit` (nf4 with double quantisation), `8bit`, or None.
+        device: Where it goes; on a `cpu`, 4-bit leaves out the layers that would be misread there.
+
+    Example:
+        >>> weight_bytes(empty_model(LlamaConfig()), torch.float16, "4bit") / 1e9  # doctest: +SKIP
+        3.866
+    """
     layers = list(quantised_layers(model).values()) if quantization else []
     if quantization == "4bit" and device == "cpu":
         layers = [layer for layer in layers if not misread_on_cpu(layer)]
@@ -107,8 +100,8 @@ def check_memory(machine: Machine, placement: Placement, model: PreTrainedModel,
     """Refuses a model that does not fit where it is to go.
 
     Returns:
-        A sentence where it fits only by going partly to slower memory, else None. A device map of one's own
-        over several devices is not checked.
+        A sentence where it fits only by going partly to slower memory, else None. A device map that the caller wrote
+        for several devices is not checked.
 
     Raises:
         ModelUnavailable: It does not fit; says how much is needed, what there is, and the ways out.
@@ -158,7 +151,7 @@ def _preset_needs(preset: Preset, bits: Bits, computed: Bits) -> float:
 
 
 def _free(machine: Machine, placement: Placement) -> int | None:
-    """Free bytes where a model goes; None for a device map of one's own over several devices."""
+    """Free bytes where a model goes; None for a device map that the caller wrote for several devices."""
     if isinstance(placement.device_map, str):
         return sum(machine.gpu_free) if placement.device != "cpu" else machine.ram_free
     places = set(placement.device_map.values())

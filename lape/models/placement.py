@@ -15,8 +15,8 @@ Quantization = Literal["4bit", "8bit"]
 
 QUANTIZATIONS = ("4bit", "8bit", "auto")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-AUTO_BILLIONS = 1.0  # larger models are quantised on a GPU when the choice is left to us
-OFF_GPU = {"cpu", "disk"}
+AUTO_BILLIONS = 1.0  # parameters; `auto` quantises larger models on a GPU
+OFF_GPU = {"cpu", "disk"}  # where a device map may send layers besides to GPUs
 DEVICES = ("cpu", "cuda", "mps")
 DEVICE_MAPS = ("auto", "balanced", "balanced_low_0", "sequential")
 
@@ -31,7 +31,7 @@ class Placement:
         quantization: `4bit` (nf4 with double quantisation), `8bit` or None.
         device_map: What transformers loads it by.
         notes: Sentences on what was chosen, where that is not obvious.
-        fallbacks: Sentences on what was asked for and is not possible here.
+        fallbacks: Sentences on what was asked for and replaced, because it is not possible here.
     """
 
     device: str
@@ -95,10 +95,11 @@ def device_for(machine: Machine, request: Request) -> str:
 
 
 def place(machine: Machine, request: Request, *, billions: float, obstacle: str = "") -> Placement:
-    """Decides where a model goes: what was asked for where that is possible, else the nearest to it.
+    """Decides where a model goes: as asked where that is possible, else as near to it as is.
 
-    On a GPU of NVIDIA or AMD the device map is `auto` and the dtype bfloat16 where the GPU has it, else float16;
-    on an Apple GPU float16; on a CPU float32. `auto` quantises to 4-bit on the former for models over 1 B parameters.
+    What is not asked for is chosen. On a GPU of NVIDIA or AMD: device map `auto`, and bfloat16 where the GPU computes
+    in it, else float16. On an Apple GPU: float16. On a CPU: float32. The quantisation `auto` is 4-bit on a GPU of
+    NVIDIA or AMD for models over 1 B parameters, and none elsewhere.
 
     Args:
         machine: The machine.
@@ -118,7 +119,8 @@ def place(machine: Machine, request: Request, *, billions: float, obstacle: str 
     if request.device_map is not None:
         device_map = request.device_map if isinstance(request.device_map, str) else dict(request.device_map)
     elif zero_gpu:
-        # Loading right onto the emulated GPU fails: transformers does it in threads, which are not emulated.
+        # ZeroGPU emulates CUDA in the main thread only, and transformers loads in others: so to memory first, and
+        # from there to the GPU.
         device_map = {"": "cpu"}
     elif request.device is None and device == "cuda":
         device_map = "auto"

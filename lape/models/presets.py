@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lape.errors import unknown_label
+from lape.models.checkpoints import check_no_file
 
 EMBEDDED = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # with double quantisation: a scale per 64 weights, a scale per 256 scales
@@ -112,6 +113,7 @@ def resolve_name(model: str | os.PathLike[str] | None) -> str:
     """The Hub id or folder that a preset's name, an id, a folder, or None (the embedded default) stands for.
 
     Raises:
+        ModelUnavailable: It is a single file.
         UnknownLabel: It is none of these.
     """
     if model is None:
@@ -120,6 +122,7 @@ def resolve_name(model: str | os.PathLike[str] | None) -> str:
     for preset in PRESETS:
         if name == preset.name:
             return preset.model
+    check_no_file(name)
     might_be_an_id = isinstance(model, str) and "/" in name
     if not might_be_an_id and not os.path.isdir(name):
         raise unknown_label("preset or model folder", name, [preset.name for preset in PRESETS])

@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError
 from lape.models.architectures import activation_sites, input_device
 from lape.models.identity import identity
+from lape.models.inputs import check_ids, context_length
 from lape.recording.corpora import Source, document_end
 from lape.recording.counting import counting
 from lape.recording.groups import BlockGroups, snapshot_blocks
@@ -86,10 +87,13 @@ class Recording:
     ) -> None:
         self._sites, self._device = activation_sites(model), input_device(model)
         batch = (2 if self._device.type == "cpu" else 8) if batch is None else batch
-        check_settings(corpora, tokens, block, batch, getattr(model.config, "max_position_embeddings", None))
+        check_settings(corpora, tokens, block, batch, context_length(model))
         if groups is not None:
             check_groups(groups, tokens)
-        self._tokenizer, self._corpora, self._checkpoint = tokenizer, corpora, checkpoint
+        end = document_end(tokenizer)
+        if end is not None:
+            check_ids(model, torch.tensor(end), tokenizer)
+        self._model, self._tokenizer, self._corpora, self._checkpoint = model, tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
         self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
@@ -99,7 +103,7 @@ class Recording:
         self._settings = {
             **asdict(identity(model)),
             "architecture": model.config.model_type,
-            "special_tokens": {"document_end": document_end(tokenizer), "bos": False},
+            "special_tokens": {"document_end": end, "bos": False},
             "languages": list(corpora),
             "blocks": self._blocks,
             "block": block,
@@ -167,6 +171,7 @@ class Recording:
                     yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     while tallies[code].blocks < goal and (read := next(readers[code], None)):
                         inputs, sha256 = read
+                        check_ids(self._model, inputs, self._tokenizer)
                         with torch.no_grad():
                             self._sites.decoder(input_ids=inputs.to(self._device), use_cache=False)
                         tallies[code] = tallies[code].add(take_counts(), len(inputs), sha256, self._snapshots)

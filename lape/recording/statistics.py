@@ -11,7 +11,7 @@ they fit, else int64), `sum.<code>` and `positive_sum.<code>` float32, and one m
     revision        str?   commit, or gguf-q4_1:<sha256> for the embedded weights
     architecture    str    model type
     dtype           str    computation dtype
-    quantization    str?   4bit, 8bit or null
+    quantization    str?   4bit, 8bit, the method of a checkpoint that came quantised (fp8, gptq, ...), or null
     tokens          dict   language code -> tokens counted
     corpora         dict   language code -> list of {source, sha256 of the token blocks, tokens}
     block           int    tokens per block

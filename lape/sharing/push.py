@@ -40,6 +40,7 @@ class Pushed:
     """What came of a push.
 
     Attributes:
+        repo: The collection.
         url: The mask's folder on the Hub.
         commit: The commit that was made, or the head when the Hub had everything.
         changed: Paths in the collection that were written; empty when the Hub had everything.
@@ -47,11 +48,21 @@ class Pushed:
         tag: The tag of that commit, if one was asked for.
     """
 
+    repo: str
     url: str
     commit: str
     changed: tuple[str, ...]
     pull_request: str | None = None
     tag: str | None = None
+
+    @property
+    def sentence(self) -> str:
+        """What came of it, for people."""
+        files = f"{len(self.changed)} file{'' if len(self.changed) == 1 else 's'}"
+        if self.changed and self.pull_request:
+            return f"Proposed {files} to {self.repo}: {self.pull_request}"
+        done = f"Pushed {files} to {self.repo}" if self.changed else f"Nothing to push: {self.repo} has all of it"
+        return f"{done}, commit {self.commit}{f', tag {self.tag}' if self.tag else ''}: {self.url}"
 
 
 def push(
@@ -109,7 +120,7 @@ def push(
         except HubError as error:
             raise HubError(f"The mask is there, as commit {commit}, but without the tag {tag}. {error}") from error
     url = f"{constants.ENDPOINT}/{repo}/tree/main/{parcel.path}"
-    return Pushed(url, commit, tuple(changed), pull_request, tag)
+    return Pushed(repo, url, commit, tuple(changed), pull_request, tag)
 
 
 def checked(

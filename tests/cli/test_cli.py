@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lape import ActivationStatistics, NeuronMask
 from lape.cli import main
+from lape.cli.common import table
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +101,8 @@ def test_an_unfinished_recording_is_not_overwritten(
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--strength", "inf"], "strength must be"),
         (["generate", "", "--model", "{tiny}"], "The prompt is empty"),
         (["generate", "Bonjour", "--model", "{tiny}", "--top-p", "0"], "top_p must be above 0"),
+        (["generate", "Bonjour", "--model", "no/model", "--seed", "-1"], "seed must be from 0"),
+        (["generate", "Bonjour", "--model", "model.gguf", "--off", "fr"], "'model.gguf' is a GGUF file"),
         (["generate", "Bonjour", "--model", "smollm"], "Did you mean 'smollm3-3b' or 'smollm2-135m'"),
         (["generate", "Bonjour", "--model", "{tiny}", "--quantization", "2bit"], "No quantisation '2bit'"),
         (["generate", "Bonjour", "--model", "{tiny}", "--off", "fr", "--mask", "{wide}"], "The mask was made for"),
@@ -151,6 +159,52 @@ def test_doctor_and_models_print_json(capsys: pytest.CaptureFixture[str]) -> Non
     assert found["packages"]["torch"] != "not installed"
     assert main(["models", "--json"]) == 0
     assert "HuggingFaceTB/SmolLM2-135M-Instruct" in {row["model"] for row in json.loads(capsys.readouterr().out)}
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    listed = re.findall(r"^    ([a-z]+) ", capsys.readouterr().out, re.MULTILINE)
+    assert {"record", "identify", "generate", "evaluate", "doctor"} <= set(listed)
+    for command in listed:
+        with pytest.raises(SystemExit, match="0"):
+            main([command, "--help"])
+        assert capsys.readouterr().out.startswith(f"usage: lape {command} ")
+
+
+WITHOUT_GRADIO = """
+import sys
+sys.modules["gradio"] = None  # importing it fails, as where the extra `demo` is not installed
+import lape
+from lape.cli import main
+for words in (["models"], ["list"], ["doctor"], ["neurons", sys.argv[1]], ["generate", "", "--model", sys.argv[2]]):
+    print(words[0], main(words))
+main(["--help"])
+"""
+
+
+def test_the_commands_need_no_gradio(recorded: Path, tiny_folder: Path) -> None:
+    command = [sys.executable, "-c", WITHOUT_GRADIO, str(recorded), str(tiny_folder)]
+    run = subprocess.run(command, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    codes = dict(re.findall(r"^(models|list|doctor|neurons|generate) (\d)$", run.stdout, re.MULTILINE))
+    assert codes == {"models": "0", "list": "0", "doctor": "0", "neurons": "0", "generate": "2"}
+    assert re.search(r"^demo +not installed \(the extra `demo`", run.stdout, re.MULTILINE)
+    assert "usage: lape" in run.stdout
+    assert "Traceback" not in run.stderr
+
+
+def test_the_page_says_that_it_needs_gradio() -> None:
+    command = [sys.executable, "-c", "import sys; sys.modules['gradio'] = None; import app; sys.exit(app.main([]))"]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert run.stderr == "lape: the page needs gradio. Install requirements.txt, or lape with its extra `demo`.\n"
+
+
+def test_a_table_is_as_wide_as_its_cells() -> None:
+    rows = [("code", "count", "note"), ("fr", 12, None), ("deu", 3, "x")]
+    assert table(rows, right=[1]) == ["code  count  note", "fr       12", "deu       3  x"]
+    assert table([]) == []
 
 
 def test_clear_cache_empties_only_the_converted_models(

@@ -388,12 +388,14 @@ def test_a_mask_is_pushed_with_the_token_of_this_machine(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITE)
     address = f"{hub.endpoint}/{REPO}/tree/main/{PLACE}"
-    assert visitor.said("sharing", *share(tag="v1", private=True)) == f"Pushed 6 files: {address}"
+    said = visitor.said("sharing", *share(tag="v1", private=True))
     repo = hub.repos[REPO]
+    commit = repo.at("main").oid
+    assert said == f"Pushed 6 files to {REPO}, commit {commit}, tag v1: {address}"
     assert repo.read(f"{PLACE}/mask.safetensors") == (mine / "mask.safetensors").read_bytes()
     assert (repo.at("v1").oid, repo.private) == (repo.at("main").oid, True)
     again = visitor.said("sharing", *share())
-    assert again == f"Nothing to push: the same is there already: {address}"
+    assert again == f"Nothing to push: {REPO} has all of it, commit {commit}: {address}"
     assert visitor.said("showing", REPO, "").startswith("1 mask at commit")
 
 
@@ -401,7 +403,7 @@ def test_a_pull_request_is_named(visitor: Visitor, hub: Hub, mine: Path, monkeyp
     hub.add(REPO)
     monkeypatch.setenv("HF_TOKEN", STRANGER)
     said = visitor.said("sharing", *share(proposed=True))
-    assert said == f"Proposed 6 files: {hub.endpoint}/{REPO}/discussions/1"
+    assert said == f"Proposed 6 files to {REPO}: {hub.endpoint}/{REPO}/discussions/1"
     assert hub.repos[REPO].paths() == {".gitattributes"}
 
 
@@ -620,7 +622,7 @@ def test_a_public_page_pushes_as_the_visitor_and_never_as_its_owner(
     visitor: Visitor, hub: Hub, mine: Path, space: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITE)  # the Space's own, of ada, who may write to org
-    assert pushed_as(visitor, STRANGER, "eve/masks").startswith("Pushed 6 files: ")
+    assert pushed_as(visitor, STRANGER, "eve/masks").startswith("Pushed 6 files to eve/masks, commit ")
     assert hub.repos["eve/masks"].at("main").author == "eve"
     hub.add(REPO)
     assert "may not write to org/collection" in pushed_as(visitor, STRANGER, REPO)

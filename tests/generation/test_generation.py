@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import itertools
 import logging
@@ -13,14 +14,14 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from families import EOS, VOCABULARY, random_mask, token_ids
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from families import DOCUMENT_END, EOS, VOCABULARY, build, random_mask, token_ids
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, LapeError, MaskMismatch, Update, generate_rows, side_by_side
-from lape.generation.generate import _Row
 from lape.generation.prompts import encode
+from lape.generation.streaming import Row
 
 SAMPLED = {"temperature": 1.0, "top_p": 0.9}
 
@@ -152,6 +153,29 @@ def test_prompts_of_different_lengths_are_as_each_alone(
     assert list(together.texts.values()) == [update.texts[0] for update in alone]
 
 
+def test_the_penalty_does_not_count_padding(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
+    def found(tokenizer: PreTrainedTokenizerFast, prompts: list[str]) -> str:
+        tiny_model.generation_config.eos_token_id = None
+        settings = {"max_new_tokens": 6, "repetition_penalty": 5.0}
+        return last(generate_rows(tiny_model, tokenizer, prompts, **settings)).texts[0]
+
+    alone = found(words, [prompt()])
+    padded = copy.deepcopy(words)
+    padded.pad_token = alone.split()[0]  # were it counted, it would not come first
+    assert found(padded, [prompt(), prompt(9, seed=1)]) == alone
+
+
+def test_every_pass_after_the_first_reads_one_position(words: PreTrainedTokenizerFast) -> None:
+    model = build("mpt")  # its configuration has the key-value cache off
+    assert not model.config.use_cache
+    read: list[int] = []
+    model.register_forward_pre_hook(
+        lambda _model, _args, kwargs: read.append(kwargs["input_ids"].shape[1]), with_kwargs=True
+    )
+    list(generate_rows(model, words, [prompt()], max_new_tokens=4))
+    assert read == [6, 1, 1, 1]
+
+
 def test_the_seed_decides(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
     def texts(**settings: Any) -> dict[int, str]:
         return last(generate_rows(tiny_model, words, [prompt()], max_new_tokens=10, **settings)).texts
@@ -232,6 +256,26 @@ def test_eos_of_every_row_ends_it(
     assert len(passes) == ends
 
 
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("place", ["tokenizer", "model", "both"])
+def test_a_row_ends_at_the_eos_of_the_tokenizer_and_of_the_model(
+    tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, place: str, listed: bool
+) -> None:
+    tiny_model.generation_config.eos_token_id = None
+    plain = tokens(last(generate_rows(tiny_model, words, [prompt()], max_new_tokens=12)))
+    first, second = sorted((plain.index(token), token) for token in set(plain) if plain.index(token) > 1)[:2]
+    by_tokenizer, by_model = {
+        "tokenizer": (first, second),  # the tokenizer's comes first
+        "model": (second, first),
+        "both": (first, first),
+    }[place]
+    ending = copy.deepcopy(words)
+    ending.eos_token = str(by_tokenizer[1])
+    tiny_model.generation_config.eos_token_id = [EOS, by_model[1]] if listed else by_model[1]
+    update = last(generate_rows(tiny_model, ending, [prompt()], max_new_tokens=12))
+    assert (update.finished, update.new_tokens) == ({0: "eos"}, {0: first[0] + 1})
+
+
 def test_without_any_eos_it_ends_at_the_length(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
     no_end = copy.deepcopy(words)
     no_end.eos_token = None
@@ -258,6 +302,25 @@ def test_spare_rows_speed_up_a_cpu_and_change_nothing(
     assert passes[4:] == [rows] * 4
     assert (spared.texts, spared.new_tokens, spared.finished) == (exact.texts, exact.new_tokens, exact.finished)
     assert len(spared.texts) == rows
+
+
+def test_a_batch_ends_with_its_last_row_and_not_with_a_spare_one(
+    tiny_model: PreTrainedModel,
+    words: PreTrainedTokenizerFast,
+    steer: Intervention,
+    passes: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("torch.backends.mkl.is_available", lambda: True)
+    prompts = [prompt()] * 3
+    steered = tokens(last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=3)))
+    untouched = tokens(last(generate_rows(tiny_model, words, prompts, max_new_tokens=12)))
+    assert steered[2] not in untouched  # so that a spare row, which is untouched, would go on
+    passes.clear()
+    tiny_model.generation_config.eos_token_id = steered[2]
+    update = last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=12))
+    assert set(update.finished.values()) == {"eos"}
+    assert len(passes) == steered.index(steered[2]) + 1
 
 
 def test_a_stop_takes_effect_within_a_token(
@@ -322,6 +385,39 @@ def test_a_failure_in_the_model_reaches_the_reader(
     assert last(generate_rows(tiny_model, words, [prompt()], [steer], max_new_tokens=3)).finished == {0: "length"}
 
 
+@pytest.mark.parametrize("ending", ["length", "stop", "close", "throw", "failure", "ctrl_c", "refused"])
+def test_the_models_own_generation_settings_are_put_back(
+    tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, ending: str
+) -> None:
+    theirs, used, stop = tiny_model.generation_config, [], threading.Event()
+    before = theirs.to_dict()
+    tiny_model.register_forward_pre_hook(lambda *_: used.append(tiny_model.generation_config))
+
+    def fail() -> None:
+        raise KeyboardInterrupt if ending == "ctrl_c" else RuntimeError
+
+    if ending in ("failure", "ctrl_c"):
+        at_pass(tiny_model, 3, fail)
+    plan = Intervention(random_mask((2, 48)), off="aa") if ending == "refused" else None
+    tokens_asked = 5 if ending == "length" else 200
+    rows = generate_rows(tiny_model, words, [prompt()], plan, max_new_tokens=tokens_asked, stop=stop)
+    assert tiny_model.generation_config is theirs  # nothing begins before it is read
+    with contextlib.suppress(RuntimeError, KeyboardInterrupt, MaskMismatch):
+        next(rows)
+        if ending == "close":
+            rows.close()
+        elif ending == "throw":
+            rows.throw(KeyboardInterrupt)
+        elif ending == "stop":
+            stop.set()
+        list(rows)
+    assert not running()
+    assert tiny_model.generation_config is theirs
+    assert theirs.to_dict() == before
+    assert all(config is not theirs for config in used)
+    assert bool(used) is (ending != "refused")
+
+
 def test_a_mask_of_another_model_reaches_the_reader(
     tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast, passes: list[int]
 ) -> None:
@@ -347,7 +443,7 @@ def sentencepiece() -> PreTrainedTokenizerFast:
 
 def streamed(tokenizer: PreTrainedTokenizerFast, before: str, ids: list[int]) -> list[str]:
     """The texts of a row as its tokens come one by one."""
-    row = _Row(tokenizer, tokenizer(before)["input_ids"][-8:], [])
+    row = Row(tokenizer, tokenizer(before)["input_ids"][-8:], [])
     texts = []
     for token in ids:
         row.add(token)
@@ -380,6 +476,35 @@ def test_the_space_before_the_first_word_is_kept(sentencepiece: PreTrainedTokeni
     assert streamed(sentencepiece, "ab", [chat, chat]) == [" chat", " chat chat"]
 
 
+def always(model: PreTrainedModel, token: int) -> PreTrainedModel:
+    """Makes a model say one token, whatever comes before."""
+
+    def only(hidden: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(*hidden.shape[:-1], model.config.vocab_size)
+        logits[..., token] = 1
+        return logits
+
+    model.lm_head.forward = only
+    return model
+
+
+def test_new_words_are_decoded_after_the_prompts(sentencepiece: PreTrainedTokenizerFast) -> None:
+    chat = sentencepiece.convert_tokens_to_ids("▁chat")
+    model = always(build("llama", vocab_size=len(sentencepiece)), chat)
+    assert last(generate_rows(model, sentencepiece, ["ab"], max_new_tokens=2)).texts == {0: " chat chat"}
+
+
+def test_special_tokens_are_not_text(tiny_model: PreTrainedModel, words: PreTrainedTokenizerFast) -> None:
+    update = last(generate_rows(always(tiny_model, EOS), words, [prompt()], max_new_tokens=3))
+    assert (update.texts, update.finished) == ({0: ""}, {0: "eos"})
+
+
+def test_a_space_before_a_comma_stays() -> None:
+    core = Tokenizer(models.WordLevel({"a": 0, ",": 1}, unk_token="a"))
+    core.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    assert streamed(PreTrainedTokenizerFast(tokenizer_object=core), "a", [1, 0])[-1] == " , a"
+
+
 def test_a_character_of_single_bytes_comes_whole(sentencepiece: PreTrainedTokenizerFast) -> None:
     text = "é中👩‍🚀"
     ids = sentencepiece.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in text.encode()])
@@ -402,9 +527,22 @@ def test_messages_go_through_the_template(tiny_model: PreTrainedModel, tokenizer
     chat = copy.deepcopy(tokenizer)
     chat.chat_template = TEMPLATE
     expected = "[system]Sois bref.[user]Ça va ?[assistant]"
-    assert chat.decode(encode(chat, [MESSAGES])["input_ids"][0]) == expected
+    assert chat.decode(encode(tiny_model, chat, [MESSAGES])["input_ids"][0]) == expected
     by_messages = last(side_by_side(tiny_model, chat, MESSAGES, {"on": None}, max_new_tokens=4))
     assert by_messages.texts == last(side_by_side(tiny_model, chat, expected, {"on": None}, max_new_tokens=4)).texts
+
+
+def test_the_template_alone_says_how_a_chat_begins(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    chat = copy.deepcopy(tokenizer)
+    chat.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", DOCUMENT_END)]
+    )
+    chat.chat_template = "<|endoftext|>" + TEMPLATE
+    assert encode(tiny_model, chat, ["a"])["input_ids"][0].tolist()[:-1] == [DOCUMENT_END]
+    ids = encode(tiny_model, chat, [MESSAGES])["input_ids"][0].tolist()
+    assert (ids[0], ids.count(DOCUMENT_END)) == (DOCUMENT_END, 1)
 
 
 def test_messages_need_a_template(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
@@ -412,10 +550,10 @@ def test_messages_need_a_template(tiny_model: PreTrainedModel, tokenizer: PreTra
         side_by_side(tiny_model, tokenizer, MESSAGES, {"on": None})
 
 
-def test_prompts_are_padded_on_the_left(tokenizer: PreTrainedTokenizerFast) -> None:
+def test_prompts_are_padded_on_the_left(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     right = copy.deepcopy(tokenizer)
     right.padding_side = "right"
-    inputs = encode(right, ["ab", "abcd"])
+    inputs = encode(tiny_model, right, ["ab", "abcd"])
     a, b, c, d = tokenizer("abcd")["input_ids"]
     assert inputs["input_ids"].tolist() == [[EOS, EOS, a, b], [a, b, c, d]]
     assert inputs["attention_mask"].tolist() == [[0, 0, 1, 1], [1, 1, 1, 1]]
@@ -426,14 +564,17 @@ def test_prompts_are_padded_on_the_left(tokenizer: PreTrainedTokenizerFast) -> N
     [
         ([], TEMPLATE),
         (MESSAGES, "{{ raise_exception('System role not supported') }}"),  # as of Gemma
+        (MESSAGES, {"tool_use": TEMPLATE}),  # none for a plain chat
     ],
 )
 def test_messages_the_template_refuses(
-    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, messages: list, template: str
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, messages: list, template: str | dict[str, str]
 ) -> None:
     chat = copy.deepcopy(tokenizer)
     chat.chat_template = template
-    with pytest.raises(LapeError, match=r"empty|System role not supported"):
+    with pytest.raises(
+        LapeError, match=r"empty|System role not supported|refuses these messages: This model has multiple"
+    ):
         side_by_side(tiny_model, chat, messages, {"on": None})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import FrozenInstanceError, replace
@@ -40,6 +41,7 @@ from lape import (
     intervene,
 )
 from lape.generation.interventions import Plan
+from lape.models.presets import EMBEDDED
 
 MASK = random_mask((LAYERS, WIDTH))
 OFF = Intervention(MASK, off="aa")
@@ -177,6 +179,12 @@ def test_positions_without_a_cache_are_refused(tiny_model: PreTrainedModel, run:
         run(tiny_model)
 
 
+def test_a_pass_that_begins_a_cache_is_of_the_prompt(tiny_model: PreTrainedModel) -> None:
+    with intervene(tiny_model, replace(OFF, positions="prompt")):
+        found = tiny_model(IDS, use_cache=True).logits
+    assert torch.equal(found, edited_logits(tiny_model, OFF))
+
+
 @both_layouts
 @pytest.mark.parametrize("rows", [None, 1])
 @pytest.mark.parametrize("mode", ["replace", "add", "scale"])
@@ -252,6 +260,14 @@ def test_a_row_plan_refuses_another_number_of_rows(
         tiny_model.generate(ids, max_new_tokens=2, **settings)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_so_does_a_plan_that_leaves_all_rows_untouched(tiny_model: PreTrainedModel, rows: int) -> None:
+    message = rf"plan has {rows} rows but the batch has 2\b"
+    with intervene(tiny_model, [None] * rows), pytest.raises(LapeError, match=message):
+        tiny_model(IDS)
+    assert not hooks(tiny_model)
+
+
 def test_one_intervention_takes_beams(tiny_model: PreTrainedModel) -> None:
     with intervene(tiny_model, OFF):
         assert tiny_model.generate(IDS, num_beams=2, max_new_tokens=2).shape == (2, 11)
@@ -261,6 +277,18 @@ def test_an_empty_plan_is_refused_and_an_untouched_one_is_none(tiny_model: PreTr
     with pytest.raises(LapeError, match="no rows"), intervene(tiny_model, []):
         pytest.fail("the block ran")
     assert torch.equal(edited_logits(tiny_model, [None, None]), tiny_model(IDS).logits)
+
+
+@pytest.mark.parametrize("plan", [OFF, [None, replace(OFF, on="bb")]], ids=["all", "rows"])
+def test_a_block_follows_the_models_dtype(tiny_model: PreTrainedModel, plan: Plan) -> None:
+    with intervene(tiny_model, plan):
+        tiny_model(IDS)
+        found = tiny_model.to(torch.bfloat16)(IDS).logits
+    with intervene(tiny_model, plan):
+        expected = tiny_model(IDS).logits
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+    assert not torch.equal(found, tiny_model(IDS).logits)
 
 
 def test_a_bypassed_activation_is_reported(tiny_model: PreTrainedModel) -> None:
@@ -337,10 +365,38 @@ def test_a_mask_of_another_model_is_refused_or_reported(tiny_model: PreTrainedMo
     ):
         pytest.fail("the block ran")
     assert not hooks(tiny_model)
+    with (
+        pytest.raises(MaskMismatch, match=r"2 layers x 40 neurons.*3 layers x 48 neurons"),
+        intervene(tiny_model, [Intervention(random_mask((2, 40)), off="aa"), OFF]),
+    ):
+        pytest.fail("the block ran")
     tiny_model.name_or_path = "org/this"
     other = NeuronMask(MASK.neurons, MASK.means, MASK.shape, {"model": "org/that"})
     with pytest.warns(LapeWarning, match="org/that, not org/this"), intervene(tiny_model, replace(OFF, mask=other)):
         assert hooks(tiny_model)
+
+
+@pytest.mark.parametrize(
+    ("name", "made_for", "loaded", "warns"),
+    [
+        ("org/this", "abc", "def", True),
+        ("org/this", "abc", None, True),
+        ("org/this", "abc", "abc", False),
+        ("org/this", None, "def", False),
+        (EMBEDDED, "gguf-q4_1:abc", "def", False),  # the embedded weights and the Hub's count as one
+        (EMBEDDED, "def", "gguf-q4_1:abc", False),
+    ],
+)
+def test_a_mask_of_another_revision_is_reported(
+    tiny_model: PreTrainedModel, name: str, made_for: str | None, loaded: str | None, warns: bool
+) -> None:
+    tiny_model.name_or_path, tiny_model.config._commit_hash = name, loaded
+    mask = replace(MASK, metadata={"model": name, "revision": made_for})
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        mask.check(tiny_model)
+    sentences = [f"The mask was made for revision abc of org/this, not {loaded}."] if warns else []
+    assert [str(warning.message) for warning in caught] == sentences
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,13 @@ def test_top_p_draws_from_the_most_likely_only() -> None:
     assert draws(SCORES, 50, top_p=0.5).unique().tolist() == [0]
 
 
+def test_top_p_counts_after_the_temperature() -> None:
+    # At temperature 2 the softmax is .37 .23 .18 .14 .08, so three tokens make up .7; at 1 two would: .56 .21.
+    assert draws(SCORES, 200, temperature=2.0, top_p=0.7).unique().tolist() == [0, 1, 2]
+    # At 0.5 it is .83 .11: the first alone makes up .7.
+    assert draws(SCORES, 200, temperature=0.5, top_p=0.7).unique().tolist() == [0]
+
+
 def test_a_tiny_temperature_is_nearly_greedy() -> None:
     assert draws(10 * SCORES.flip(1), 20, temperature=1e-40).unique().tolist() == [4]
 
@@ -61,11 +68,12 @@ def test_temperature_zero_is_greedy() -> None:
     assert len(processors(torch.ones(1, 1), 0.0, 0.9, 1.0, seed=0)) == 0
 
 
-def test_the_repetition_penalty_is_the_usual_one() -> None:
+@pytest.mark.parametrize("penalty", [1.3, 0.7])
+def test_the_repetition_penalty_is_the_usual_one(penalty: float) -> None:
     scores = torch.randn(3, 20, generator=torch.Generator().manual_seed(0))
     prompts, longer = (torch.randint(0, 20, (3, length)) for length in (7, 11))
-    usual = RepetitionPenaltyLogitsProcessor(1.3)
-    chain = processors(torch.ones_like(prompts), 0.0, 1.0, 1.3, seed=0)
+    usual = RepetitionPenaltyLogitsProcessor(penalty)
+    chain = processors(torch.ones_like(prompts), 0.0, 1.0, penalty, seed=0)
     for ids in (prompts, longer):
         expected = usual(ids, scores.clone())
         assert torch.equal(chain(ids, scores.clone()), expected)

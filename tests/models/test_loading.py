@@ -38,7 +38,7 @@ from lape.models.embedded import clear_cache, embedded_gguf
 from lape.models.identity import ModelIdentity, identity
 from lape.models.loading import placement_of
 from lape.models.machine import this_machine
-from lape.models.memory import memory_bytes
+from lape.models.memory import empty_model, weight_bytes
 from lape.models.presets import EMBEDDED
 from lape.recording.corpora import document_end
 
@@ -59,6 +59,7 @@ def asked_for(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
         ({"dtype": "float23"}, UnknownLabel, r"'float23'\. Did you mean 'float32'"),
         ({"device": "cpu", "device_map": "auto"}, LapeError, "not both"),
         ({"device": "gpu"}, LapeError, "gpu"),
+        ({"device": "gpu", "model": "nobody/nothing"}, LapeError, "No device 'gpu'"),  # before anything is fetched
         pytest.param(
             *({"device": "cuda"}, LapeError, "no CUDA device"),
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device"),
@@ -169,10 +170,17 @@ def test_weights_that_came_quantised_stay_as_they_are(tiny_folder: Path, tmp_pat
     first, tokenizer = load_model(tiny_folder, quantization="4bit", device="cpu")
     first.save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    with pytest.warns(LapeWarning, match="Not quantised: the model comes quantised already"):
-        again, _ = load_model(tmp_path, quantization="8bit", device="cpu")
+    with pytest.raises(LapeError, match=r"comes quantised already \(bitsandbytes\), so it cannot be loaded in 8bit"):
+        load_model(tmp_path, quantization="8bit", device="cpu")
+    again, _ = load_model(tmp_path, quantization="auto", device="cpu")
     assert identity(again).quantization == "4bit"
     assert torch.equal(again(token_ids(1, 7)).logits, first(token_ids(1, 7)).logits)
+
+
+def test_4bit_weights_compute_in_the_dtype_of_the_rest(tiny_folder: Path) -> None:
+    model, _ = load_model(tiny_folder, quantization="4bit", dtype="bfloat16", device="cpu")
+    assert layers_of(model)[0].mlp.gate_proj.compute_dtype == torch.bfloat16
+    assert identity(model) == ModelIdentity(str(tiny_folder), None, "bfloat16", "4bit")
 
 
 def saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> Path:
@@ -203,7 +211,7 @@ def test_layers_that_a_cpu_would_misread_stay_whole(tokenizer: PreTrainedTokeniz
     assert torch.equal(mlp.down_proj.weight, layers_of(whole)[0].mlp.down_proj.weight)
     assert type(model.lm_head).__name__ == "Linear"
     scales = sum(2 * weight.numel() // 64 for weight in model.parameters() if hasattr(weight, "quant_state"))
-    estimate = memory_bytes(whole.config, torch.float32, "4bit", "cpu")
+    estimate = weight_bytes(empty_model(whole.config), torch.float32, "4bit", "cpu")
     assert estimate == pytest.approx(model.get_memory_footprint() + scales, rel=1e-3)
 
 
@@ -357,6 +365,20 @@ def test_the_embedded_model_is_converted_once(
     assert not converted.exists()
     load_model(device="cpu")
     assert conversion.calls == 2
+
+
+def test_a_revision_the_hub_does_not_have_says_nothing_of_the_package(hub: Hub, tiny_folder: Path) -> None:
+    hub.add(EMBEDDED, files_of(tiny_folder))
+    with pytest.raises(ModelUnavailable, match="has no revision 'v9'") as refused:
+        load_model(device="cpu", revision="v9")
+    assert "package" not in str(refused.value)
+
+
+def test_a_revision_of_the_embedded_model_is_the_hubs(conversion: Conversion, hub: Hub, tiny_folder: Path) -> None:
+    commit = hub.add(EMBEDDED, files_of(tiny_folder)).at("main").oid
+    model, _ = load_model(device="cpu", revision="main")
+    assert identity(model) == ModelIdentity(EMBEDDED, commit, "float32", None)
+    assert conversion.calls == 0
 
 
 @pytest.mark.parametrize(

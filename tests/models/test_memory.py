@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, L
 
 from lape.errors import ModelUnavailable
 from lape.models.machine import Machine
-from lape.models.memory import CACHE_SHARE, ROOM, check_memory, empty_model, fits, memory_bytes
+from lape.models.memory import CACHE_SHARE, ROOM, check_memory, empty_model, fits, weight_bytes
 from lape.models.placement import Request, place
 from lape.models.presets import PRESETS
 
@@ -53,7 +53,7 @@ def test_the_estimate_is_what_a_loaded_model_takes(
     if quantization:
         settings["quantization_config"] = BitsAndBytesConfig(**SETTINGS[quantization])
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path, **settings)
-    estimate = memory_bytes(AutoConfig.from_pretrained(tmp_path), dtype, quantization)
+    estimate = weight_bytes(empty_model(AutoConfig.from_pretrained(tmp_path)), dtype, quantization)
     measured = loaded.get_memory_footprint() + scales(loaded)
     # These tiny weights do not fill their blocks: up to 5 bytes more for each. A scalar may be in another dtype.
     matrices = sum(hasattr(parameter, "quant_state") for parameter in loaded.parameters())
@@ -64,11 +64,11 @@ def test_llama_2_7b_by_hand() -> None:
     embeddings, norms = 2 * 32000 * 4096, (2 * 32 + 1) * 4096
     linear = 32 * (4 * 4096 * 4096 + 3 * 4096 * 11008)
     frequencies = 2 * 64 * 4  # kept twice, in float32
-    assert memory_bytes(LLAMA_2_7B, torch.float16) == 2 * (linear + embeddings + norms) + frequencies
+    assert weight_bytes(empty_model(LLAMA_2_7B), torch.float16) == 2 * (linear + embeddings + norms) + frequencies
     nf4 = linear * (1 / 2 + 1 / 64 + 4 / (64 * 256))  # weights, a byte for 64 of them, a float for 256 of these
-    assert memory_bytes(LLAMA_2_7B, torch.float16, "4bit") == nf4 + 2 * (embeddings + norms) + frequencies
+    assert weight_bytes(empty_model(LLAMA_2_7B), torch.float16, "4bit") == nf4 + 2 * (embeddings + norms) + frequencies
     int8 = linear + 4 * 32 * (4 * 4096 + 2 * 11008 + 4096)  # weights, a float for each output
-    assert memory_bytes(LLAMA_2_7B, torch.float16, "8bit") == int8 + 2 * (embeddings + norms) + frequencies
+    assert weight_bytes(empty_model(LLAMA_2_7B), torch.float16, "8bit") == int8 + 2 * (embeddings + norms) + frequencies
 
 
 def test_an_empty_model_takes_no_memory() -> None:
@@ -87,8 +87,8 @@ def check(machine: Machine, **asked: object) -> str | None:
 
 
 def needed(quantization: str | None, dtype: torch.dtype = torch.float16) -> float:
-    full = memory_bytes(LLAMA_2_7B, dtype)
-    return memory_bytes(LLAMA_2_7B, dtype, quantization) + CACHE_SHARE * full + ROOM
+    full = weight_bytes(empty_model(LLAMA_2_7B), dtype)
+    return weight_bytes(empty_model(LLAMA_2_7B), dtype, quantization) + CACHE_SHARE * full + ROOM
 
 
 def test_the_last_byte_decides() -> None:
@@ -168,7 +168,7 @@ def test_unquantised_layers_may_go_to_slower_memory_with_a_note() -> None:
 
 
 def test_transformers_own_reserve_on_a_gpu_counts() -> None:
-    weights = memory_bytes(LLAMA_2_7B, torch.float16)
+    weights = weight_bytes(empty_model(LLAMA_2_7B), torch.float16)
     full = replace(GPU, gpu_free=(int(weights / 0.9) - 10**6,))
     assert full.gpu_free[0] > needed(None)
     assert check(full) is not None

@@ -584,6 +584,7 @@ def test_the_command_pushes_and_says_what(hub: Hub, folder: Path, capsys: pytest
     assert capsys.readouterr().out == f"Nothing to push: {REPO} has all of it, commit {commit}: {url}\n"
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {
+        "repo": REPO,
         "url": url,
         "commit": commit,
         "changed": [],

@@ -17,9 +17,11 @@ from lape.errors import LapeError
 from lape.evaluation.metrics.difference import first_difference
 from lape.evaluation.metrics.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
 from lape.evaluation.metrics.repetition import LOOP_SHARE, repeated_share
-from lape.generation.generate import Finish, Update, side_by_side
+from lape.generation.generate import side_by_side
 from lape.generation.interventions import Intervention
 from lape.generation.prompts import Prompt
+from lape.generation.sampling import SETTINGS
+from lape.generation.streaming import Finish, Update
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
 Variants = Mapping[str, Intervention | None]
@@ -65,11 +67,7 @@ def generating(
         tokenizer,
         prompts,
         variants,
-        max_new_tokens=request.max_new_tokens,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        repetition_penalty=request.repetition_penalty,
-        seed=request.seed,
+        **{name: getattr(request, name) for name in SETTINGS},
     )
 
 

@@ -14,6 +14,7 @@ from lape.demo.request import Limit, checked_number, shown_value
 from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS, method_settings
+from lape.models.inputs import context_length
 from lape.recording.corpora import Source, read_corpora
 from lape.recording.recorder import Recording
 from lape.recording.tallies import Progress
@@ -231,7 +232,7 @@ def counting(
             f"There is too little text for {', '.join(short)}: fewer than {LEAST_TOKENS} tokens. "
             "Some thousands make a mask that can be trusted."
         )
-    context = getattr(model.config, "max_position_embeddings", None) or tokens
+    context = context_length(model) or tokens
     block = fitting_block(min(found.values()), context)
     batch = max(PASS_TOKENS.get(model.device.type, PASS_TOKENS_ON_GPU) // block, 1)
     of_tokens = {code: there // block * block for code, there in found.items()}

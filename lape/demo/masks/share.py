@@ -95,13 +95,7 @@ def build_sharing(masks: MaskList) -> None:
             )
         except Exception as error:
             return {line: failure(error)}
-        files = f"{len(pushed.changed)} file{'' if len(pushed.changed) == 1 else 's'}"
-        done = f"Pushed {files}: {pushed.url}"
-        if not pushed.changed:
-            done = f"Nothing to push: the same is there already: {pushed.url}"
-        elif pushed.pull_request:
-            done = f"Proposed {files}: {pushed.pull_request}"
-        return {line: status(done)}
+        return {line: status(pushed.sentence)}
 
     share.click(sharing, [masks.collection, masks.chosen, repo, tag, private, proposed], line, **QUIETLY)
 

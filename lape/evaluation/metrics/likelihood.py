@@ -22,6 +22,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttenti
 from lape.errors import LapeError
 from lape.generation.interventions import Intervention, Plan, intervene
 from lape.models.architectures import activation_sites, input_device
+from lape.models.inputs import check_ids, context_length
 from lape.recording.corpora import document_end
 
 PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; fewer leave the machine waiting
@@ -181,7 +182,8 @@ def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, b
         raise LapeError(f"batch must be at least 1, not {batch}.")
     if plan is not None and not isinstance(plan, Intervention) and len(plan) != len(rows):
         raise LapeError(f"The plan has {len(plan)} rows but there are {len(rows)} to score; give one entry for each.")
-    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    check_ids(model, torch.tensor([token for row in rows for token in (*row.context, *row.scored)]))
+    context = context_length(model)
     longest = max(len(row.context) + len(row.scored) - 1 for row in rows)
     if context is not None and longest > context:
         raise LapeError(f"A row of {longest} tokens is longer than the model's context of {context}.")

@@ -1,0 +1,136 @@
+"""The hooks of an intervention: which cells of each layer's activation are changed, and when.
+
+A cell is a neuron in a row of the batch. A plan is compiled once into one hook per edited layer; the hook on the
+decoder tells the others how many rows the current pass has, and whether it reads the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import nn
+
+from lape.errors import LapeError
+
+Positions = Literal["all", "prompt", "generated"]
+Operations = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # `set`, `add`, `scale` to flat indices [n], values [n]
+
+
+class Run:
+    """What the decoder's current pass is: how many rows, and whether it reads the prompt.
+
+    Args:
+        rows: Rows that the batch must have; None takes any.
+        needs_cache: Whether the prompt must be told from what is generated after it.
+    """
+
+    def __init__(self, rows: int | None, needs_cache: bool) -> None:
+        self.rows = rows
+        self.needs_cache = needs_cache
+        self.batch = 0
+        self.positions: Positions = "prompt"
+        self.passes = 0
+
+    def begin(self, _decoder: nn.Module, args: tuple, kwargs: dict) -> None:
+        """Runs before the decoder; refuses a batch the plan does not fit."""
+        given = (kwargs.get("input_ids"), kwargs.get("inputs_embeds"), *args)
+        self.batch = next(tensor for tensor in given if tensor is not None).shape[0]
+        if self.rows is not None and self.batch != self.rows:
+            raise LapeError(
+                f"The plan has {self.rows} rows but the batch has {self.batch}. Give one entry per row; beams and "
+                "several return sequences multiply rows and cannot be used with a plan per row."
+            )
+        cache = kwargs.get("past_key_values")
+        if self.needs_cache and cache is None and not kwargs.get("use_cache"):
+            raise LapeError("positions 'prompt' and 'generated' need the key-value cache: pass use_cache=True.")
+        self.positions = "generated" if cache is not None and cache.get_seq_length() > 0 else "prompt"
+        self.passes += 1
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Neurons of one layer that get the same operation at the same positions.
+
+    Attributes:
+        operation: `set`, `add` or `scale`.
+        positions: Passes it applies to.
+        rows: int64 `[n]`, or a full slice when every row is edited.
+        columns: int64 `[n]`.
+        values: `[n, 1]`, one per cell for all positions.
+    """
+
+    operation: str
+    positions: Positions
+    rows: torch.Tensor | slice
+    columns: torch.Tensor
+    values: torch.Tensor
+
+    def like(self, activation: torch.Tensor) -> Cells:
+        """The same cells on the device and in the dtype of an activation."""
+        device = activation.device
+        rows = self.rows if isinstance(self.rows, slice) else self.rows.to(device)
+        return replace(self, rows=rows, columns=self.columns.to(device), values=self.values.to(activation))
+
+    def edit(self, activation: torch.Tensor) -> None:
+        """Changes an activation `[batch, neuron, position]` in place."""
+        if self.operation == "set":
+            activation[self.rows, self.columns] = self.values
+        elif self.operation == "add":
+            activation[self.rows, self.columns] += self.values
+        else:
+            activation[self.rows, self.columns] *= self.values
+
+
+class LayerEdit:
+    """The forward hook of one edited layer."""
+
+    def __init__(self, cells: list[Cells], run: Run) -> None:
+        self.cells = cells
+        self.run = run
+        self.fired = False
+        self._placed: dict[tuple[torch.device, torch.dtype], list[Cells]] = {}
+
+    def __call__(self, _module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        self.fired = True
+        edited = output.clone() if output.requires_grad else output
+        place = (edited.device, edited.dtype)
+        if place not in self._placed:
+            self._placed[place] = [cells.like(edited) for cells in self.cells]
+        # OPT flattens its activations to [batch * position, neuron].
+        by_row = edited if edited.dim() == 3 else edited.view(self.run.batch, -1, edited.shape[-1])
+        for cells in self._placed[place]:
+            if cells.positions in ("all", self.run.positions):
+                cells.edit(by_row.transpose(1, 2))
+        return edited
+
+
+def layer_edits(
+    entries: Sequence[tuple[Operations, Positions] | None], shape: tuple[int, int], run: Run
+) -> dict[int, LayerEdit]:
+    """Compiles a plan into one hook per edited layer.
+
+    Args:
+        entries: What is done at which positions: one entry for all rows, or one (or None) per row, as `run` says.
+        shape: Layers, and neurons per layer.
+        run: What the decoder's current pass is.
+    """
+    parts: dict[tuple[str, Positions], list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
+    for row, entry in enumerate(entries):
+        if entry is None:
+            continue
+        operations, positions = entry
+        for operation, (flat, values) in operations.items():
+            parts.setdefault((operation, positions), []).append((torch.full_like(flat, row), flat, values))
+    cells: dict[int, list[Cells]] = {}
+    for (operation, positions), found in parts.items():
+        rows, flat, values = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+        layers = flat // shape[1]
+        for layer in layers.unique().tolist():
+            here = layers == layer
+            edited_rows = slice(None) if run.rows is None else rows[here]
+            columns, column_values = flat[here] % shape[1], values[here][:, None]
+            cells.setdefault(layer, []).append(Cells(operation, positions, edited_rows, columns, column_values))
+    return {layer: LayerEdit(cells[layer], run) for layer in sorted(cells)}
