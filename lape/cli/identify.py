@@ -14,17 +14,19 @@ if TYPE_CHECKING:
     from lape.masks.mask import NeuronMask
     from lape.recording.statistics import ActivationStatistics
 
-METHODS = "lape, lap, lave, probability, difference, margin, alignment"  # written out: importing them takes a second
+
+OPTIONS = {"--top-rate": "top_rate", "--filter-rate": "filter_rate", "--bar": "activation_bar_ratio"}
 
 
 def register(commands: Any) -> None:
     """Adds the command of this module."""
+    from lape.identify import METHODS, SETTINGS
+
     identify = add(commands, "identify", _identify, "select the neurons of each language from statistics")
     identify.add_argument("statistics", type=Path, metavar="DIR", help="folder with statistics.safetensors")
-    identify.add_argument("--method", default="lape", help=f"{METHODS} (default: %(default)s)")
-    identify.add_argument("--top-rate", type=float, help="share of all neurons to keep")
-    identify.add_argument("--filter-rate", type=float, help="order statistic of activity a neuron must exceed")
-    identify.add_argument("--bar", type=float, dest="activation_bar_ratio", help="order statistic of membership")
+    identify.add_argument("--method", default="lape", help=f"{', '.join(METHODS)} (default: %(default)s)")
+    for option, name in OPTIONS.items():
+        identify.add_argument(option, type=float, dest=name, help=SETTINGS[name].text)
     identify.add_argument(
         "--set",
         type=_setting,
@@ -32,7 +34,7 @@ def register(commands: Any) -> None:
         default=[],
         dest="others",
         metavar="NAME=NUMBER",
-        help="any setting of the method, such as weight=0.1; may be repeated",
+        help=f"any setting of the method: {', '.join(SETTINGS)}; may be repeated",
     )
     identify.add_argument(
         "--per-language", type=int, metavar="N", help="as many neurons for every language, the most specific ones"
@@ -63,7 +65,7 @@ def _identify(options: argparse.Namespace) -> None:
 
     folder = options.out or options.statistics
     statistics = ActivationStatistics.load(options.statistics / STATISTICS_NAME)
-    rates = {name: getattr(options, name) for name in ("top_rate", "filter_rate", "activation_bar_ratio")}
+    rates = {name: getattr(options, name) for name in OPTIONS.values()}
     settings = {name: rate for name, rate in rates.items() if rate is not None} | dict(options.others)
     mask = identify(statistics, options.method, options.languages, per_language=options.per_language, **settings)
     if options.selection:

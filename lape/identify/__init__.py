@@ -29,11 +29,15 @@ from lape.identify.baselines import (
 )
 from lape.identify.lape import lape, lape_ranking
 from lape.identify.ranking import Ranking
+from lape.identify.settings import SETTINGS, Setting
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
+from lape.storage.metadata import COUNTED_UNDER
 
 PerLanguage = int | Mapping[str, int]
+
+__all__ = ["METHODS", "SETTINGS", "Method", "PerLanguage", "Setting", "equal_count", "identify", "method_settings"]
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,6 @@ METHODS: dict[str, Method] = {
     "margin": Method(margin, margin_ranking),
     "alignment": Method(alignment, alignment_ranking),
 }
-
-FROM_STATISTICS = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens", "library")
 
 
 def identify(
@@ -117,7 +119,7 @@ def identify(
     means = {code: statistics.mean(code).flatten()[flat].float() for code, flat in selected.items()}
     corpora = statistics.metadata.get("corpora", {})
     metadata = {
-        **{key: statistics.metadata[key] for key in (*FROM_STATISTICS, "date") if key in statistics.metadata},
+        **{key: statistics.metadata[key] for key in (*COUNTED_UNDER, "library", "date") if key in statistics.metadata},
         "method": method,
         "settings": used,
         "tokens": {code: statistics.tokens[code] for code in codes},
@@ -141,7 +143,7 @@ def equal_count(mask: NeuronMask, statistics: ActivationStatistics, count: int |
     """
     method, settings = str(mask.metadata.get("method")), dict(mask.metadata.get("settings", {}))
     again = identify(statistics, method, mask.languages, **settings)
-    if any(share < 1 for share in mask.jaccard(again).values()):
+    if any(not mask.flat(code).equal(again.flat(code)) for code in mask.languages):
         raise MaskMismatch("These statistics do not give this mask: pass those it was identified from.")
     if count is None:
         count = min(mask.count(code) for code in mask.languages)

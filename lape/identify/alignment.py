@@ -7,22 +7,14 @@ From "How does Alignment Enhance LLMs' Multilingual Capabilities? A Language Neu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf, log
-from numbers import Real
+from math import log
 
 import torch
 
 from lape.errors import LapeError
 from lape.identify.lape import activation_entropy
-from lape.identify.ranking import (
-    SCORE_DECIMALS,
-    Ranking,
-    check_shares,
-    check_top_rate,
-    lowest,
-    order_statistic,
-    stacked,
-)
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, lowest, members, order_statistic, ranked_members, stacked
+from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
 LARGEST_WEIGHT, WEIGHT_STEP = 0.2, 1e-3  # the authors' search: up to here, to this precision
@@ -60,7 +52,7 @@ def alignment(
     """
     score, probability, bar = _scored(statistics, languages, top_rate, activation_bar_ratio, weight)
     kept = lowest(score, round(top_rate * len(score)))
-    return {code: kept[probability[index, kept] > bar] for index, code in enumerate(languages)}
+    return members(kept, probability, languages, bar)
 
 
 def alignment_ranking(
@@ -76,11 +68,7 @@ def alignment_ranking(
     `top_rate` does not cut here: it only says at which size of the pool the weight is searched.
     """
     score, probability, bar = _scored(statistics, languages, top_rate, activation_bar_ratio, weight)
-    rankings = {}
-    for index, code in enumerate(languages):
-        member = (probability[index] > bar).nonzero().squeeze(1)
-        rankings[code] = Ranking(member, (score[member], -probability[index, member]))
-    return rankings
+    return ranked_members(torch.arange(len(score)), score, probability, languages, bar)
 
 
 def _scored(
@@ -91,10 +79,7 @@ def _scored(
     weight: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor, float]:
     """Scores `[neurons]`, probabilities `[languages, neurons]` and the bar of membership."""
-    check_shares(activation_bar_ratio=activation_bar_ratio)
-    check_top_rate(top_rate)
-    if weight is not None and (not isinstance(weight, Real) or not 0 <= weight < inf):
-        raise LapeError(f"weight is a number of at least 0, or None to search for it, not {weight}.")
+    check_settings(activation_bar_ratio=activation_bar_ratio, top_rate=top_rate, weight=weight)
     count = len(languages)
     probability = stacked(statistics.probability, languages)
     bar = order_statistic(probability, activation_bar_ratio)

@@ -13,7 +13,8 @@ import torch
 
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, check_shares, check_top_rate, stacked
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, stacked
+from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
 
@@ -28,7 +29,7 @@ def lap(
     Raises:
         LapeError: `min_probability` is not from 0 to 1.
     """
-    check_shares(min_probability=min_probability)
+    check_settings(min_probability=min_probability)
     rows = ((code, statistics.probability(code).flatten()) for code in languages)
     return {code: (probability > min_probability).nonzero().squeeze(1) for code, probability in rows}
 
@@ -47,7 +48,7 @@ def probability(
     Raises:
         LapeError: `top_rate` is not above 0 and up to 1.
     """
-    check_top_rate(top_rate)
+    check_settings(top_rate=top_rate)
     return _top_share(probability_ranking(statistics, languages), top_rate, statistics.shape)
 
 
@@ -68,7 +69,7 @@ def difference(
     Raises:
         LapeError: `top_rate` is not above 0 and up to 1.
     """
-    check_top_rate(top_rate)
+    check_settings(top_rate=top_rate)
     return _top_share(difference_ranking(statistics, languages), top_rate, statistics.shape)
 
 
@@ -92,7 +93,7 @@ def margin(
     Raises:
         LapeError: `top_rate` is not above 0 and up to 1.
     """
-    check_top_rate(top_rate)
+    check_settings(top_rate=top_rate)
     return _top_share(margin_ranking(statistics, languages), top_rate, statistics.shape)
 
 
@@ -127,8 +128,7 @@ def lave(
     Raises:
         LapeError: A rate is out of range.
     """
-    check_shares(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
-    check_top_rate(top_rate)
+    check_settings(top_rate=top_rate, filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
     values = _positive_means(statistics, languages)
     return select_by_entropy(values, languages, top_rate, filter_rate, activation_bar_ratio)
 
@@ -141,7 +141,7 @@ def lave_ranking(
     activation_bar_ratio: float = 0.95,
 ) -> dict[str, Ranking]:
     """Ranks each language's candidates by entropy, then by their value in that language, highest first."""
-    check_shares(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
+    check_settings(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
     return rank_by_entropy(_positive_means(statistics, languages), languages, filter_rate, activation_bar_ratio)
 
 

@@ -11,15 +11,8 @@ from collections.abc import Sequence
 
 import torch
 
-from lape.identify.ranking import (
-    SCORE_DECIMALS,
-    Ranking,
-    check_shares,
-    check_top_rate,
-    lowest,
-    order_statistic,
-    stacked,
-)
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, lowest, members, order_statistic, ranked_members, stacked
+from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
 
@@ -55,8 +48,7 @@ def lape(
     Raises:
         LapeError: A rate is out of range.
     """
-    check_shares(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
-    check_top_rate(top_rate)
+    check_settings(top_rate=top_rate, filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
     probability = stacked(statistics.probability, languages)
     return select_by_entropy(probability, languages, top_rate, filter_rate, activation_bar_ratio)
 
@@ -73,7 +65,7 @@ def lape_ranking(
     The same number of the first ones for each language is the equal-count LAPE of cisnlp/code-specific-neurons
     (which breaks no ties).
     """
-    check_shares(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
+    check_settings(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
     probability = stacked(statistics.probability, languages)
     return rank_by_entropy(probability, languages, filter_rate, activation_bar_ratio)
 
@@ -84,7 +76,7 @@ def select_by_entropy(
     """LAPE's steps over any values `[languages, neurons]` that are not negative."""
     candidates, entropy, bar = _candidates(values, filter_rate, activation_bar_ratio)
     kept = candidates[lowest(entropy, round(top_rate * values.shape[1]))]
-    return {code: kept[values[index, kept] > bar] for index, code in enumerate(languages)}
+    return members(kept, values, languages, bar)
 
 
 def rank_by_entropy(
@@ -92,12 +84,7 @@ def rank_by_entropy(
 ) -> dict[str, Ranking]:
     """LAPE's candidates above the bar of each language: lowest entropy first, then highest value."""
     candidates, entropy, bar = _candidates(values, filter_rate, activation_bar_ratio)
-    rankings = {}
-    for index, code in enumerate(languages):
-        value = values[index, candidates]
-        member = value > bar
-        rankings[code] = Ranking(candidates[member], (entropy[member], -value[member]))
-    return rankings
+    return ranked_members(candidates, entropy, values, languages, bar)
 
 
 def activation_entropy(values: torch.Tensor) -> torch.Tensor:

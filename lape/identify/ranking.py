@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Real
 
 import numpy as np
 import torch
-
-from lape.errors import LapeError
 
 SCORE_DECIMALS = 12  # scores equal to here are a tie, whatever the rounding of this machine's arithmetic
 
@@ -67,14 +64,35 @@ def lowest(values: torch.Tensor, count: int) -> torch.Tensor:
     return torch.cat([below.nonzero().squeeze(1), tied]).sort().values
 
 
-def check_shares(**shares: float) -> None:
-    """Refuses a setting that is not a number from 0 to 1."""
-    for name, share in shares.items():
-        if not isinstance(share, Real) or not 0 <= share <= 1:
-            raise LapeError(f"{name} is a share from 0 to 1, not {share}.")
+def members(
+    chosen: torch.Tensor, values: torch.Tensor, languages: Sequence[str], bar: float
+) -> dict[str, torch.Tensor]:
+    """The chosen neurons of each language: those whose value in it is above the bar.
+
+    Args:
+        chosen: Flat indices, ascending.
+        values: `[languages, neurons]`, such as probabilities.
+        languages: The codes, in the order of `values`.
+        bar: Of membership.
+    """
+    return {code: chosen[row[chosen] > bar] for code, row in zip(languages, values, strict=True)}
 
 
-def check_top_rate(top_rate: float) -> None:
-    """Refuses a top rate that keeps nothing, or more than there is."""
-    if not isinstance(top_rate, Real) or not 0 < top_rate <= 1:
-        raise LapeError(f"top_rate is a share above 0 and up to 1, not {top_rate}.")
+def ranked_members(
+    chosen: torch.Tensor, score: torch.Tensor, values: torch.Tensor, languages: Sequence[str], bar: float
+) -> dict[str, Ranking]:
+    """The same ranked: lowest score first, then highest value.
+
+    Args:
+        chosen: As of `members`.
+        score: Of each chosen neuron.
+        values: As of `members`.
+        languages: As of `members`.
+        bar: As of `members`.
+    """
+    rankings = {}
+    for code, row in zip(languages, values, strict=True):
+        value = row[chosen]
+        member = value > bar
+        rankings[code] = Ranking(chosen[member], (score[member], -value[member]))
+    return rankings

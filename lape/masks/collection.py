@@ -24,9 +24,17 @@ from lape.hub.client import reachable
 from lape.masks.bundled import bundled_folder, bundled_masks
 from lape.models.presets import resolve_name
 from lape.storage.files import atomic_write, load_tensors, sha256_of, write_json
-from lape.storage.names import MASK_NAME, ORIGIN_NAME, PICTURE_NAME, README_NAME, STATISTICS_NAME, SUMMARY_NAME
+from lape.storage.names import (
+    EVIDENCE_NAME,
+    MASK_NAME,
+    ORIGIN_NAME,
+    PICTURE_NAME,
+    README_NAME,
+    STATISTICS_NAME,
+    SUMMARY_NAME,
+)
 
-PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME)
+PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME, EVIDENCE_NAME)
 LARGEST_BYTES = 2_000_000_000
 LARGEST_SUMMARY_BYTES = 10_000_000
 PLACE = re.compile(rf"([\w.-]+?)--([\w.-]+)/([\w.-]+)/{re.escape(MASK_NAME)}")

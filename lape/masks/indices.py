@@ -5,8 +5,6 @@ A flat index is layer * neurons per layer + neuron.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import torch
 
 from lape.errors import BadFile
@@ -47,34 +45,11 @@ def flat_of(pairs: torch.Tensor, shape: tuple[int, int], what: str) -> torch.Ten
     return flat
 
 
-def columns_of(
-    what: str, given: Mapping[str, torch.Tensor], order: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """Checks one number per neuron, such as its mean, and returns them as float32 in the order of the neurons.
-
-    Args:
-        what: They are, for the error.
-        given: Language code to `[n]`; languages may be missing.
-        order: Language code to the int64 `[n]` places of its neurons.
-
-    Raises:
-        BadFile: A language is unknown, or has another number of them, or they are not finite.
-    """
-    if extra := set(given) - set(order):
-        raise BadFile(f"The mask has {what} but no neurons for {', '.join(sorted(extra))}.")
-    for code, values in given.items():
-        if values.shape != order[code].shape:
-            raise BadFile(f"There are {len(order[code])} neurons for {code!r} but {values.numel()} {what}.")
-        if values.is_complex() or not values.float().isfinite().all():
-            raise BadFile(f"The mask has {what} for {code!r} that are not finite numbers.")
-    return {code: values.float()[order[code]] for code, values in given.items()}
-
-
-def jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Shared indices over those of either; 1.0 when there are none."""
+def jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float | None:
+    """Shared indices over those of either; None when there are none, of which nothing can be said."""
     shared = int(torch.isin(mine, theirs).sum())
     either = len(mine) + len(theirs) - shared
-    return shared / either if either else 1.0
+    return shared / either if either else None
 
 
 def size_text(shape: tuple[int, int]) -> str:

@@ -1,26 +1,26 @@
 """Masks: the neurons selected for each language, and the value that switches each one on.
 
-File `mask.safetensors`, per language code: `neurons.<code>` int32 `[n, 2]` of (layer, neuron), sorted;
-`mean.<code>` float32 `[n]`, the mean activation over all tokens of that language, where it is known;
-`selection.<code>` float32 `[n]`, how often the neuron is selected from resampled text, where that was computed; and one
-metadata key `lape`, whose keys are listed in `lape/storage/metadata.py`. `mask.json` repeats it, with
-counts, for people.
+File `mask.safetensors`, per language code: `neurons.<code>` int32 `[n, 2]` of (layer, neuron), sorted, and for each
+column of `NeuronMask` that is known of the language `<key>.<code>` float32 `[n]`; and one metadata key `lape`, whose
+keys are listed in `lape/storage/metadata.py`. `mask.json` repeats it, with counts, for people.
 """
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import nn
 
 from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
-from lape.masks.indices import columns_of, flat_of, jaccard, pairs_of, size_text
+from lape.masks.algebra import Choose, combined, difference, intersection, union
+from lape.masks.columns import Column, columns_of
+from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
 from lape.models.architectures import activation_sites
 from lape.models.identity import identity
 from lape.models.presets import EMBEDDED
@@ -50,29 +50,28 @@ class NeuronMask:
     """
 
     neurons: Mapping[str, torch.Tensor]
-    means: Mapping[str, torch.Tensor]
+    means: Annotated[Mapping[str, torch.Tensor], Column("mean", "means", defines=True)]
     shape: tuple[int, int]
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    selection: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    selection: Annotated[Mapping[str, torch.Tensor], Column("selection", "selection probabilities", low=0, high=1)] = (
+        field(default_factory=dict)
+    )
 
     def __post_init__(self) -> None:
         flat = {code: flat_of(pairs, self.shape, repr(code)) for code, pairs in self.neurons.items()}
         order = {code: indices.argsort() for code, indices in flat.items()}
         neurons = {code: pairs_of(indices[order[code]], self.shape[1]) for code, indices in flat.items()}
-        selection = columns_of("selection probabilities", self.selection, order)
-        for code, shares in selection.items():
-            if len(shares) and not 0 <= shares.min() <= shares.max() <= 1:
-                raise BadFile(f"The mask has selection probabilities for {code!r} that are not from 0 to 1.")
         object.__setattr__(self, "neurons", neurons)
-        object.__setattr__(self, "means", columns_of("means", self.means, order))
-        object.__setattr__(self, "selection", selection)
+        for name, column in columns_of(type(self)).items():
+            object.__setattr__(self, name, column.checked(getattr(self, name), order))
         object.__setattr__(self, "shape", tuple(self.shape))
 
     def __eq__(self, other: object) -> bool:
         """Same shape, languages, neurons and means; where they come from and how sure they are does not count."""
         if not isinstance(other, NeuronMask):
             return NotImplemented
-        return self.shape == other.shape and _same(self.neurons, other.neurons) and _same(self.means, other.means)
+        compared = ["neurons", *(name for name, column in columns_of(NeuronMask).items() if column.defines)]
+        return self.shape == other.shape and all(_same(getattr(self, name), getattr(other, name)) for name in compared)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -103,30 +102,29 @@ class NeuronMask:
 
     def __or__(self, other: NeuronMask) -> NeuronMask:
         """Neurons of either mask, language by language; means of this one first, no selection probabilities."""
-        return self._combine(other, lambda mine, theirs: torch.cat([mine, theirs]).unique())
+        return self._combine(other, union)
 
     def __and__(self, other: NeuronMask) -> NeuronMask:
         """Neurons of both masks, language by language."""
-        return self._combine(other, lambda mine, theirs: mine[torch.isin(mine, theirs)])
+        return self._combine(other, intersection)
 
     def __sub__(self, other: NeuronMask) -> NeuronMask:
         """Neurons of this mask that the other does not have, language by language."""
-        return self._combine(other, lambda mine, theirs: mine[~torch.isin(mine, theirs)])
+        return self._combine(other, difference)
 
     def exclusive(self) -> NeuronMask:
         """The neurons that belong to one language only; those that several share are left out."""
         times = torch.cat([self.flat(code) for code in self.languages]).bincount(
             minlength=self.shape[0] * self.shape[1]
         )
-        only = {code: times[self.flat(code)] == 1 for code in self.languages}
-        neurons, means, selection = (
-            {code: values[only[code]] for code, values in column.items()}
-            for column in (self.neurons, self.means, self.selection)
-        )
-        return replace(self, neurons=neurons, means=means, selection=selection)
+        return self._chosen({code: times[self.flat(code)] == 1 for code in self.languages})
 
-    def jaccard(self, other: NeuronMask) -> dict[str, float]:
-        """Shared neurons over neurons of either, for each language in both; 1.0 when both have none.
+    def only(self, languages: Sequence[str]) -> NeuronMask:
+        """The same neurons of some languages, in this order."""
+        return self._chosen({self.known(code): torch.ones(self.count(code), dtype=torch.bool) for code in languages})
+
+    def jaccard(self, other: NeuronMask) -> dict[str, float | None]:
+        """Shared neurons over neurons of either, for each language in both; None when both have none.
 
         Raises:
             MaskMismatch: The masks belong to models of different shapes.
@@ -134,8 +132,8 @@ class NeuronMask:
         self._same_shape(other)
         return {code: jaccard(self.flat(code), other.flat(code)) for code in self.languages if code in other.neurons}
 
-    def overlap(self) -> dict[tuple[str, str], float]:
-        """Jaccard index of every ordered pair of this mask's languages."""
+    def overlap(self) -> dict[tuple[str, str], float | None]:
+        """Jaccard index of every ordered pair of this mask's languages; None for two without neurons."""
         return {(a, b): jaccard(self.flat(a), self.flat(b)) for a in self.languages for b in self.languages}
 
     def with_means(self, statistics: ActivationStatistics, languages: Sequence[str] | None = None) -> NeuronMask:
@@ -214,8 +212,8 @@ class NeuronMask:
             "languages": list(self.languages),
         }
         tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
-        tensors |= {f"mean.{code}": means for code, means in self.means.items()}
-        tensors |= {f"selection.{code}": shares for code, shares in self.selection.items()}
+        for name, column in columns_of(type(self)).items():
+            tensors |= {f"{column.key}.{code}": values for code, values in getattr(self, name).items()}
         file = Path(folder) / MASK_NAME
         save_tensors(file, tensors, metadata)
         counts = {code: self.count(code) for code in self.languages}
@@ -242,11 +240,11 @@ class NeuronMask:
             neurons = {code: tensors[f"neurons.{code}"] for code in metadata["languages"]}
         except KeyError as error:
             raise BadFile(f"{str(file)!r} does not say its shape and languages, or lacks their neurons.") from error
-        means, selection = (
-            {code: tensors[f"{name}.{code}"] for code in neurons if f"{name}.{code}" in tensors}
-            for name in ("mean", "selection")
-        )
-        return cls(neurons, means, (layers, width), metadata, selection)
+        columns = {
+            name: {code: tensors[key] for code in neurons if (key := f"{column.key}.{code}") in tensors}
+            for name, column in columns_of(cls).items()
+        }
+        return cls(neurons=neurons, shape=(layers, width), metadata=metadata, **columns)
 
     @classmethod
     def from_pretrained(
@@ -273,20 +271,21 @@ class NeuronMask:
         mask = cls.load((found := find_mask(model, method, collection=collection, revision=revision)).folder)
         return replace(mask, metadata={**mask.metadata, **found.origin})
 
-    def _combine(self, other: NeuronMask, choose: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> NeuronMask:
+    def _combine(self, other: NeuronMask, choose: Choose) -> NeuronMask:
         self._same_shape(other)
-        empty = torch.empty(0, dtype=torch.long)
-        neurons, means = {}, {}
-        for code in dict.fromkeys((*self.languages, *other.languages)):
-            sides = [mask for mask in (self, other) if code in mask.neurons]
-            chosen = choose(*(mask.flat(code) if code in mask.neurons else empty for mask in (self, other)))
-            neurons[code] = pairs_of(chosen, self.shape[1])
-            if all(code in mask.means for mask in sides):
-                known: dict[int, float] = {}
-                for mask in reversed(sides):
-                    known |= dict(zip(mask.flat(code).tolist(), mask.means[code].tolist(), strict=True))
-                means[code] = torch.tensor([known[index] for index in chosen.tolist()], dtype=torch.float32)
-        return NeuronMask(neurons, means, self.shape, self.metadata)
+        return combined(self, other, choose)
+
+    def _chosen(self, places: Mapping[str, torch.Tensor]) -> NeuronMask:
+        """Some languages with some of their neurons, and what every column says of these.
+
+        Args:
+            places: Language code to bool `[n]`.
+        """
+        kept: dict[str, Any] = {
+            name: {code: values[code][places[code]] for code in places if code in (values := getattr(self, name))}
+            for name in ("neurons", *columns_of(type(self)))
+        }
+        return replace(self, **kept)
 
     def _same_shape(self, other: NeuronMask | ActivationStatistics) -> None:
         if self.shape != other.shape:

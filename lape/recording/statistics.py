@@ -32,10 +32,8 @@ import torch
 
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
-from lape.storage.metadata import check_metadata
+from lape.storage.metadata import COUNTED_UNDER, check_metadata
 from lape.storage.names import INTEGERS, STATISTICS_NAME
-
-MUST_AGREE = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +79,7 @@ class ActivationStatistics:
         Raises:
             MaskMismatch: The two differ in model, revision, dtype, quantisation, block or special tokens.
         """
-        for key in MUST_AGREE:
+        for key in COUNTED_UNDER:
             if self.metadata.get(key) != other.metadata.get(key):
                 raise MaskMismatch(
                     f"Statistics of {key} {self.metadata.get(key)!r} and {other.metadata.get(key)!r} cannot be merged."

@@ -16,9 +16,8 @@ from lape.recording.corpora import Source, describe
 from lape.recording.groups import BlockGroups, halves_of
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import load_tensors, save_tensors
+from lape.storage.metadata import COUNTED_UNDER
 from lape.version import __version__
-
-FROM_SETTINGS = ("model", "revision", "architecture", "dtype", "quantization", "special_tokens", "block")
 
 
 @dataclass(frozen=True)
@@ -182,7 +181,7 @@ class Progress:
             for code, source in corpora.items()
         }
         return {
-            **{key: self.settings[key] for key in FROM_SETTINGS},
+            **{key: self.settings[key] for key in COUNTED_UNDER},
             "tokens": tokens,
             "corpora": described,
             "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},

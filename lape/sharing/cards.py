@@ -200,7 +200,7 @@ def _sharing(mask: NeuronMask) -> str:
     said = f"Different neurons: {different:,} of the model's {total:,}. Shared by two or more languages: {several:,}."
     if not several:
         return said
-    pairs = {pair: index for pair, index in mask.overlap().items() if pair[0] < pair[1] and mask.count(pair[0])}
+    pairs = {pair: index for pair, index in mask.overlap().items() if pair[0] < pair[1] and index}
     (one, other), index = max(pairs.items(), key=lambda item: item[1])
     return (
         f"{said} Most alike are {language_name(one)} and {language_name(other)}, with a Jaccard index of {index:.2f}."

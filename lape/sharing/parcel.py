@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
@@ -23,12 +22,19 @@ from lape.sharing.cards import Evidence
 from lape.sharing.markdown import SLUG
 from lape.sharing.readme import own_text
 from lape.storage.files import sha256_of
-from lape.storage.names import MASK_NAME, ORIGIN_NAME, PICTURE_NAME, README_NAME, STATISTICS_NAME, SUMMARY_NAME
+from lape.storage.names import (
+    EVIDENCE_NAME,
+    MASK_NAME,
+    ORIGIN_NAME,
+    PICTURE_NAME,
+    README_NAME,
+    STATISTICS_NAME,
+    SUMMARY_NAME,
+)
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
-KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, *MADE_HERE)
-EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.(json|svg|png)")
-PNG = b"\x89PNG\r\n\x1a\n"
+KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, EVIDENCE_NAME, *MADE_HERE)
+EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json")
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ def _files(folder: Path) -> dict[str, Path]:
     if stray:
         raise BadFile(
             f"{', '.join(stray[:5])}{' and more' if len(stray) > 5 else ''} in {str(folder)!r} cannot be pushed. "
-            f"Move them away; there may be {', '.join(KNOWN)}, and .json, .svg and .png files in evidence/."
+            f"Move them away; there may be {', '.join(KNOWN)}, and .json files in evidence/."
         )
     for name in (MASK_NAME, SUMMARY_NAME):
         if name not in files:
@@ -180,32 +186,9 @@ def _method(folder: Path, mask: NeuronMask, model: str) -> str:
 
 def _evidence(name: str, path: Path) -> Evidence:
     """What a file of measurements says of itself; refuses one that is not what its name says."""
-    title = summary = ""
-    if path.suffix == ".json":
-        content = _json(path, name)
-        if isinstance(content, dict):
-            said = {key: text for key, text in content.items() if isinstance(text, str)}
-            title, summary = said.get("title", ""), said.get("summary", "")
-    elif path.suffix == ".png":
-        if not path.read_bytes().startswith(PNG):
-            raise BadFile(f"{name} is not a PNG picture.")
-    else:
-        _check_svg(name, path)
-    return Evidence(path.name, title, summary)
-
-
-def _check_svg(name: str, path: Path) -> None:
-    text = path.read_bytes()
-    try:
-        # Entities can make a small file huge; a picture needs none.
-        root = None if b"<!ENTITY" in text else ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
-        raise BadFile(f"{name} is not an SVG picture.") from error
-    if root is None or root.tag != "{http://www.w3.org/2000/svg}svg":
-        raise BadFile(f"{name} is not an SVG picture.")
-    acting = [name for element in root.iter() for name in element.attrib if name.lower().startswith("on")]
-    if acting or any(element.tag.lower().endswith("}script") for element in root.iter()):
-        raise BadFile(f"{name} holds a script. A picture must do without.")
+    content = _json(path, name)
+    said = {key: text for key, text in content.items() if isinstance(text, str)} if isinstance(content, dict) else {}
+    return Evidence(path.name, said.get("title", ""), said.get("summary", ""))
 
 
 def _json(path: Path, name: str) -> Any:

@@ -29,6 +29,9 @@ from typing import Any
 from lape.errors import BadFile
 from lape.storage.names import LABEL
 
+# What decides counts: statistics must agree in it to be merged, and a mask has it from its statistics.
+COUNTED_UNDER = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
+
 LONGEST = 300  # characters of a text
 MOST_LANGUAGES = 1_000
 MOST_LAYERS, MOST_NEURONS = 10_000, 10_000_000  # of a model; a wrong one would ask for that much memory

@@ -11,10 +11,9 @@ import torch
 from samples import statistics_of
 
 from lape import ActivationStatistics, NeuronMask
-from lape.cli import identify as command
 from lape.cli import main
 from lape.evaluation.metrics.stability import selection
-from lape.identify import METHODS, identify, method_settings
+from lape.identify import METHODS, SETTINGS, identify, method_settings
 from lape.recording.groups import BlockGroups
 
 
@@ -30,8 +29,14 @@ def recorded(tmp_path: Path) -> Path:
     return tmp_path / "recorded"
 
 
-def test_the_help_names_every_method() -> None:
-    assert command.METHODS.split(", ") == list(METHODS)
+def test_the_help_names_every_method_and_setting(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["identify", "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert ", ".join(METHODS) in shown
+    assert ", ".join(SETTINGS) in shown
+    for name in ("top_rate", "filter_rate", "activation_bar_ratio"):
+        assert SETTINGS[name].text in shown
 
 
 @pytest.mark.parametrize("method", METHODS)

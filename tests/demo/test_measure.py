@@ -45,7 +45,7 @@ from lape.evaluation.metrics.continuations import Decoding
 from lape.evaluation.runs.evidence import LARGEST_BYTES
 from lape.evaluation.runs.own_text import OWN, TEXT_TOKENS, PartialResults, own_costs
 from lape.evaluation.runs.run import run
-from lape.evaluation.runs.subject import Subject, narrowed
+from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.models.architectures import activation_sites
 
@@ -229,7 +229,7 @@ def test_a_bundled_mask_has_the_evidence_beside_it(
     monkeypatch.setenv("LAPE_PRECOMPUTED", str(tmp_path))
     assert bare.place is None
     assert set(bare.evidence()) == {"perplexity", "steering"}
-    assert replace(bare, mask=narrowed(bare.known_mask, ("fr", "es"))).evidence() == {}
+    assert replace(bare, mask=bare.known_mask.only(("fr", "es"))).evidence() == {}
 
 
 def test_a_mask_that_is_a_file_has_the_evidence_beside_it(bare: Loaded, measured: Path) -> None:
@@ -450,7 +450,7 @@ def test_without_statistics_there_is_no_control(backend: Backend, page: Page) ->
 
 
 def test_each_visitor_has_the_own_mask(backend: Backend, page: Page, mask: NeuronMask) -> None:
-    other = narrowed(mask, ("es", "de"))
+    other = mask.only(("es", "de"))
     backend.change(VISITOR, lambda loaded: replace(loaded, mask=other, statistics=None))
     lines, results = streamed(page, "measure_texts", *ROWS)
     assert "must be one of es, de, not 'fr'" in lines[-1]

@@ -22,7 +22,6 @@ from lape.evaluation.metrics.continuations import Decoding, continue_prompts
 from lape.evaluation.metrics.dominance import compare
 from lape.evaluation.metrics.likelihood import score
 from lape.evaluation.runs.own_text import CONTROL, OWN, RANDOM, own_costs, own_steering, short_blocks
-from lape.evaluation.runs.subject import narrowed
 from lape.evaluation.runs.watching import watched
 from lape.generation.interventions import Intervention
 from lape.models.architectures import activation_sites
@@ -130,7 +129,7 @@ def test_too_short_a_text_is_refused(tokenizer: Any) -> None:
 
 def test_costs_are_those_of_held_out_text(model: PreTrainedModel, tokenizer: Any, mask: NeuronMask) -> None:
     *_, last = own_costs(model, tokenizer, mask, TEXTS)
-    chosen = narrowed(mask, TEXTS)
+    chosen = mask.only(list(TEXTS))
     blocks = short_blocks(tokenizer, TEXTS, 1024)
     masks = {OWN: chosen, RANDOM: chosen.random_like(None, 0)}
     assert last.results == {**compare(model, tokenizer, blocks, masks, {OWN: [RANDOM]}), "controls": [RANDOM]}

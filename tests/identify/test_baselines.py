@@ -17,7 +17,7 @@ from samples import neurons_of, statistics_of
 
 import lape
 from lape import ActivationStatistics, NeuronMask
-from lape.identify import METHODS, equal_count, method_settings
+from lape.identify import METHODS, SETTINGS, equal_count, method_settings
 
 EVERY = sorted(METHODS)
 EVEN = {"top_rate": 0.5, "filter_rate": 0.5, "activation_bar_ratio": 0.5}
@@ -188,6 +188,14 @@ def test_the_weight_found_is_the_largest_that_separates() -> None:
     }
 
 
+def test_the_weight_is_found_to_a_thousandth() -> None:
+    # As above in thousandths, with the third neuron ahead of the first above w = .1452: a search that stopped
+    # at a hundredth would end at .1438 and take the first. The shared one comes only above .1477.
+    statistics = statistics_of({"en": [[300, 1000, 600]], "fr": [[120, 1000, 304]]}, 1000)
+    found = lape.identify(statistics, "alignment", top_rate=1 / 3, activation_bar_ratio=0.5)
+    assert neurons_of(found) == {"en": [(0, 2)], "fr": []}
+
+
 def test_equal_count_of_lape_goes_by_entropy_then_probability_then_layer_and_neuron() -> None:
     # Rates of 0 put threshold and bar at the smallest share, 0. English candidates: (0,0) and (1,1) have
     # entropy 0, the former being more often active; (1,0) .5; (0,1) and (1,2) ln 2, the latter more active.
@@ -337,6 +345,27 @@ def test_equal_count_needs_the_statistics_the_mask_was_made_from() -> None:
         equal_count(mask.random_like(statistics, 0), statistics)
     with pytest.raises(lape.UnknownLabel, match="No identification method 'None'"):
         equal_count(NeuronMask(mask.neurons, {}, mask.shape), statistics)
+
+
+def test_equal_count_refuses_statistics_that_give_most_of_the_mask() -> None:
+    statistics = statistics_of(WORKED)
+    mask = lape.identify(statistics, **EVEN)
+    first = mask.languages[0]
+    fewer = {**mask.neurons, first: mask.neurons[first][:-1]}
+    with pytest.raises(lape.MaskMismatch, match="do not give this mask"):
+        equal_count(NeuronMask(fewer, {}, mask.shape, mask.metadata), statistics)
+
+
+def test_every_setting_of_every_method_is_in_the_table_and_takes_its_default() -> None:
+    for method in METHODS:
+        for name, default in method_settings(method).items():
+            assert SETTINGS[name].takes(default)
+    for name, setting in SETTINGS.items():
+        low, high, _ = setting.slider or (setting.high, setting.high, 0)
+        assert setting.takes(low), name
+        assert setting.takes(high), name
+        assert not setting.takes("0.5")
+        assert not setting.takes(True)
 
 
 def test_equal_count_of_a_mask_with_a_silent_language_asks_for_a_number() -> None:

@@ -58,6 +58,18 @@ def test_it_says_what_the_means_come_from(tiny_model: PreTrainedModel, tokenizer
     assert before.means == {}
 
 
+def test_a_second_calibration_remembers_the_tokens_of_the_first(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    one, *others = TEXTS
+    first, _ = calibrate(no_means(tiny_model), tiny_model, tokenizer, {one: TEXTS[one]}, languages=[one], **SETTINGS)
+    rest = {code: TEXTS[code] for code in others}
+    second, _ = calibrate(first, tiny_model, tokenizer, rest, languages=others, **SETTINGS)
+    assert second.metadata["calibration"]["tokens"] == dict.fromkeys(TEXTS, BLOCK * BLOCKS)
+    assert second.metadata["calibration"]["corpora"].keys() == TEXTS.keys()
+    assert second.means.keys() == TEXTS.keys()
+
+
 def test_steering_works_after_it_and_not_before(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:

@@ -161,7 +161,7 @@ def test_another_shape_is_refused_and_both_named(combine: str) -> None:
 def test_jaccard_of_the_languages_in_both() -> None:
     # fr: (0,3) is shared, of (0,1) (0,3) (1,0) (1,2).
     assert left.jaccard(right) == {"fr": 1 / 4}
-    assert left.jaccard(left) == {"fr": 1.0, "en": 1.0}
+    assert left.jaccard(left) == {"fr": 1.0, "en": None}  # of no neurons nothing can be said
     assert mask_of({"en": []}).jaccard(mask_of({"en": [(0, 0)]})) == {"en": 0.0}
 
 
@@ -170,7 +170,8 @@ def test_overlap_of_every_ordered_pair() -> None:
     overlap = mask.overlap()
     assert len(overlap) == 16
     assert overlap["fr", "es"] == overlap["es", "fr"] == 2 / 3
-    assert overlap["fr", "fr"] == overlap["ko", "th"] == 1.0
+    assert overlap["fr", "fr"] == 1.0
+    assert overlap["ko", "th"] is None  # of no neurons nothing can be said
     assert overlap["fr", "ko"] == 0.0
 
 

@@ -43,7 +43,7 @@ def overlap_figure(mask: NeuronMask) -> str:
     head = "".join(f'<th scope="col" title="{_name(code)}">{escape(code)}</th>' for code in mask.languages)
     rows = "".join(
         f'<tr><th scope="row" title="{_name(one)}">{escape(one)}</th>'
-        + "".join(_shared(mask, one, other, shares[one, other]) for other in mask.languages)
+        + "".join(_shared(one, other, shares[one, other]) for other in mask.languages)
         + "</tr>"
         for one in mask.languages
     )
@@ -91,8 +91,8 @@ def _cell(count: int, most: int, title: str) -> str:
     return f'<span title="{escape(title)}"{shade}></span>'
 
 
-def _shared(mask: NeuronMask, one: str, other: str, share: float) -> str:
-    if one == other or not (mask.count(one) or mask.count(other)):
+def _shared(one: str, other: str, share: float | None) -> str:
+    if one == other or share is None:
         return '<td class="lape-own"></td>'
     title = f"{language(one).name}, {language(other).name}: {share:.1%}"
     return f'<td title="{escape(title)}" style="--shade:{sqrt(share):.2f}">{share:.0%}</td>'.replace("%</td>", "</td>")

@@ -14,7 +14,7 @@ from lape.evaluation.kinds.rivals import rival_masks
 from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.layers import layers
 from lape.evaluation.runs.evidence import json_hash
-from lape.evaluation.runs.subject import Subject, narrowed
+from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
 from lape.languages import language
 from lape.masks.mask import NeuronMask
@@ -28,7 +28,7 @@ def plan(subject: Subject, options: Options) -> Work:
     compared = {
         **rivals,
         **{
-            name: narrowed(other, [code for code in mask.languages if code in other.neurons])
+            name: other.only([code for code in mask.languages if code in other.neurons])
             for name, other in others.items()
         },
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from lape.errors import LapeError
-from lape.evaluation.runs.subject import Subject, narrowed
+from lape.evaluation.runs.subject import Subject
 from lape.identify import METHODS, equal_count, identify
 from lape.masks.mask import NeuronMask
 from lape.storage.names import STATISTICS_NAME
@@ -26,7 +26,7 @@ def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dic
     counts = {code: mask.count(code) for code in mask.languages}
     exclusive = mask.exclusive()
     if any(exclusive.count(code) < counts[code] for code in counts):
-        masks[EXCLUSIVE] = narrowed(exclusive, subject.languages)
+        masks[EXCLUSIVE] = exclusive.only(subject.mask.languages)
     if statistics is None:
         return masks, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
     makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: partial(equal_count, mask, statistics)}
@@ -37,7 +37,7 @@ def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dic
             makers[name] = partial(identify, statistics, name, mask.languages, per_language=counts)
     for name, make in makers.items():
         try:
-            masks[name] = narrowed(make(), subject.languages)
+            masks[name] = make().only(subject.mask.languages)
         except LapeError as error:
             left_out[name] = str(error)
     return masks, left_out

@@ -67,10 +67,7 @@ def language_overlap(mask: NeuronMask) -> dict[str, dict[str, float | None]]:
         Language code -> language code -> index, symmetric.
     """
     flat = {code: mask.flat(code) for code in mask.languages}
-    return {
-        one: {other: jaccard(flat[one], flat[other]) if len(flat[one]) or len(flat[other]) else None for other in flat}
-        for one in flat
-    }
+    return {one: {other: jaccard(flat[one], flat[other]) for other in flat} for one in flat}
 
 
 def mask_overlap(one: NeuronMask, other: NeuronMask) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def agreement(one: NeuronMask, other: NeuronMask, languages: Sequence[str] | Non
     found: Agreement = {}
     for code in one.languages if languages is None else languages:
         mine, theirs = one.flat(code), other.flat(code)
-        found[code] = jaccard(mine, theirs) if len(mine) or len(theirs) else None
+        found[code] = jaccard(mine, theirs)
     return found
 
 

@@ -27,7 +27,6 @@ from lape.evaluation.metrics.likelihood import Scores
 from lape.evaluation.metrics.openings import HALVES
 from lape.evaluation.metrics.perplexity import Matrix, block_sizes, cell_key, matrix, text_blocks
 from lape.evaluation.metrics.steering import PairOutputs
-from lape.evaluation.runs.subject import narrowed
 from lape.evaluation.runs.watching import watched
 from lape.generation.interventions import Intervention
 from lape.languages import language
@@ -80,7 +79,7 @@ def own_costs(
     Raises:
         LapeError: As for `short_blocks` and `matrix`, or a language is not in the mask.
     """
-    own = narrowed(mask, texts)
+    own = mask.only(list(texts))
     masks = {OWN: own, RANDOM: own.random_like(None, seed)}
     blocks = short_blocks(tokenizer, texts, tokens)
     switched = {name: own_conditions(name, each, blocks) for name, each in masks.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ class Subject:
     @cached_property
     def mask(self) -> NeuronMask:
         """The mask with the languages that are measured."""
-        return narrowed(self.whole_mask, self.languages)
+        return self.whole_mask.only(self.languages or self.whole_mask.languages)
 
     @cached_property
     def statistics(self) -> ActivationStatistics | None:
@@ -111,15 +111,6 @@ class Subject:
         """The SHA-256 of a file beside the mask; None where there is none."""
         file = self.folder / name
         return sha256_of(file) if file.is_file() else None
-
-
-def narrowed(mask: NeuronMask, languages: Iterable[str]) -> NeuronMask:
-    """A mask with some of its languages; with all when none is named."""
-    kept = [mask.known(code) for code in languages] or list(mask.languages)
-    neurons, means, selection = (
-        {code: column[code] for code in kept if code in column} for column in (mask.neurons, mask.means, mask.selection)
-    )
-    return replace(mask, neurons=neurons, means=means, selection=selection)
 
 
 def _public(model: Any) -> str:

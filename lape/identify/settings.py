@@ -1,0 +1,92 @@
+"""The settings of the methods: what each does and which numbers it takes, for methods, commands and sliders.
+
+A setting of one name means the same in every method that has it; its default is the method's own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+
+from lape.errors import LapeError
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        text: What it does, in one line.
+        allowed: What it takes, in words.
+        low: The lowest number it takes.
+        high: The highest.
+        above_low: Whether `low` itself is too low.
+        optional: Whether None is taken too.
+        slider: The lowest, the highest and the step of a slider, where they are of use; None has no slider.
+    """
+
+    text: str
+    allowed: str
+    low: float = 0.0
+    high: float = 1.0
+    above_low: bool = False
+    optional: bool = False
+    slider: tuple[float, float, float] | None = None
+
+    def takes(self, value: object) -> bool:
+        """Whether it takes a value."""
+        if value is None:
+            return self.optional
+        if not isinstance(value, Real) or isinstance(value, bool):
+            return False
+        return self.low <= float(value) <= self.high and not (self.above_low and value == self.low)
+
+
+SETTINGS: Mapping[str, Setting] = {
+    "top_rate": Setting(
+        "share of all neurons to keep",
+        "a share above 0 and up to 1",
+        above_low=True,
+        slider=(0.00025, 0.1, 0.00025),
+    ),
+    "filter_rate": Setting(
+        "order statistic of activity that a neuron must exceed in some language",
+        "a share from 0 to 1",
+        slider=(0.5, 0.999, 0.001),
+    ),
+    "activation_bar_ratio": Setting(
+        "order statistic of activity that a neuron must exceed in a language to be one of its own",
+        "a share from 0 to 1",
+        slider=(0.5, 0.999, 0.001),
+    ),
+    "min_probability": Setting(
+        "share of a language's tokens at which a neuron must be active",
+        "a share from 0 to 1",
+        slider=(0.5, 0.999, 0.001),
+    ),
+    "weight": Setting(
+        "reward for neurons that are often active",
+        "a number of at least 0, or None to search for it",
+        high=sys.float_info.max,
+        optional=True,
+    ),
+}
+
+
+def check_settings(**values: object) -> None:
+    """Refuses a setting of a value that it does not take.
+
+    Raises:
+        LapeError: Names the first of them, and what it takes.
+
+    Example:
+        >>> check_settings(top_rate=0)
+        Traceback (most recent call last):
+        ...
+        lape.errors.LapeError: top_rate is a share above 0 and up to 1, not 0.
+    """
+    for name, value in values.items():
+        if not SETTINGS[name].takes(value):
+            raise LapeError(f"{name} is {SETTINGS[name].allowed}, not {value}.")

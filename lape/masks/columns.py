@@ -1,0 +1,65 @@
+"""The columns of a mask: numbers that each of its neurons has, declared where `NeuronMask` has their field.
+
+A column is one field of `NeuronMask`, language code to `[n]` in the order of the neurons, annotated with a `Column`.
+Everything that handles columns asks `columns_of`: the checks, the mask's file, choosing neurons and languages, set
+algebra and equality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_type_hints
+
+import torch
+
+from lape.errors import BadFile
+
+
+@dataclass(frozen=True)
+class Column:
+    """What is known of a column.
+
+    Attributes:
+        key: Its tensors in the mask's file are `<key>.<code>`.
+        text: What its numbers are, for errors.
+        low: The lowest number there may be; None has no bound.
+        high: The highest.
+        defines: Whether masks with other numbers are other masks, and whether the union of two masks still has them.
+    """
+
+    key: str
+    text: str
+    low: float | None = None
+    high: float | None = None
+    defines: bool = False
+
+    def checked(self, given: Mapping[str, torch.Tensor], order: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """The numbers as float32, in the order of the neurons.
+
+        Args:
+            given: Language code to `[n]`; languages may be missing.
+            order: Language code to the int64 `[n]` places of its neurons.
+
+        Raises:
+            BadFile: A language is unknown, or has another number of them, or they are not finite or out of range.
+        """
+        if extra := set(given) - set(order):
+            raise BadFile(f"The mask has {self.text} but no neurons for {', '.join(sorted(extra))}.")
+        for code, values in given.items():
+            if values.shape != order[code].shape:
+                raise BadFile(f"There are {len(order[code])} neurons for {code!r} but {values.numel()} {self.text}.")
+            if values.is_complex() or not values.float().isfinite().all():
+                raise BadFile(f"The mask has {self.text} for {code!r} that are not finite numbers.")
+            below = self.low is not None and bool((values < self.low).any())
+            if below or (self.high is not None and bool((values > self.high).any())):
+                raise BadFile(f"The mask has {self.text} for {code!r} that are not from {self.low:g} to {self.high:g}.")
+        return {code: values.float()[order[code]] for code, values in given.items()}
+
+
+def columns_of(mask: type) -> dict[str, Column]:
+    """The columns by the names of their fields."""
+    hints = get_type_hints(mask, include_extras=True).items()
+    return {
+        name: told for name, hint in hints for told in getattr(hint, "__metadata__", ()) if isinstance(told, Column)
+    }
