@@ -184,6 +184,16 @@ def test_the_check_counts_what_the_scores_say(
     assert again == found
 
 
+def test_a_tie_is_not_right(
+    tokenizer: Tokenizer, tiny_model: PreTrainedModel, mask: NeuronMask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model that tells nothing apart must not be right always."""
+    scores = [[-1.0, -1.0, -2.0, -3.0], [-1.0, -2.0, -2.0, -3.0]]
+    monkeypatch.setattr("lape.evaluation.metrics.harm.next_line_scores", lambda *_: scores)
+    found = next_line_check(tiny_model, tokenizer, {"aa": [], "bb": []}, mask)
+    assert found["before"]["aa"]["accuracy"]["value"] == 0.5
+
+
 def test_figures_by_hand() -> None:
     before = {"fr": [1, 1, 1, 0], "de": [1, 1], "es": [1, 0]}
     after = {

@@ -58,3 +58,15 @@ def test_one_half_alone_and_cells_by_name(bench: Bench, mask: NeuronMask) -> Non
     cells = Counting()
     language_retention(bench, mask, {"aa": OPENINGS["aa"]}, seeds=(), halves=("dev",), cell=cells)
     assert cells.computed == ["baseline source=aa prompts=dev", "off off=aa prompts=dev"]
+
+
+def test_every_seed_is_a_control_of_its_own(bench: Bench, mask: NeuronMask) -> None:
+    cells = Counting()
+    openings = {"aa": OPENINGS["aa"]}
+    found = language_retention(bench, mask, openings, seeds=(3, 5), halves=("dev",), cell=cells)
+    assert list(found["averages"]) == ["baseline", "off", "random3", "random5"]
+    assert [key.split(" ")[0] for key in cells.computed] == ["baseline", "off", "random3", "random5"]
+    alone = language_retention(bench, mask, openings, seeds=(5,), halves=("dev",))
+    assert found["languages"]["aa"]["conditions"]["random5"] == alone["languages"]["aa"]["conditions"]["random5"]
+    samples = {found["languages"]["aa"]["conditions"][f"random{seed}"]["sample"] for seed in (3, 5)}
+    assert len(samples) == 2  # or the seeds would not be told apart

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from families import CONTEXT, DOCUMENT_END, EOS, HIDDEN, VOCABULARY, build, random_mask, token_ids
+from families import COMMON, CONTEXT, DOCUMENT_END, EOS, HIDDEN, VOCABULARY, build, random_mask, token_ids
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -287,3 +288,18 @@ def test_bytes_of_the_embedded_models_blocks_add_up(embedded: tuple) -> None:
     ids = torch.cat(list(token_blocks(tokenizer, TEXTS, 1)))
     for block in (1, 3):
         assert sum(byte_counts(tokenizer, [part.tolist() for part in ids.split(block)])) == len("".join(TEXTS).encode())
+
+
+GEMMA4 = {"hidden_size_per_layer_input": 8, "vocab_size_per_layer_input": VOCABULARY, "num_kv_shared_layers": 0}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [("doge", {}), ("gemma4_text", GEMMA4), ("gemma4", {"text_config": {**COMMON, **GEMMA4}})],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_heads_that_read_more_of_the_decoders_output(name: str, settings: dict[str, Any]) -> None:
+    model = build(name, **settings)
+    rows = rows_of_three_lengths()
+    expected = [by_hand(model, row) for row in rows]
+    assert negative_log_likelihoods(model, rows) == pytest.approx(expected, abs=1e-4)

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.modeling_outputs import BaseModelOutputWithPastAndCrossAttentions
+from transformers.utils import ModelOutput
 
 from lape.errors import LapeError
 from lape.generation.interventions import Intervention, Plan, intervene
@@ -205,11 +205,12 @@ def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Inter
     sites = activation_sites(model)
     with torch.no_grad():
         with intervene(model, plan):
-            hidden = sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)[0]
-        hidden = hidden.flatten(0, 1)[torch.cat(positions).to(hidden.device)]
+            decoded = sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)
+        hidden = decoded.last_hidden_state.flatten(0, 1)
+        hidden = hidden[torch.cat(positions).to(hidden.device)]
         targets = targets.to(hidden.device)
         size = max(1, SLICE_LOGITS // model.config.get_text_config().vocab_size)
-        with _head(model, sites.decoder) as logits_of:
+        with _head(model, sites.decoder, decoded) as logits_of:
             losses = [
                 functional.cross_entropy(logits_of(some).float(), wanted, reduction="none")
                 for some, wanted in zip(hidden.split(size), targets.split(size), strict=True)
@@ -219,16 +220,19 @@ def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Inter
 
 
 @contextmanager
-def _head(model: PreTrainedModel, decoder: nn.Module) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+def _head(
+    model: PreTrainedModel, decoder: nn.Module, decoded: ModelOutput
+) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
     """Gives the model's own way from hidden states `[n, hidden]` to logits `[n, vocabulary]`.
 
     The head alone is not enough: families scale or cap what it gives. So the whole model is called, with a decoder
-    that hands over the hidden states instead of computing them.
+    that hands over the hidden states instead of computing them, in an output of its own kind: families read more of
+    it than these.
     """
     states: list[torch.Tensor] = []
 
-    def handed_over(*_args: object, **_kwargs: object) -> BaseModelOutputWithPastAndCrossAttentions:
-        return BaseModelOutputWithPastAndCrossAttentions(last_hidden_state=states[-1])
+    def handed_over(*_args: object, **_kwargs: object) -> ModelOutput:
+        return type(decoded)(**{**decoded, "last_hidden_state": states[-1]})
 
     def logits_of(hidden: torch.Tensor) -> torch.Tensor:
         states[:] = [hidden[None]]

@@ -1,0 +1,119 @@
+"""The registry of kinds, and what their plans promise before anything is computed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from families import build
+from samples import mask_of
+from transformers import PreTrainedTokenizerFast
+
+from lape import LapeError, activation_sites, identify, record
+from lape.evaluation.kinds import KINDS
+from lape.evaluation.kinds.steered import masks_of, own_rate
+from lape.evaluation.metrics.cell import Compute
+from lape.evaluation.runs.subject import Subject
+from lape.evaluation.runs.work import Options
+from lape.storage.names import STATISTICS_NAME
+
+TEXTS = {
+    "en": [f"the cat number {at} sat on its mat\nthe moon number {at} was a long way away" for at in range(30)],
+    "fr": [f"le chat numéro {at} regarde la lune\nla lune numéro {at} est loin, très loin" for at in range(30)],
+}
+
+
+class Counted:
+    """Keeps cells as a ledger does, and their keys."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def __call__(self, key: str, compute: Compute) -> Any:
+        if key not in self.kept:
+            self.kept[key] = compute()
+        return self.kept[key]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerFast) -> Subject:
+    torch.manual_seed(0)
+    model, folder = build("llama"), tmp_path_factory.mktemp("mask")
+    statistics = record(model, tokenizer, TEXTS, tokens=640, block=32, progress=False)
+    statistics.save(folder / STATISTICS_NAME)
+    identify(statistics, top_rate=0.1, filter_rate=0.5, activation_bar_ratio=0.5).save(folder)
+    assert activation_sites(model).shape == statistics.shape
+    return Subject(folder, lambda: (model, tokenizer), TEXTS)
+
+
+@pytest.fixture(scope="module")
+def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Four openings a language, the fewest there may be."""
+    file = tmp_path_factory.mktemp("prompts") / "openings.json"
+    openings = {
+        "en": ["The cat", "A dog", "My house", "The moon"],
+        "fr": ["Le chat", "Un chien", "Ma maison", "La lune"],
+    }
+    file.write_text(json.dumps(openings), encoding="utf-8")
+    return str(file)
+
+
+def test_every_kind_is_registered_under_its_name_with_a_command_that_exists() -> None:
+    for name, kind in KINDS.items():
+        assert kind.name == name
+        assert kind.command in (f"lape evaluate {name}", "lape tune")
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "stability"])  # it counts points, some skipped
+def test_a_plan_names_the_number_of_its_cells(name: str, recorded: Subject, prompts: str) -> None:
+    few = {"max_new_tokens": 1, "items": 2, "shift_items": 2, "tokens": 64, "block": 32, "seeds": 2}
+    tried = {"top_rates": (0.2,), "strengths": {"replace": (1.0,)}, "offs": ("source",)}
+    asked = Options(**few, **tried, prompts=prompts, output_seeds=(0, 1))
+    work = KINDS[name].plan(recorded, asked)
+    cells = Counted()
+    results = work.measure(cells)
+    assert len(cells.kept) <= work.cells
+    if name in ("steering", "perplexity", "harm", "layers"):
+        assert len(cells.kept) == work.cells
+    assert work.summary(results)
+
+
+def test_steering_is_measured_beside_every_rival(recorded: Subject, prompts: str) -> None:
+    asked = Options(max_new_tokens=1, output_seeds=(0, 3), shift_items=2, prompts=prompts)
+    results = KINDS["steering"].plan(recorded, asked).measure(Counted())
+    conditions = results["pairs"]["en"]["fr"]["conditions"]
+    assert {"baseline", "steered", "random0", "random3", "instruction-english"} <= set(conditions)
+    assert set(results["language_retention"]["averages"]) == {"baseline", "off", "random0", "random3"}
+    assert results["setting"] == {"mode": "replace", "strength": 2.0, "top_rate": 0.1, "off": "source"}
+
+
+def test_the_mask_itself_stands_for_its_own_top_rate_and_others_are_identified_anew(recorded: Subject) -> None:
+    assert own_rate(recorded) == 0.1
+    masks = masks_of(recorded, [0.1, 0.2])
+    assert masks[0.1] is recorded.whole_mask
+    settings = {**recorded.whole_mask.metadata["settings"], "top_rate": 0.2}
+    assert masks[0.2] == identify(recorded.statistics, **settings)
+    assert masks[0.2] != masks[0.1]
+
+
+def test_another_top_rate_needs_statistics(tmp_path: Path) -> None:
+    mask = mask_of({"en": [(0, 1)], "fr": [(1, 2)]}, method="lape", settings={"top_rate": 0.1})
+    mask.save(tmp_path)
+    alone = Subject(tmp_path, lambda: pytest.fail("the model is not needed"))
+    with pytest.raises(LapeError, match="needs the statistics"):
+        masks_of(alone, [0.2])
+
+
+def test_what_a_kind_needs_is_said(tmp_path: Path) -> None:
+    mask_of({"en": [(0, 1)], "fr": [(1, 2)]}, method="lape", settings={"top_rate": 0.1}).save(tmp_path)
+    alone = Subject(tmp_path, lambda: pytest.fail("the model is not needed"))
+    missing = {name: kind.missing(alone, Options(source="ko")) for name, kind in KINDS.items()}
+    assert missing["layers"] is None
+    assert "--corpus" in str(missing["perplexity"])
+    assert "--corpus" in str(missing["harm"])
+    assert "--groups 16" in str(missing["stability"])
+    assert "lape calibrate" in str(missing["steering"])
+    assert "lape calibrate" in str(missing["tuning"])
