@@ -10,6 +10,7 @@ import pytest
 import torch
 from families import build
 from samples import mask_of
+from test_steering import ByFirstLetter
 from transformers import PreTrainedTokenizerFast
 
 from lape import LapeError, activation_sites, identify, record
@@ -59,6 +60,12 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
     }
     file.write_text(json.dumps(openings), encoding="utf-8")
     return str(file)
+
+
+@pytest.fixture(autouse=True)
+def quick_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real identifier takes seconds to load, and what it says does not matter here."""
+    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", lambda *_: ByFirstLetter())
 
 
 def test_every_kind_is_registered_under_its_name_with_a_command_that_exists() -> None:
