@@ -16,15 +16,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from transformers import (
-    GenerationConfig,
-    PreTrainedModel,
-    StoppingCriteriaList,
-)
+from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.generation.streamers import BaseStreamer
 
 from lape.errors import LapeError
+from lape.generation import sampling
 from lape.generation.interventions import Intervention, Plan, intervene
 from lape.generation.prompts import Prompt, encode, padding
 from lape.generation.sampling import Stop, check_sampling, processors
@@ -76,7 +73,7 @@ def side_by_side(
         tokenizer: Its tokenizer.
         prompt: Text to continue, or chat messages; a mapping has one for each variant, by its name.
         variants: Name of each variant to its intervention; None is the untouched model.
-        **settings: As for `generate_rows`.
+        **settings: The keyword-only arguments of `generate_rows`, such as `max_new_tokens`.
 
     Returns:
         A generator of updates with dicts keyed by variant; the last one is always sent.
@@ -110,11 +107,11 @@ def generate_rows(
     prompts: Sequence[Prompt],
     plan: Plan | None = None,
     *,
-    max_new_tokens: int = 64,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    repetition_penalty: float = 1.0,
-    seed: int = 0,
+    max_new_tokens: int = sampling.MAX_NEW_TOKENS,
+    temperature: float = sampling.TEMPERATURE,
+    top_p: float = sampling.TOP_P,
+    repetition_penalty: float = sampling.REPETITION_PENALTY,
+    seed: int = sampling.SEED,
     stop: threading.Event | None = None,
 ) -> Generator[Update, None, None]:
     """Generates one row per prompt in one left-padded batch and streams all rows together.

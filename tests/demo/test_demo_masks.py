@@ -22,11 +22,13 @@ from huggingface_hub import constants
 
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.demo.backend import Backend
+from lape.demo.compare.comparison import compare
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.compare.variants import variants_of
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import HERE, TEXT_CHARACTERS
 from lape.demo.masks.share import WIKIPEDIA
 from lape.demo.page import Page, build_page
-from lape.demo.request import DEFAULTS
 from lape.masks.calibration import calibrate
 from lape.models.presets import EMBEDDED
 
@@ -178,7 +180,7 @@ def visitor(served: tuple[Backend, Visitor], backend: Backend) -> Visitor:
 
 
 def columns(backend: Backend) -> list[str]:
-    return list(next(iter(backend.compare(SHORT, SESSION))))
+    return list(next(iter(compare(backend, SHORT, SESSION))))
 
 
 # Looking
@@ -548,7 +550,7 @@ def test_a_calibrated_mask_steers(
     assert backend.version(SESSION) != version
     assert set(backend.ready(SESSION).known_mask.means) == {"fr", "es"}
     assert columns(backend) == ["on", "off", "steered:es"]
-    assert list(backend.ready(SESSION).variants(replace(SHORT, show_random=True))) == [
+    assert list(variants_of(backend.ready(SESSION), replace(SHORT, show_random=True))) == [
         "on",
         "off",
         "steered:es",

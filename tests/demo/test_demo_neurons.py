@@ -19,6 +19,7 @@ from families import build
 
 from lape import ActivationStatistics, NeuronMask, identify
 from lape.demo.backend import Backend
+from lape.demo.compare.comparison import request_of
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
 from lape.demo.neurons.listing import DEEPEST, ROWS, SAMPLES
@@ -206,7 +207,7 @@ def test_sliders_choose_for_their_visitor_only(
     assert re.fullmatch(rf"{total} neurons of 2 languages, chosen in \d+ ms\. Every tab uses them now\.", said)
     assert backend.languages(visitor.session) == ("fr", "zh")
     assert backend.version() == before
-    request = backend.request({"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
+    request = request_of(backend, {"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
     assert (request.source, request.targets) == ("fr", ("zh",))
 
 

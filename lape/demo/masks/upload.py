@@ -12,9 +12,10 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from lape.demo.backend import Backend
+from lape.demo.checks import checked_line
 from lape.demo.loaded import Loaded
-from lape.demo.masks.listing import QUIETLY, one_line
-from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.masks.listing import QUIETLY
+from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError, LapeWarning
@@ -67,11 +68,9 @@ def build_upload(backend: Backend) -> Upload:
             )
             line = gr.HTML(status(""), elem_id="lape-upload-status", min_width=240)
 
+    @failures_to(line)
     def uploading(request: gr.Request, brought: Any, named: Any) -> Outputs:
-        try:
-            made = backend.change(visitor_of(request), lambda loaded: uploaded(loaded, brought, named))
-        except Exception as error:
-            return {line: failure(error)}
+        made = backend.change(visitor_of(request), lambda loaded: uploaded(loaded, brought, named))
         mask = made.known_mask
         neurons = sum(map(mask.count, mask.languages))
         said = f"In use: {mask.metadata['uploaded']}, {len(mask.languages)} languages, {neurons:,} neurons."
@@ -97,7 +96,7 @@ def uploaded(loaded: Loaded, brought: Any, named: Any) -> Loaded:
     if len(masks) != 1 or len(files) > 2:
         listed = ", ".join(repr(file.name) for file in files[:5])
         raise LapeError(f"Bring one mask, and beside it {STATISTICS_NAME} at most; these files came: {listed}.")
-    codes = one_line(named, "list of languages").replace(",", " ").split()
+    codes = checked_line(named, "list of languages").replace(",", " ").split()
     (file,) = masks
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LapeWarning)
