@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from lape import ActivationStatistics, NeuronMask
 from lape.cli import main
+from lape.demo.backend import Backend
+from lape.demo.compare.comparison import compare
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.loaded import Loaded
 
 
 @pytest.fixture(scope="module")
@@ -164,3 +169,25 @@ def test_clear_cache_empties_only_the_converted_models(
     assert json.loads(capsys.readouterr().out) == {"freed_bytes": 5}
     assert not (tmp_path / "models").exists()
     assert (tmp_path / "kept").exists()
+
+
+def test_generate_and_the_page_give_the_same_texts(
+    recorded: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--mask", str(recorded), "--off", "fr", "--on", "ru", "--json"]
+    assert main(["generate", DEFAULTS.prompt, "--model", str(tiny_folder), *words]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    backend = Backend(Loaded.load(str(tiny_folder), mask=recorded))
+    *_, columns = compare(backend, replace(DEFAULTS, source="fr", targets=("ru",)))
+    assert {name.partition(":")[0]: column.text for name, column in columns.items()} == texts
+    assert texts["steered"] != texts["off"]
+
+
+@pytest.mark.slow
+def test_generate_and_the_page_give_the_same_texts_with_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--off", DEFAULTS.source, "--on", DEFAULTS.targets[0], "--json"]
+    assert main(["generate", DEFAULTS.prompt, *words]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    *_, columns = compare(Backend(Loaded.load(None)), DEFAULTS)
+    assert {name.partition(":")[0]: column.text for name, column in columns.items()} == texts
+    assert not any(column.repeats for column in columns.values())

@@ -34,6 +34,7 @@ from lape.demo.compare.variants import variants_of
 from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
+from lape.demo.part import failures_to
 from lape.demo.status import status
 from lape.models.architectures import activation_sites
 from lape.models.embedded import embedded_gguf
@@ -569,6 +570,14 @@ def arguments(tmp_path: Path, tiny_folder: Path, tokenizer: Any) -> list[str]:
     return ["--model", str(tiny_folder), "--mask", str(tmp_path / "mask"), "--port", str(free_port())]
 
 
+def test_without_gradio_the_way_to_it_is_one_line() -> None:
+    hidden = "import sys, app, importlib.util as util; util.find_spec = lambda *_: None; sys.exit(app.main([]))"
+    ended = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == "lape: The page needs gradio: pip install 'lape[demo]', or run `make app`.\n"
+
+
 def test_a_bad_start_is_one_line(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -636,3 +645,45 @@ def test_ctrl_c_ends_cleanly(arguments: list[str], tmp_path: Path) -> None:
     assert started.returncode == 130, errors
     assert "Traceback" not in errors
     assert output == ""
+
+
+# How events fail.
+
+
+def test_a_failure_is_a_sentence_and_an_entry_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    @failures_to("line", {"result": ""})
+    def returning(error: Exception | None) -> dict[str, str]:
+        if error is not None:
+            raise error
+        return {"line": "done"}
+
+    @failures_to("line")
+    def streaming(error: Exception) -> Iterator[dict[str, str]]:
+        yield {"line": "begun"}
+        raise error
+
+    assert returning(None) == {"line": "done"}
+    own = returning(LapeError("Choose a mask."))
+    assert own == {"line": status("Choose a mask.", failed=True), "result": ""}
+    assert not caplog.records
+    begun, ended = streaming(ValueError("secret"))
+    assert begun == {"line": "begun"}
+    assert "Something failed (ValueError)" in ended["line"]
+    assert "secret" not in ended["line"]
+    assert "secret" in caplog.text
+
+
+def test_a_stream_that_is_closed_is_no_failure() -> None:
+    closed = []
+
+    @failures_to("line")
+    def streaming() -> Iterator[dict[str, str]]:
+        try:
+            yield {"line": "begun"}
+        finally:
+            closed.append(True)
+
+    states = streaming()
+    next(states)
+    states.close()
+    assert closed == [True]

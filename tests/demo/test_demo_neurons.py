@@ -410,7 +410,7 @@ def test_figures_escape_and_count() -> None:
         assert "<img" not in figure
         assert "&lt;img" in figure
     layers = layers_figure(mask)
-    assert "French 2, most in layer 0" in layers
+    assert "French: 2 neurons, most in layer 0" in layers
     assert layers.count('title="Layer ') == 9
     assert layers.count("--shade") == 3
     overlap = overlap_figure(mask)

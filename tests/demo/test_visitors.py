@@ -98,13 +98,13 @@ def test_another_model_begins_anew_for_everybody(backend: Backend, tokenizer: An
     with pytest.raises(LapeError, match="No model is loaded"):
         backend.ready("ann")
     assert backend.languages("ann") == ()
-    backend._set(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+    backend.visitors.share(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
     assert backend.languages("ann") == ("fr", "es")
 
 
 def test_a_mask_made_while_another_model_was_loaded_is_refused(backend: Backend, tokenizer: Any) -> None:
     def slowly(loaded: Loaded) -> Loaded:
-        backend._set(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+        backend.visitors.share(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
         return replace(loaded, mask=mask_of("de", "it"))
 
     with pytest.raises(LapeError, match="Another model has been loaded in the meantime"):
@@ -197,7 +197,7 @@ def test_work_needs_a_model(backend: Backend) -> None:
 
 def test_work_that_waited_through_a_load_is_refused(backend: Backend, tokenizer: Any) -> None:
     waiting = backend.run(counting, 3)
-    backend._set(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+    backend.visitors.share(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
     with pytest.raises(LapeError, match="Another model has been loaded in the meantime"):
         next(waiting)
     assert not backend.lock.locked()

@@ -209,9 +209,7 @@ def build_compare(backend: Backend) -> Part:
 
     for name in ("source", "targets", "show_random", "show_plain"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
-    inputs["source"].change(
-        lambda code: gr.Textbox(rtl=is_rtl(code)), inputs["source"], inputs["prompt"], preprocess=False, **QUIET
-    )
+    inputs["source"].change(_direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
     anew = [*drawn_to, talks, clear]
     inputs["chat"].input(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
     clear.click(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
@@ -277,3 +275,7 @@ def _as_tried(backend: Backend, visitor: str) -> bool:
     """Whether what is said of the examples is about what the visitor works on."""
     loaded = backend.ready(visitor)
     return loaded.name == EMBEDDED and loaded is backend.loaded
+
+
+def _direction(code: object) -> gr.Textbox:
+    return gr.Textbox(rtl=is_rtl(code))

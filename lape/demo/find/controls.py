@@ -233,11 +233,11 @@ def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[li
         for label, text in zip(labels, texts, strict=True)
         if isinstance(label, str) and isinstance(text, str) and text.strip()
     }
-    for file in take(files, MOST_LANGUAGES):
-        code, _, suffix = file.name.partition(".")
+    for name, data in take(files, MOST_LANGUAGES):
+        code, _, suffix = name.partition(".")
         if suffix.lower() != "txt" or not LABEL.fullmatch(code):
-            raise LapeError(f"{_short(file.name)} must be named by its language, such as fr.txt.")
-        rows[code] = decoded(file.data, file.name, allowance().characters)
+            raise LapeError(f"{_short(name)} must be named by its language, such as fr.txt.")
+        rows[code] = decoded(data, name, allowance().characters)
     if len(rows) > MOST_LANGUAGES:
         raise LapeError(f"At most {MOST_LANGUAGES} languages fit; with these files there would be {len(rows)}.")
     closed = [None] * (MOST_LANGUAGES - len(rows))

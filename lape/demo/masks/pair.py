@@ -9,7 +9,7 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.masks.listing import QUIETLY, MaskList, chosen_of, found_mask, names_of
-from lape.demo.masks.upload import MOST_LANGUAGES, Upload, uploaded
+from lape.demo.masks.upload import MOST_LANGUAGES, MaskUpload, uploaded
 from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
@@ -39,7 +39,7 @@ def comparison_menus() -> Menus:
     ]
 
 
-def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: Upload) -> None:
+def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: MaskUpload) -> None:
     """Adds the section to the tab that is being built."""
     with gr.Accordion(word("masks.compare"), open=False, elem_id="lape-diff"):
         gr.Markdown(word("masks.compare_about"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.drawing.charts import Measured, heat_map, histograms, number
+from lape.drawing.axes import histograms
+from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
 from lape.drawing.words import mean, named, percent
 from lape.masks.mask import NeuronMask
