@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import sys
 import time
@@ -39,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     port = os.environ.get("GRADIO_SERVER_PORT", "7860")
     parser.add_argument("--port", type=_port, default=port, help="port to serve at (default: %(default)s)")
     options = parser.parse_args(arguments)
+    if importlib.util.find_spec("gradio") is None:
+        print("lape: The page needs gradio: pip install 'lape[demo]', or run `make app`.", file=sys.stderr)
+        return 2
     try:
         from lape.demo.page import LapeError, build_page, check_port, launch, start, wait  # most of the start
 
@@ -52,11 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except LapeError as error:
             print(f"lape: {error}", file=sys.stderr)
             return 2
-    except ModuleNotFoundError as error:
-        if error.name != "gradio":
-            raise
-        print("lape: the page needs gradio. Install requirements.txt, or lape with its extra `demo`.", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         return 130
     return 0

@@ -27,10 +27,10 @@ import psutil
 import torch
 
 from lape.demo.backend import Backend
+from lape.demo.compare.request import DEFAULTS
 from lape.demo.find.finding import MOST_LANGUAGES
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page, launch
-from lape.demo.request import DEFAULTS
 from lape.generation.interventions import Intervention, intervene
 from lape.models.architectures import activation_sites
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from gradio_client import Client
 
-from lape.demo.request import DEFAULTS
+from lape.demo.compare.request import DEFAULTS
 
 APP = Path(__file__).resolve().parent.parent / "app.py"
 

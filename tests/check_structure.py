@@ -37,6 +37,9 @@ ROOMS = """
 """
 PLACE = {name: place for place, line in enumerate(ROOMS.strip().splitlines()) for name in line.split()}
 
+# Parts of the page: page.py puts them together; no other module of lape/demo/ knows one, and none knows another.
+TABS = ("about", "compare", "find", "masks", "measure", "models", "neurons")
+
 LINES = 300  # a module past this is two modules
 BYTES = 10_000_000  # Spaces and the Hub want larger files outside of git
 HEAVY = ("gradio", "datasets", "matplotlib", "plotly", "altair", "seaborn", "bokeh")  # not on `import lape`
@@ -99,6 +102,18 @@ def check_imports(path: Path) -> Iterator[str]:
                 yield f"{line}: {here} imports {target}, which comes after it"
 
 
+def check_tabs(path: Path) -> Iterator[str]:
+    """The page imports its tabs, tabs import what is shared, and nothing imports the other way or across."""
+    module = module_name(path)
+    if not module.startswith("lape.demo.") or module == "lape.demo.page":
+        return
+    here = module.split(".")[2]
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    for node, names in imports(ast.parse(path.read_text(encoding="utf-8")), package):
+        for tab in sorted({name.split(".")[2] for name in names if name.startswith("lape.demo.")} & {*TABS} - {here}):
+            yield f"{path.relative_to(ROOT)}:{node.lineno}: imports the tab {tab}; move up what they share"
+
+
 def check_light_import() -> Iterator[str]:
     """`import lape` leaves the user interface, datasets and plotting alone."""
     code = "import sys, lape; print(*sys.modules)"
@@ -143,6 +158,7 @@ def violations() -> Iterator[str]:
     modules = [path for path in (ROOT / "app.py", *sorted((ROOT / "lape").rglob("*.py"))) if path.is_file()]
     for path in modules:
         yield from check_imports(path)
+        yield from check_tabs(path)
         yield from check_length(path)
     for path in project_files():
         yield from check_file(path)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model
+from lape.generation.interventions import MODE, STRENGTH
+from lape.generation.sampling import MAX_NEW_TOKENS, REPETITION_PENALTY, SEED, TEMPERATURE, TOP_P
 
 
 def register(commands: Any) -> None:
@@ -17,13 +19,13 @@ def register(commands: Any) -> None:
     generate.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
     generate.add_argument("--off", type=codes, default=[], help="languages to switch off, such as en")
     generate.add_argument("--on", help="language to steer to")
-    generate.add_argument("--mode", default="replace", help="replace, add or scale (default: %(default)s)")
-    generate.add_argument("--strength", type=float, default=1.0, help="factor of the mode (default: %(default)s)")
-    generate.add_argument("--max-new-tokens", type=int, default=64, help="(default: %(default)s)")
-    generate.add_argument("--temperature", type=float, default=0.0, help="0 is greedy (default: %(default)s)")
-    generate.add_argument("--top-p", type=float, default=1.0, help="(default: %(default)s)")
-    generate.add_argument("--repetition-penalty", type=float, default=1.0, help="(default: %(default)s)")
-    generate.add_argument("--seed", type=int, default=0, help="(default: %(default)s)")
+    generate.add_argument("--mode", default=MODE, help="replace, add or scale (default: %(default)s)")
+    generate.add_argument("--strength", type=float, default=STRENGTH, help="factor of the mode (default: %(default)s)")
+    generate.add_argument("--max-new-tokens", type=int, default=MAX_NEW_TOKENS, help="(default: %(default)s)")
+    generate.add_argument("--temperature", type=float, default=TEMPERATURE, help="0 is greedy (default: %(default)s)")
+    generate.add_argument("--top-p", type=float, default=TOP_P, help="(default: %(default)s)")
+    generate.add_argument("--repetition-penalty", type=float, default=REPETITION_PENALTY, help="(default: %(default)s)")
+    generate.add_argument("--seed", type=int, default=SEED, help="(default: %(default)s)")
     generate.add_argument("--chat", action="store_true", help="send the prompt through the model's chat template")
 
 

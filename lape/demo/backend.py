@@ -1,4 +1,4 @@
-"""The one model behind the page, and its lock: load, let go, run, compare."""
+"""The one model behind the page, and its lock: load, let go, run."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
-from lape.demo.compare.chat import Talks, prompts
-from lape.demo.compare.comparison import Column, columns_of, generating, identifier, neurons_changed, throttled
 from lape.demo.loaded import Loaded
-from lape.demo.request import CompareRequest, checked
 from lape.demo.space import gpu, on_space
 from lape.demo.visitors import Visitors
 from lape.errors import LapeError
@@ -39,14 +36,8 @@ class Backend:
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.failure = failure
-        self.visitors = Visitors(None)
+        self.visitors = Visitors(loaded)
         self._work = gpu(self._working)
-        self._set(loaded)
-
-    def _set(self, loaded: Loaded | None) -> None:
-        self.visitors.share(loaded)
-        if loaded is not None and loaded.mask is not None:
-            identifier(loaded.mask.languages)  # begins to load it
 
     @property
     def loaded(self) -> Loaded | None:
@@ -71,7 +62,7 @@ class Backend:
         with self.lock:
             self._unload()
             try:
-                self._set(Loaded.load(model, quantization))
+                self.visitors.share(Loaded.load(model, quantization))
             except LapeError as error:
                 self.failure = str(error)
                 raise
@@ -84,7 +75,7 @@ class Backend:
 
     def _unload(self) -> None:
         self.failure = ""
-        self._set(None)
+        self.visitors.share(None)
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -168,36 +159,3 @@ class Backend:
                 yield from values
         except LapeError as error:
             yield error
-
-    def request(self, values: dict[str, Any], visitor: str = "") -> CompareRequest:
-        """Checks untrusted values.
-
-        Raises:
-            LapeError: One of them is not what it should be.
-        """
-        loaded = self.ready(visitor)
-        return checked(loaded.known_mask.languages, values, chat=loaded.chat)
-
-    def compare(
-        self, request: CompareRequest, visitor: str = "", talks: Talks | None = None
-    ) -> Generator[dict[str, Column], None, None]:
-        """Runs a request and streams its columns, about 8 times a second; the last state is always sent.
-
-        Holds the model until it ends or is closed; closing ends the generation within a token. While it waits for the
-        model there are no columns.
-
-        Args:
-            request: What to run.
-            visitor: Whose mask it runs with.
-            talks: What was said before, for a chat.
-
-        Raises:
-            LapeError: The model cannot do it, such as a prompt longer than its context.
-        """
-        loaded = self.ready(visitor)
-        variants = loaded.variants(request)
-        given = prompts(request, list(variants), talks or {})
-        changed = neurons_changed(variants)
-        with closing(self.run(generating, request, given, variants)) as updates:
-            for update in throttled(updates):
-                yield {} if update is None else columns_of(update, changed, loaded.known_mask.languages)

@@ -10,13 +10,10 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.demo.request import CompareRequest
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
 from lape.evaluation.runs.evidence import FOLDER
-from lape.generation.interventions import Intervention
 from lape.masks.bundled import bundled_masks
 from lape.masks.collection import find_mask
-from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
 from lape.models.identity import identity
 from lape.models.loading import load_model, placement_of
@@ -24,8 +21,6 @@ from lape.recording.statistics import ActivationStatistics, statistics_beside
 from lape.report import Evidence, evidence_of
 from lape.storage.files import sha256_of
 from lape.storage.names import MASK_NAME
-
-STEERED = "steered:"  # and a language, is the name of a column
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,49 +125,6 @@ class Loaded:
             if file.is_file() and _holds(file, self.mask):
                 return evidence_of(file.parent / FOLDER, sha256_of(file))
         return {}
-
-    def variants(self, request: CompareRequest) -> dict[str, Intervention | None]:
-        """The columns of a request: name to what is done to the model's neurons.
-
-        They are `on`, `off`, `steered:<code>` of each target, `plain` and `random`. A mask without means for a
-        target, such as a released one, has no column for it.
-
-        Raises:
-            LapeError: There is no mask.
-        """
-        mask = self.known_mask
-        off = Intervention(mask, off=request.source)
-        steered = [
-            replace(off, on=target, mode=request.mode, strength=request.strength)
-            for target in request.targets
-            if self.steers_to(target, request.mode)
-        ]
-        variants: dict[str, Intervention | None] = {"on": None, "off": off}
-        variants |= {f"{STEERED}{variant.on}": variant for variant in steered}
-        if request.show_plain:
-            variants["plain"] = None
-        if request.show_random:
-            changing = next(iter(steered), off)
-            random = self._random(changing, request)
-            # Without statistics there are no means to switch random neurons on with.
-            variants["random"] = replace(off if self.statistics is None else changing, mask=random)
-        return variants
-
-    def steers_to(self, target: str, mode: str) -> bool:
-        """Whether the mask can switch a language on: all but `scale` need its mean activations."""
-        return mode == "scale" or target in self.known_mask.means
-
-    def _random(self, changing: Intervention, request: CompareRequest) -> NeuronMask:
-        """As many random neurons in every layer as an intervention really changes.
-
-        That is fewer than the mask has where its two languages share some.
-        """
-        mask = self.known_mask
-        changed = {request.source: changing.off_neurons}
-        if changing.on is not None:
-            changed[changing.on] = changing.on_neurons
-        pairs = {code: pairs_of(flat, mask.shape[1]) for code, flat in changed.items()}
-        return NeuronMask(pairs, {}, mask.shape, mask.metadata).random_like(self.statistics, request.seed)
 
     def with_mask(
         self,

@@ -10,7 +10,7 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.part import MODEL, QUIET, Outputs, Part, failure
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to
 from lape.demo.space import on_space, on_zero_gpu
 from lape.demo.status import facts, status
 from lape.demo.words import word
@@ -54,26 +54,22 @@ def build_models(backend: Backend) -> Part:
     def busy() -> Outputs:
         return {line: status("Waiting for the model…"), load: gr.Button(interactive=False)}
 
+    @failures_to(line)
     def loading(model: Any, kind: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[Outputs]:  # noqa: B008
         began = time.perf_counter()
-        try:
-            _check_may_change()
-            if not isinstance(model, str) or not model.strip() or len(model) > LONGEST or not model.isprintable():
-                raise LapeError(f"Choose a model, or write its id, in one line of at most {LONGEST} characters.")
-            if kind not in WEIGHTS:
-                raise LapeError(f"Weights must be one of {', '.join(WEIGHTS)}.")
-            yield {line: status(f"Loading {model.strip()}…")}
-            loaded = backend.load(model.strip(), None if kind == "full" else kind)
-            yield {line: status(f"Loaded {loaded.name} in {time.perf_counter() - began:.1f} s.")}
-        except Exception as error:
-            yield {line: failure(error)}
+        _check_may_change()
+        if not isinstance(model, str) or not model.strip() or len(model) > LONGEST or not model.isprintable():
+            raise LapeError(f"Choose a model, or write its id, in one line of at most {LONGEST} characters.")
+        if kind not in WEIGHTS:
+            raise LapeError(f"Weights must be one of {', '.join(WEIGHTS)}.")
+        yield {line: status(f"Loading {model.strip()}…")}
+        loaded = backend.load(model.strip(), None if kind == "full" else kind)
+        yield {line: status(f"Loaded {loaded.name} in {time.perf_counter() - began:.1f} s.")}
 
+    @failures_to(line)
     def unloading() -> Outputs:
-        try:
-            _check_may_change()
-            backend.unload()
-        except Exception as error:
-            return {line: failure(error)}
+        _check_may_change()
+        backend.unload()
         return {line: status("Unloaded; its memory is free.")}
 
     def refresh(visitor: str) -> Outputs:

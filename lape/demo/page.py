@@ -12,9 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.data_classes import ListFiles
-from gradio_client.utils import traverse
-from pydantic import ValidationError
 
 from lape.demo.about import build_about
 from lape.demo.backend import Backend
@@ -29,13 +26,12 @@ from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.refusals import APP, refuse
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
+from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
 QUEUE_SIZE = 20
 SESSIONS = 250  # kept at a time; one takes 0.8 MB, and every raw call without a name begins one
-UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
-UPLOADS_KEPT_SECONDS = 3600
 
 
 class Page(gr.Blocks):
@@ -48,27 +44,7 @@ class Page(gr.Blocks):
         if len(inputs) < (needed := len(block_fn.inputs)):
             refuse(f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came.")
         for block, value in zip(block_fn.inputs, inputs, strict=False):
-            if not isinstance(block, gr.File | gr.UploadButton):
-                traverse(value, _refuse_file, _looks_like_file)
-            elif value is not None and not self._uploaded(block, value):
-                refuse(f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first.")
-
-    def _uploaded(self, block: Any, value: Any) -> bool:
-        """Whether a value is files that were uploaded here; gradio would fetch one named by an address."""
-        try:
-            data = block.data_model.model_validate(value, context={"validate_meta": True})
-        except (ValidationError, AttributeError, RecursionError):
-            return False
-        files = data.root if isinstance(data, ListFiles) else [data]
-        return len(files) <= UPLOADS and all(file.path in self.upload_file_set for file in files)
-
-
-def _looks_like_file(value: Any) -> bool:
-    return isinstance(value, dict) and "path" in value and "meta" in value
-
-
-def _refuse_file(_: Any) -> None:
-    refuse("Files are not accepted here.")
+            check_uploads(block, value, self.upload_file_set)
 
 
 def build_page(backend: Backend) -> Page:

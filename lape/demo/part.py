@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import wraps
+from inspect import isgeneratorfunction
 from typing import Any
 
 import gradio as gr
@@ -43,6 +45,36 @@ class Part:
 def visitor_of(request: gr.Request | None) -> str:
     """Who asks: the session of a page that is open, or of a client; "" where there is none."""
     return (request.session_hash if request is not None else None) or ""
+
+
+def failures_to(line: Any, shown: Outputs | None = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """A decorator of events: when one fails, the page says so in a sentence, and what is unexpected is logged.
+
+    Serves functions that return outputs and generators that stream them; what was streamed before stays.
+
+    Args:
+        line: The component that carries the sentence.
+        shown: What else the page shows then.
+    """
+
+    def decorated(event: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(event)
+        def returning(*values: Any, **named: Any) -> Outputs:
+            try:
+                return event(*values, **named)
+            except Exception as error:
+                return {line: failure(error), **(shown or {})}
+
+        @wraps(event)
+        def streaming(*values: Any, **named: Any) -> Iterator[Outputs]:
+            try:
+                yield from event(*values, **named)
+            except Exception as error:
+                yield {line: failure(error), **(shown or {})}
+
+        return streaming if isgeneratorfunction(event) else returning
+
+    return decorated
 
 
 def failure(error: Exception) -> str:

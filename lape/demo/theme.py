@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from lape.demo.measure.html import REPORT_CSS
+from lape.demo.report import REPORT_CSS
 
 FONT = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Noto Sans", "sans-serif")
 THEME = gr.themes.Default(

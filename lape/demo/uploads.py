@@ -1,16 +1,24 @@
-"""Texts that visitors upload: read once and deleted at once. `page.py` lets files through to their events only."""
+"""The one gate for files of visitors: which events take them, how many and how large, from where, and for how long."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
+from gradio.data_classes import ListFiles
 from gradio.utils import get_upload_folder
+from gradio_client.utils import traverse
+from pydantic import ValidationError
 
+from lape.demo.refusals import refuse
 from lape.errors import LapeError
 
-FILE_BYTES = 2_000_000  # of one file
+UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
+UPLOADS_KEPT_SECONDS = 3600  # of what is not deleted earlier
+TEXT_BYTES = 2_000_000  # of one file of text
 
 
 @dataclass(frozen=True)
@@ -18,16 +26,48 @@ class Upload:
     """A file of a visitor.
 
     Attributes:
+        path: Where it lies: in the folder of uploads.
         name: What the visitor calls it. It comes from outside and is no path.
-        data: What is in it.
     """
 
+    path: Path
     name: str
-    data: bytes
 
 
-def take(value: Any, most: int) -> list[Upload]:
-    """The files of an upload, which are deleted from the server in any case.
+def check_uploads(block: Any, value: Any, known: Container[str]) -> None:
+    """Lets a value through to an event, when it holds no file but those uploaded for a component that takes some.
+
+    Args:
+        block: The component that the value is for.
+        value: Anything that came.
+        known: Paths of all files that were uploaded here.
+
+    Raises:
+        gr.Error: It holds a file that is not accepted.
+    """
+    if not isinstance(block, gr.File | gr.UploadButton):
+        traverse(value, _refuse_file, _looks_like_file)
+    elif value is not None and not _all_uploaded(block, value, known):
+        refuse(f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first.")
+
+
+def files_of(value: Any) -> list[Upload]:
+    """The files of an upload, which stay where they are.
+
+    Args:
+        value: What a component that takes files gave to an event without preprocessing; None has no file.
+
+    Raises:
+        LapeError: It is something else, or a file is not where uploads are.
+    """
+    found = _found(value)
+    if len(found) < len(value or []):
+        raise LapeError("This file was not uploaded, or not lately; upload it again.")
+    return found
+
+
+def take(value: Any, most: int) -> list[tuple[str, bytes]]:
+    """Names and contents of uploaded texts, which are deleted from the server in any case.
 
     Args:
         value: What a component that takes files gave to an event without preprocessing.
@@ -36,34 +76,53 @@ def take(value: Any, most: int) -> list[Upload]:
     Raises:
         LapeError: There are none, or too many or too large ones.
     """
-    names = _names(value)
+    found = _found(value)
     try:
-        if not names:
+        if not found:
             raise LapeError("No file was uploaded.")
-        if len(names) > most:
-            raise LapeError(f"These are {len(names)} files, and at most {most} are taken at once.")
-        if any(Path(path).stat().st_size > FILE_BYTES for path in names):
-            raise LapeError(f"A file may have {FILE_BYTES / 1e6:.0f} MB at most.")
-        return [Upload(name, Path(path).read_bytes()) for path, name in names.items()]
+        if len(found) > most:
+            raise LapeError(f"These are {len(found)} files, and at most {most} are taken at once.")
+        if any(file.path.stat().st_size > TEXT_BYTES for file in found):
+            raise LapeError(f"A file may have {TEXT_BYTES / 1e6:.0f} MB at most.")
+        return [(file.name, file.path.read_bytes()) for file in files_of(value)]
     finally:
-        for path in names:
-            Path(path).unlink(missing_ok=True)
+        for file in found:
+            file.path.unlink(missing_ok=True)
 
 
-def _names(value: Any) -> dict[str, str]:
-    """Paths of the files of an upload that lie where uploads do, and what the visitor calls them."""
-    folder = Path(get_upload_folder()).resolve()
-    found = {}
-    for file in value if isinstance(value, list) else []:
-        path, name = (file.get(key) for key in ("path", "orig_name")) if isinstance(file, dict) else (None, None)
-        if isinstance(path, str) and _is_within(Path(path), folder):
-            found[path] = name if isinstance(name, str) and name else Path(path).name
+def _found(value: Any) -> list[Upload]:
+    """Those files of an upload that lie where uploads do."""
+    if value is not None and not (isinstance(value, list) and all(isinstance(file, dict) for file in value)):
+        raise LapeError("Files come as a list, as the page's upload gives it.")
+    found = []
+    for path, name in ((file.get("path"), file.get("orig_name")) for file in value or []):
+        if isinstance(path, str) and _is_upload(Path(path)):
+            found.append(Upload(Path(path), name if isinstance(name, str) and name else Path(path).name))
     return found
 
 
-def _is_within(path: Path, folder: Path) -> bool:
-    """Whether a path is a file in a folder, and no link that leads elsewhere."""
+def _is_upload(path: Path) -> bool:
+    """Whether a path is a file in the folder of uploads, and no link that leads elsewhere."""
+    folder = Path(get_upload_folder()).resolve()
     try:
-        return path.is_file() and path.resolve().is_relative_to(folder)
+        return path.is_file() and path.absolute() == path.resolve() and path.is_relative_to(folder)
     except (OSError, ValueError, RuntimeError):  # a name no file can have
         return False
+
+
+def _all_uploaded(block: Any, value: Any, known: Container[str]) -> bool:
+    """Whether a value is files that were uploaded here; gradio would fetch one named by an address."""
+    try:
+        data = block.data_model.model_validate(value, context={"validate_meta": True})
+    except (ValidationError, AttributeError, RecursionError):
+        return False
+    files = data.root if isinstance(data, ListFiles) else [data]
+    return len(files) <= UPLOADS and all(file.path in known for file in files)
+
+
+def _looks_like_file(value: Any) -> bool:
+    return isinstance(value, dict) and "path" in value and "meta" in value
+
+
+def _refuse_file(_: Any) -> None:
+    refuse("Files are not accepted here.")

@@ -17,6 +17,7 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
+from lape.generation import sampling
 from lape.generation.interventions import Intervention, Plan
 from lape.generation.prompts import Prompt, encode, padding
 from lape.generation.sampling import Stop, check_sampling, processors
@@ -74,11 +75,11 @@ def generate_rows(
     prompts: Sequence[Prompt],
     plan: Plan | None = None,
     *,
-    max_new_tokens: int = 64,
-    temperature: float = 0.0,
-    top_p: float = 1.0,
-    repetition_penalty: float = 1.0,
-    seed: int = 0,
+    max_new_tokens: int = sampling.MAX_NEW_TOKENS,
+    temperature: float = sampling.TEMPERATURE,
+    top_p: float = sampling.TOP_P,
+    repetition_penalty: float = sampling.REPETITION_PENALTY,
+    seed: int = sampling.SEED,
     stop: threading.Event | None = None,
 ) -> Generator[Update, None, None]:
     """Generates one row per prompt in one left-padded batch and streams all rows together.

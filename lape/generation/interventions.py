@@ -24,6 +24,10 @@ from lape.models.architectures import activation_sites
 
 Mode = Literal["replace", "add", "scale"]
 
+# How the page, the command line and the library switch a language on where nothing else is said.
+MODE: Mode = "replace"
+STRENGTH = 2.0
+
 
 @dataclass(frozen=True)
 class Intervention:
@@ -36,7 +40,7 @@ class Intervention:
         off: Language or languages whose neurons are set to `off_value`.
         on: Language whose neurons are switched on, or None.
         mode: How: `replace` sets strength x mean, `add` adds strength x mean, `scale` multiplies by strength.
-        strength: Factor of the mode.
+        strength: Factor of the mode; the default is that of the page and of `lape generate`, and suits `replace`.
         off_value: Activation of a neuron that is off.
         layers: Layers to edit; None is all of them.
         positions: `all`, only those of the `prompt` (the pass that begins with an empty key-value cache),
@@ -51,8 +55,8 @@ class Intervention:
     _: KW_ONLY
     off: str | Sequence[str] = ()
     on: str | None = None
-    mode: Mode = "replace"
-    strength: float = 1.0
+    mode: Mode = MODE
+    strength: float = STRENGTH
     off_value: float = 0.0
     layers: range | None = None
     positions: Positions = "all"

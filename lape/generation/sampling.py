@@ -22,6 +22,14 @@ from transformers import (
 from lape.errors import LapeError
 
 SETTINGS = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed")  # of a generation, by name
+# The settings that the page, the command line and the library begin with. Greedy text of a small model repeats itself
+# without a penalty.
+MAX_NEW_TOKENS = 48
+TEMPERATURE = 0.0
+TOP_P = 0.9
+REPETITION_PENALTY = 1.1
+SEED = 0
+
 COLDEST = 1e-6  # colder is the same, until scores divided by the temperature are infinite
 
 

@@ -26,7 +26,7 @@ from lape.hub.remote import Remote, Snapshot
 from lape.masks.collection import MaskEntry, mask_path
 from lape.sharing.cards import collection_card, mask_card
 from lape.sharing.parcel import Parcel, is_hub_id, packed, readme_text
-from lape.sharing.picture import layers_svg
+from lape.sharing.picture import mask_svg
 from lape.sharing.readme import own_text
 from lape.storage.names import PICTURE_NAME, README_NAME, SUMMARY_NAME
 
@@ -167,7 +167,7 @@ def _contents(parcel: Parcel, head: Snapshot) -> dict[str, bytes | Path]:
     repo, card = head.remote.repo, f"{parcel.path}/{README_NAME}"
     entries = [*_others(parcel, head), _entry(parcel)]
     contents: dict[str, bytes | Path] = {f"{parcel.path}/{name}": file for name, file in parcel.files.items()}
-    contents[f"{parcel.path}/{PICTURE_NAME}"] = layers_svg(parcel.mask).encode()
+    contents[f"{parcel.path}/{PICTURE_NAME}"] = mask_svg(parcel.mask).encode()
     contents[card] = mask_card(
         parcel.mask,
         statistics=parcel.statistics,

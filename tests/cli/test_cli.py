@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import pytest
 from lape import ActivationStatistics, NeuronMask
 from lape.cli import main
 from lape.cli.common import table
+from lape.demo.backend import Backend
+from lape.demo.compare.comparison import compare
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.loaded import Loaded
 
 ROOT = Path(__file__).parents[2]
 
@@ -194,13 +199,6 @@ def test_the_commands_need_no_gradio(recorded: Path, tiny_folder: Path) -> None:
     assert "Traceback" not in run.stderr
 
 
-def test_the_page_says_that_it_needs_gradio() -> None:
-    command = [sys.executable, "-c", "import sys; sys.modules['gradio'] = None; import app; sys.exit(app.main([]))"]
-    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert run.returncode == 2
-    assert run.stderr == "lape: the page needs gradio. Install requirements.txt, or lape with its extra `demo`.\n"
-
-
 def test_a_table_is_as_wide_as_its_cells() -> None:
     rows = [("code", "count", "note"), ("fr", 12, None), ("deu", 3, "x")]
     assert table(rows, right=[1]) == ["code  count  note", "fr       12", "deu       3  x"]
@@ -218,3 +216,25 @@ def test_clear_cache_empties_only_the_converted_models(
     assert json.loads(capsys.readouterr().out) == {"freed_bytes": 5}
     assert not (tmp_path / "models").exists()
     assert (tmp_path / "kept").exists()
+
+
+def test_generate_and_the_page_give_the_same_texts(
+    recorded: Path, tiny_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--mask", str(recorded), "--off", "fr", "--on", "ru", "--json"]
+    assert main(["generate", DEFAULTS.prompt, "--model", str(tiny_folder), *words]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    backend = Backend(Loaded.load(str(tiny_folder), mask=recorded))
+    *_, columns = compare(backend, replace(DEFAULTS, source="fr", targets=("ru",)))
+    assert {name.partition(":")[0]: column.text for name, column in columns.items()} == texts
+    assert texts["steered"] != texts["off"]
+
+
+@pytest.mark.slow
+def test_generate_and_the_page_give_the_same_texts_with_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--off", DEFAULTS.source, "--on", DEFAULTS.targets[0], "--json"]
+    assert main(["generate", DEFAULTS.prompt, *words]) == 0
+    texts = json.loads(capsys.readouterr().out)["texts"]
+    *_, columns = compare(Backend(Loaded.load(None)), DEFAULTS)
+    assert {name.partition(":")[0]: column.text for name, column in columns.items()} == texts
+    assert not any(column.repeats for column in columns.values())

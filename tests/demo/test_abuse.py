@@ -23,8 +23,8 @@ from tiny_page import tiny_loaded
 
 import lape
 from lape.demo.backend import Backend
+from lape.demo.compare.request import DEFAULTS
 from lape.demo.page import SESSIONS, Page, build_page
-from lape.demo.request import DEFAULTS
 
 THREADS = 6
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=2)

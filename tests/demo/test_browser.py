@@ -10,7 +10,8 @@ import pytest
 from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.demo.backend import Backend
-from lape.demo.request import DEFAULTS, EXAMPLES
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.examples import EXAMPLES
 from lape.demo.words import texts as texts_of_page
 from lape.languages import language
 

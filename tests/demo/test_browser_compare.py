@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import pytest
 from browsing import MARKS, PATIENCE, expect
 
-from lape.demo.request import DEFAULTS, EXAMPLES
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.examples import EXAMPLES
 
 pytestmark = MARKS
 HTML = "<img src=x onerror='window.ran=1'>"

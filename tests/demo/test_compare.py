@@ -20,15 +20,17 @@ from gradio_client import Client
 import lape
 from lape import LapeError, NeuronMask
 from lape.demo.backend import Backend
-from lape.demo.compare.chat import TURNS, continued, prompts
+from lape.demo.compare.chat import TURNS, continued, prompts_of
 from lape.demo.compare.columns import badges, conversation, head
-from lape.demo.compare.comparison import Column, identify
-from lape.demo.compare.export import Run, about, exported, fingerprint
+from lape.demo.compare.comparison import Column, compare, identify
+from lape.demo.compare.export import Comparison, about, exported, fingerprint
 from lape.demo.compare.links import LONGEST, from_query, is_link, to_query
 from lape.demo.compare.places import PLACES, places_of
+from lape.demo.compare.request import DEFAULTS, MOST_TARGETS, CompareRequest
+from lape.demo.compare.variants import variants_of
+from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page
-from lape.demo.request import DEFAULTS, EXAMPLES, MOST_TARGETS, CompareRequest, examples_for
 from lape.demo.words import word
 from lape.evaluation.metrics.language import Identified
 
@@ -58,7 +60,7 @@ def loaded(backend: Backend) -> Loaded:
 
 
 def last(backend: Backend, request: CompareRequest, talks: Any = None) -> dict[str, Column]:
-    *_, columns = backend.compare(request, "", talks)
+    *_, columns = compare(backend, request, "", talks)
     return columns
 
 
@@ -110,9 +112,9 @@ def test_each_target_has_a_column(backend: Backend) -> None:
 
 def test_a_target_without_means_has_no_column(loaded: Loaded) -> None:
     partly = replace(loaded, mask=mask_of(("es",)))
-    variants = partly.variants(replace(SHORT, targets=("zh", "es"), show_random=True))
+    variants = variants_of(partly, replace(SHORT, targets=("zh", "es"), show_random=True))
     assert list(variants) == ["on", "off", "steered:es", "random"]
-    assert list(partly.variants(replace(SHORT, targets=("zh", "es"), mode="scale"))) == [
+    assert list(variants_of(partly, replace(SHORT, targets=("zh", "es"), mode="scale"))) == [
         "on",
         "off",
         "steered:zh",
@@ -170,7 +172,7 @@ def test_columns_say_where_they_differ_from_the_untouched_one(backend: Backend) 
 
 
 def test_titles_name_the_target_and_escape_it(loaded: Loaded) -> None:
-    variants = loaded.variants(replace(SHORT, targets=("zh", "es")))
+    variants = variants_of(loaded, replace(SHORT, targets=("zh", "es")))
     assert ": Chinese</h2>" in head("steered:zh", variants["steered:zh"], SHORT)
     assert "10 French neurons off, 10 Chinese on" in head("steered:zh", variants["steered:zh"], SHORT)
     assert "Continue this text in Spanish." in head("plain", None, SHORT)
@@ -195,7 +197,7 @@ def test_each_column_keeps_its_own_conversation(backend: Backend) -> None:
     settings = {"max_new_tokens": 4, "repetition_penalty": second.repetition_penalty}
     *_, alone = lape.generate_rows(model, tokenizer, [said], **settings)
     assert after["on"].text == alone.texts[0]
-    assert prompts(second, ["off"], talks)["off"][:2] == list(talks["off"])
+    assert prompts_of(second, ["off"], talks)["off"][:2] == list(talks["off"])
 
 
 def test_a_conversation_is_bounded_and_has_whole_turns() -> None:
@@ -301,7 +303,7 @@ def test_an_exported_run_holds_what_made_it(backend: Backend, loaded: Loaded) ->
     talks = continued({}, request, {"on": "before"})
     columns = last(backend, request, talks)
     assert list(continued(talks, request, {"off": "x", "steered:it": "y"})) == ["off", "steered:it"]
-    text = exported(Run(request, columns, talks, about(loaded)))
+    text = exported(Comparison(request, columns, talks, about(loaded)))
     found = json.loads(text)
     assert (found["kind"], found["format"]) == ("lape comparison", 1)
     assert found["settings"] == {**vars(request), "targets": ["es", "zh"]}
@@ -451,7 +453,7 @@ def test_the_examples_do_what_is_said_of_them(embedded: Any) -> None:
     plan: list[Any] = []
     for example in EXAMPLES:
         request = replace(DEFAULTS, prompt=example.prompt, source=example.source, targets=(example.target,))
-        plan += backend.ready().variants(request).values()
+        plan += variants_of(backend.ready(), request).values()
         texts += [example.prompt] * 3
         assert example.expected.startswith("What to expect of the embedded model: on goes on in ")
     settings = {"max_new_tokens": DEFAULTS.max_new_tokens, "repetition_penalty": DEFAULTS.repetition_penalty}

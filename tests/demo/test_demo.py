@@ -28,10 +28,13 @@ import lape
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.compare.columns import badges, head
-from lape.demo.compare.comparison import UPDATE_SECONDS, identify
+from lape.demo.compare.comparison import UPDATE_SECONDS, compare, identify
+from lape.demo.compare.request import DEFAULTS, LIMITS, CompareRequest, checked, opening
+from lape.demo.compare.variants import variants_of
+from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
-from lape.demo.request import DEFAULTS, EXAMPLES, LIMITS, CompareRequest, checked, examples_for, opening
+from lape.demo.part import failures_to
 from lape.demo.status import status
 from lape.models.architectures import activation_sites
 from lape.models.embedded import embedded_gguf
@@ -200,12 +203,12 @@ def test_the_page_opens_with_other_languages() -> None:
 
 
 def last(backend: Backend, request: CompareRequest) -> dict[str, Any]:
-    *_, columns = backend.compare(request)
+    *_, columns = compare(backend, request)
     return columns
 
 
 def test_columns_stream_together(backend: Backend, slowed: None) -> None:
-    states = list(backend.compare(replace(FULL, max_new_tokens=20, show_random=True)))
+    states = list(compare(backend, replace(FULL, max_new_tokens=20, show_random=True)))
     assert len(states) > 3
     for columns in states:
         assert list(columns) == ["on", "off", "steered:es", "random"]
@@ -221,7 +224,7 @@ def test_columns_stream_together(backend: Backend, slowed: None) -> None:
 
 def test_updates_are_throttled_and_the_last_is_sent(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lape.demo.compare.comparison.UPDATE_SECONDS", 1000.0)
-    states = list(backend.compare(FULL))
+    states = list(compare(backend, FULL))
     assert len(states) == 2  # the first and the last
     assert states[-1]["on"].finished is not None
     assert UPDATE_SECONDS == 0.125
@@ -239,7 +242,7 @@ def test_columns_say_how_many_neurons_they_change(backend: Backend) -> None:
 
 
 def test_the_random_control_has_as_many_neurons_in_every_layer(backend: Backend) -> None:
-    variants = backend.loaded.variants(replace(SHORT, show_random=True))
+    variants = variants_of(backend.loaded, replace(SHORT, show_random=True))
     random, steered = variants["random"], variants["steered:es"]
     assert random is not None
     assert steered is not None
@@ -257,7 +260,7 @@ def test_the_random_control_has_as_many_neurons_in_every_layer(backend: Backend)
 def test_the_random_control_leaves_out_what_the_languages_share(backend: Backend) -> None:
     shared = {"fr": torch.tensor([[0, 1], [0, 2], [1, 3]]), "es": torch.tensor([[0, 1], [2, 2]])}
     mask = NeuronMask(shared, {"es": torch.ones(2)}, (3, 48))
-    variants = replace(backend.loaded, mask=mask).variants(replace(SHORT, show_random=True))
+    variants = variants_of(replace(backend.loaded, mask=mask), replace(SHORT, show_random=True))
     assert len(variants["off"].off_neurons) == 3  # type: ignore[union-attr]
     assert len(variants["steered:es"].off_neurons) == 2  # type: ignore[union-attr]
     assert variants["random"].mask.per_layer("fr") == [1, 1, 0]  # type: ignore[union-attr]
@@ -265,7 +268,7 @@ def test_the_random_control_leaves_out_what_the_languages_share(backend: Backend
 
 def test_without_statistics_the_random_control_only_switches_off(backend: Backend) -> None:
     bare = Backend(replace(backend.loaded, statistics=None))
-    random = bare.ready().variants(replace(SHORT, show_random=True))["random"]
+    random = variants_of(bare.ready(), replace(SHORT, show_random=True))["random"]
     assert random is not None
     assert (random.off, random.on) == (("fr",), None)
     assert last(bare, replace(SHORT, show_random=True))["random"].on == 0
@@ -302,7 +305,7 @@ def test_a_prompt_over_the_context_is_refused(backend: Backend) -> None:
 
 
 def test_a_closed_comparison_frees_the_model(backend: Backend, slowed: None) -> None:
-    with closing(backend.compare(FULL)) as states:
+    with closing(compare(backend, FULL)) as states:
         next(states)
         assert backend.lock.locked()
     assert_free(backend)
@@ -485,7 +488,7 @@ def test_a_crash_of_the_model_is_one_sentence(url: str, backend: Backend) -> Non
     handle = backend.loaded.model.register_forward_pre_hook(fail)
     data = outcome(url, "stream", list(values().values()))[1]
     handle.remove()
-    assert any("The model failed (RuntimeError)" in str(part) for part in data)
+    assert any("Something failed (RuntimeError)" in str(part) for part in data)
     assert "secret" not in str(data)
     assert outcome(url, "compare", list(values().values()))[0] == "complete"
     assert_free(backend)
@@ -567,6 +570,14 @@ def arguments(tmp_path: Path, tiny_folder: Path, tokenizer: Any) -> list[str]:
     return ["--model", str(tiny_folder), "--mask", str(tmp_path / "mask"), "--port", str(free_port())]
 
 
+def test_without_gradio_the_way_to_it_is_one_line() -> None:
+    hidden = "import sys, app, importlib.util as util; util.find_spec = lambda *_: None; sys.exit(app.main([]))"
+    ended = subprocess.run([sys.executable, "-c", hidden], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode == 2
+    assert ended.stdout == ""
+    assert ended.stderr == "lape: The page needs gradio: pip install 'lape[demo]', or run `make app`.\n"
+
+
 def test_a_bad_start_is_one_line(
     arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -634,3 +645,45 @@ def test_ctrl_c_ends_cleanly(arguments: list[str], tmp_path: Path) -> None:
     assert started.returncode == 130, errors
     assert "Traceback" not in errors
     assert output == ""
+
+
+# How events fail.
+
+
+def test_a_failure_is_a_sentence_and_an_entry_of_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    @failures_to("line", {"result": ""})
+    def returning(error: Exception | None) -> dict[str, str]:
+        if error is not None:
+            raise error
+        return {"line": "done"}
+
+    @failures_to("line")
+    def streaming(error: Exception) -> Iterator[dict[str, str]]:
+        yield {"line": "begun"}
+        raise error
+
+    assert returning(None) == {"line": "done"}
+    own = returning(LapeError("Choose a mask."))
+    assert own == {"line": status("Choose a mask.", failed=True), "result": ""}
+    assert not caplog.records
+    begun, ended = streaming(ValueError("secret"))
+    assert begun == {"line": "begun"}
+    assert "Something failed (ValueError)" in ended["line"]
+    assert "secret" not in ended["line"]
+    assert "secret" in caplog.text
+
+
+def test_a_stream_that_is_closed_is_no_failure() -> None:
+    closed = []
+
+    @failures_to("line")
+    def streaming() -> Iterator[dict[str, str]]:
+        try:
+            yield {"line": "begun"}
+        finally:
+            closed.append(True)
+
+    states = streaming()
+    next(states)
+    states.close()
+    assert closed == [True]

@@ -17,7 +17,8 @@ from lape.demo.about import PYTHON, SHELL
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.masks.share import CALIBRATION_TOKENS
-from lape.demo.page import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, build_page
+from lape.demo.page import build_page
+from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS
 from lape.demo.words import LANGUAGES, texts
 from lape.doctor import versions
 from lape.identify.lape import lape

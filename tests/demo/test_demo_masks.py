@@ -22,11 +22,14 @@ from huggingface_hub import constants
 
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.demo.backend import Backend
+from lape.demo.checks import LINE_CHARACTERS
+from lape.demo.compare.comparison import compare
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.compare.variants import variants_of
 from lape.demo.loaded import Loaded
-from lape.demo.masks.listing import HERE, TEXT_CHARACTERS
+from lape.demo.masks.listing import HERE
 from lape.demo.masks.share import WIKIPEDIA
 from lape.demo.page import Page, build_page
-from lape.demo.request import DEFAULTS
 from lape.masks.calibration import calibrate
 from lape.models.presets import EMBEDDED
 
@@ -168,7 +171,7 @@ def served(bare: Loaded) -> Iterator[tuple[Backend, Visitor]]:
 
 @pytest.fixture
 def backend(served: tuple[Backend, Visitor], bare: Loaded) -> Backend:
-    served[0]._set(bare)
+    served[0].visitors.share(bare)
     return served[0]
 
 
@@ -178,7 +181,7 @@ def visitor(served: tuple[Backend, Visitor], backend: Backend) -> Visitor:
 
 
 def columns(backend: Backend) -> list[str]:
-    return list(next(iter(backend.compare(SHORT, SESSION))))
+    return list(next(iter(compare(backend, SHORT, SESSION))))
 
 
 # Looking
@@ -495,8 +498,8 @@ def test_a_name_too_long_for_a_file_is_one_sentence(visitor: Visitor, backend: B
 
 
 def test_a_name_of_the_longest_length_is_looked_up(visitor: Visitor, hub: Hub) -> None:
-    name = f"org/{'x' * (TEXT_CHARACTERS - 9)} lape"
-    assert len(name) == TEXT_CHARACTERS
+    name = f"org/{'x' * (LINE_CHARACTERS - 9)} lape"
+    assert len(name) == LINE_CHARACTERS
     assert "in one line" not in visitor.refused("reading", HERE, "", name)
     assert "must be one line of text, of at most 300" in visitor.refused("reading", HERE, "", f"x{name}")
 
@@ -510,7 +513,7 @@ def test_a_fault_of_ours_is_one_sentence_without_its_details(
     for name in ("listing.list_masks", "listing.find_mask", "share.read_corpora", "share.push"):
         monkeypatch.setattr(f"lape.demo.masks.{name}", broken)
     monkeypatch.setattr("lape.demo.masks.share.bundled_folder", broken)
-    backend._set(replace(backend.ready(SESSION), mask=mask_of()))
+    backend.visitors.share(replace(backend.ready(SESSION), mask=mask_of()))
     said = "Something failed (ZeroDivisionError). The log of the server says more; try again."
     assert visitor.refused("showing", REPO, "") == said
     assert visitor.refused("using", REPO, "", MASK) == said
@@ -542,7 +545,7 @@ def test_a_calibrated_mask_steers(
 ) -> None:
     monkeypatch.setattr("lape.demo.masks.share.CALIBRATION_TOKENS", 512)
     monkeypatch.setattr("lape.demo.masks.share.calibrate", partial(calibrate, block=64))  # a tiny context
-    backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False)))
+    backend.visitors.share(replace(backend.ready(SESSION), mask=mask_of(means=False)))
     assert columns(backend) == ["on", "off"]
     version = backend.version(SESSION)
     said = visitor.said("calibrating", f" {corpus} ")
@@ -550,7 +553,7 @@ def test_a_calibrated_mask_steers(
     assert backend.version(SESSION) != version
     assert set(backend.ready(SESSION).known_mask.means) == {"fr", "es"}
     assert columns(backend) == ["on", "off", "steered:es"]
-    assert list(backend.ready(SESSION).variants(replace(SHORT, show_random=True))) == [
+    assert list(variants_of(backend.ready(SESSION), replace(SHORT, show_random=True))) == [
         "on",
         "off",
         "steered:es",
@@ -562,7 +565,9 @@ def test_what_cannot_be_calibrated_is_one_sentence(
     visitor: Visitor, backend: Backend, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert visitor.refused("calibrating", str(corpus)).startswith(f"There is no mask for {MODEL} yet.")
-    before = backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False))) or backend.ready(SESSION)
+    before = backend.visitors.share(replace(backend.ready(SESSION), mask=mask_of(means=False))) or backend.ready(
+        SESSION
+    )
     assert "There is no corpus at" in visitor.refused("calibrating", str(tmp_path / "nowhere"))
     assert (
         visitor.refused("calibrating", str(corpus))
@@ -650,7 +655,7 @@ def test_a_public_page_calibrates_on_wikipedia_whatever_is_asked(
         raise LapeError("Enough.")
 
     monkeypatch.setattr("lape.demo.masks.share.read_corpora", read)
-    backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False)))
+    backend.visitors.share(replace(backend.ready(SESSION), mask=mask_of(means=False)))
     for text in (str(corpus), "hf:eve/secrets", "/etc", None, ["x"], ""):
         assert visitor.directly("calibrating", text) == "Enough."
     assert asked == [WIKIPEDIA] * 6
@@ -664,7 +669,9 @@ def test_a_page_on_zero_gpu_keeps_its_model_and_its_mask(
     visitor: Visitor, backend: Backend, corpus: Path, space: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    before = backend._set(replace(backend.ready(SESSION), mask=mask_of(means=False))) or backend.ready(SESSION)
+    before = backend.visitors.share(replace(backend.ready(SESSION), mask=mask_of(means=False))) or backend.ready(
+        SESSION
+    )
     assert visitor.refused("calibrating", "") == "This page cannot calibrate. Use `lape calibrate` on your own machine."
     for event, values in (("loading", (EMBEDDED, "auto")), ("unloading", ())):
         shown, line, button = visitor.call(event, *values)

@@ -19,6 +19,7 @@ from families import build
 
 from lape import ActivationStatistics, NeuronMask, identify
 from lape.demo.backend import Backend
+from lape.demo.compare.comparison import request_of
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
 from lape.demo.neurons.listing import DEEPEST, ROWS, SAMPLES
@@ -206,7 +207,7 @@ def test_sliders_choose_for_their_visitor_only(
     assert re.fullmatch(rf"{total} neurons of 2 languages, chosen in \d+ ms\. Every tab uses them now\.", said)
     assert backend.languages(visitor.session) == ("fr", "zh")
     assert backend.version() == before
-    request = backend.request({"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
+    request = request_of(backend, {"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
     assert (request.source, request.targets) == ("fr", ("zh",))
 
 
@@ -409,7 +410,7 @@ def test_figures_escape_and_count() -> None:
         assert "<img" not in figure
         assert "&lt;img" in figure
     layers = layers_figure(mask)
-    assert "French 2, most in layer 0" in layers
+    assert "French: 2 neurons, most in layer 0" in layers
     assert layers.count('title="Layer ') == 9
     assert layers.count("--shade") == 3
     overlap = overlap_figure(mask)

@@ -25,7 +25,7 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import HERE
 from lape.demo.masks.pair import IN_USE, START, UPLOADED
-from lape.demo.page import UPLOAD_BYTES, UPLOADS
+from lape.demo.uploads import UPLOAD_BYTES, UPLOADS
 from lape.storage.files import load_tensors, save_tensors
 
 MASK, STATISTICS = "mask.safetensors", "statistics.safetensors"

@@ -39,9 +39,9 @@ from lape.demo.find.finding import (
 )
 from lape.demo.find.found import progress
 from lape.demo.loaded import Loaded
-from lape.demo.page import UPLOAD_BYTES, build_page, launch
+from lape.demo.page import build_page, launch
 from lape.demo.stops import Stops
-from lape.demo.uploads import take
+from lape.demo.uploads import UPLOAD_BYTES, take
 from lape.identify import METHODS, method_settings
 from lape.recording.texts import Texts
 
@@ -403,7 +403,7 @@ def test_another_model_in_the_meantime(tokenizer: Any) -> None:
     waiting = tab.ready(tab.read())
     updates = tab.fns["finding"].fn(gr.Request(session_hash="ann"), waiting)
     next(updates)
-    backend._set(Loaded(build("llama"), tokenizer, backend.loaded.mask))
+    backend.visitors.share(Loaded(build("llama"), tokenizer, backend.loaded.mask))
     last = list(updates)[-1]
     assert "Another model has been loaded in the meantime" in tab.said(last)
     assert backend.languages("ann") == ("fr", "es")
@@ -602,7 +602,7 @@ def test_too_large_and_too_many_files_are_not_taken_in(url: str, monkeypatch: py
     with pytest.raises(LapeError, match="3 files, and at most 2"):
         take(there, 2)
     assert not any(Path(file["path"]).exists() for file in there)
-    monkeypatch.setattr("lape.demo.uploads.FILE_BYTES", 3)
+    monkeypatch.setattr("lape.demo.uploads.TEXT_BYTES", 3)
     with pytest.raises(LapeError, match="at most"):
         take([uploaded(url, "aa.txt", b"long")], 2)
 

@@ -15,8 +15,9 @@ import torch
 
 from lape import LapeError, NeuronMask
 from lape.demo.backend import Backend
+from lape.demo.compare.comparison import compare, request_of
+from lape.demo.compare.request import DEFAULTS
 from lape.demo.loaded import Loaded, read_mask
-from lape.demo.request import DEFAULTS
 
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=5)
 
@@ -37,7 +38,7 @@ def test_a_model_without_a_mask_is_loaded_and_says_so(own: Backend, tiny_folder:
     assert "No 'lape' mask for" in own.ready().notes[0]
     assert own.languages() == ()
     with pytest.raises(LapeError, match=r"There is no mask for .* see the tab Masks"):
-        own.request(vars(SHORT))
+        request_of(own, vars(SHORT))
 
 
 def test_unloading_frees_the_model(own: Backend) -> None:
@@ -47,7 +48,7 @@ def test_unloading_frees_the_model(own: Backend) -> None:
     assert model() is None
     assert own.version() != version
     with pytest.raises(LapeError, match=r"No model is loaded. Choose one and press Load."):
-        list(own.compare(SHORT))
+        list(compare(own, SHORT))
 
 
 def test_loading_lets_the_old_model_go_first(own: Backend, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +96,14 @@ def test_a_mask_of_this_model_is_used(own: Backend, tmp_path: Path) -> None:
     own.change("", lambda loaded: loaded.with_mask(*read_mask(tmp_path)))
     assert own.languages() == ("fr", "es")
     assert own.version() != version
-    assert list(next(iter(own.compare(SHORT)))) == ["on", "off"]  # no means, no steering
+    assert list(next(iter(compare(own, SHORT)))) == ["on", "off"]  # no means, no steering
 
 
 def test_others_wait_while_a_model_runs(own: Backend, tmp_path: Path) -> None:
     two_languages(own.ready().name).save(tmp_path)
     own.change("", lambda loaded: loaded.with_mask(*read_mask(tmp_path)))
     handle = own.ready().model.register_forward_pre_hook(lambda *_: time.sleep(0.02))
-    with closing(own.compare(replace(SHORT, max_new_tokens=40))) as states:
+    with closing(compare(own, replace(SHORT, max_new_tokens=40))) as states:
         next(states)
         waiting = threading.Thread(target=own.unload)
         waiting.start()

@@ -25,7 +25,6 @@ from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded, read_mask
 from lape.demo.measure.evidence import NOTHING, mask_names, matrix_parts
-from lape.demo.measure.html import LARGEST_HTML, report_html
 from lape.demo.measure.openings import NO_CONTROL
 from lape.demo.measure.request import (
     OPENINGS,
@@ -37,6 +36,7 @@ from lape.demo.measure.request import (
 )
 from lape.demo.measure.running import progress_text
 from lape.demo.page import Page, build_page
+from lape.demo.report import LARGEST_HTML, report_html
 from lape.demo.words import texts as words
 from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS

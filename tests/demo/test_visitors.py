@@ -20,9 +20,10 @@ from gradio_client import Client
 
 from lape import Intervention, LapeError, NeuronMask
 from lape.demo.backend import Backend
+from lape.demo.compare.comparison import compare, request_of
+from lape.demo.compare.request import DEFAULTS
 from lape.demo.loaded import Loaded
 from lape.demo.part import visitor_of
-from lape.demo.request import DEFAULTS
 from lape.demo.visitors import KEPT
 
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=3)
@@ -57,11 +58,11 @@ def test_each_visitor_has_the_mask_it_chose(backend: Backend) -> None:
     now = [backend.version(visitor) for visitor in ("ann", "bob", "eve")]
     assert [old == new for old, new in zip(versions, now, strict=True)] == [False, False, True]
     assert len(set(now)) == 3
-    request = backend.request({**vars(SHORT), "source": "de", "targets": "it"}, "ann")
-    *_, columns = backend.compare(request, "ann")
+    request = request_of(backend, {**vars(SHORT), "source": "de", "targets": "it"}, "ann")
+    *_, columns = compare(backend, request, "ann")
     assert columns["steered:it"].on == 2
     with pytest.raises(LapeError, match="one of fr, es, zh"):
-        backend.request({**vars(SHORT), "source": "de", "targets": "it"}, "eve")
+        request_of(backend, {**vars(SHORT), "source": "de", "targets": "it"}, "eve")
 
 
 def test_a_mask_that_cannot_be_made_leaves_the_one_there_was(backend: Backend) -> None:
@@ -97,13 +98,13 @@ def test_another_model_begins_anew_for_everybody(backend: Backend, tokenizer: An
     with pytest.raises(LapeError, match="No model is loaded"):
         backend.ready("ann")
     assert backend.languages("ann") == ()
-    backend._set(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+    backend.visitors.share(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
     assert backend.languages("ann") == ("fr", "es")
 
 
 def test_a_mask_made_while_another_model_was_loaded_is_refused(backend: Backend, tokenizer: Any) -> None:
     def slowly(loaded: Loaded) -> Loaded:
-        backend._set(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+        backend.visitors.share(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
         return replace(loaded, mask=mask_of("de", "it"))
 
     with pytest.raises(LapeError, match="Another model has been loaded in the meantime"):
@@ -196,7 +197,7 @@ def test_work_needs_a_model(backend: Backend) -> None:
 
 def test_work_that_waited_through_a_load_is_refused(backend: Backend, tokenizer: Any) -> None:
     waiting = backend.run(counting, 3)
-    backend._set(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
+    backend.visitors.share(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
     with pytest.raises(LapeError, match="Another model has been loaded in the meantime"):
         next(waiting)
     assert not backend.lock.locked()
@@ -232,8 +233,8 @@ def test_on_zero_gpu_all_that_work_is_given_and_yields_is_pickled(
     monkeypatch.setattr("lape.demo.backend.gpu", gpu)
     there = Backend(Loaded(build("llama"), tokenizer, mask_of("fr", "es")))
     use(there, "ann", "de", "it")
-    request = there.request({**vars(SHORT), "source": "de", "targets": "it", "show_plain": True}, "ann")
-    *_, columns = there.compare(request, "ann")
+    request = request_of(there, {**vars(SHORT), "source": "de", "targets": "it", "show_plain": True}, "ann")
+    *_, columns = compare(there, request, "ann")
     assert list(columns) == ["on", "off", "steered:it", "plain"]
     assert columns["on"].new_tokens == 3
     with pytest.raises(LapeError, match=r"^No means\.$"):

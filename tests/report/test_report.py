@@ -24,7 +24,8 @@ from evidence_samples import (
 )
 from markdown_it import MarkdownIt
 
-from lape.drawing.charts import Measured, curves, heat_map, nice_ticks, number, short, whiskers
+from lape.drawing.axes import curves, nice_ticks, short, whiskers
+from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table
 from lape.drawing.words import percent, seconds_text
 from lape.errors import BadFile

@@ -20,7 +20,7 @@ from lape.masks.bundled import bundled_folder
 from lape.masks.collection import MaskEntry
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
-from lape.sharing.picture import layers_svg
+from lape.sharing.picture import mask_svg
 from lape.sharing.readme import MARKS, own_text, updated
 from lape.storage.names import STATISTICS_NAME
 
@@ -402,14 +402,14 @@ def texts(svg: str) -> list[str]:
 
 
 def test_the_picture_has_a_cell_for_each_layer_with_neurons() -> None:
-    svg = layers_svg(MASK)
+    svg = mask_svg(MASK)
     # fr has 2 and 1, es 1 and 1; the key shows 1 and 2.
     assert len(cells(svg)) == 4 + 2
     assert [cell.get("opacity") for cell in cells(svg)][:4] == ["1", "0.74", "0.74", "0.74"]  # 0.12 + 0.88 sqrt(1 / 2)
     assert texts(svg)[:8] == [
         "Neurons per layer and language", "all", "French (fr)", "3", "Spanish (es)", "2", "legal", "0",
     ]  # fmt: skip
-    assert layers_svg(MASK) == svg
+    assert mask_svg(MASK) == svg
     root = ElementTree.fromstring(svg)
     assert root.find(f"{SVG}title").text == "Neurons per layer and language: org/tiny"
     assert "French (fr): 3 neurons, most in layer 0; " in root.find(f"{SVG}desc").text
@@ -430,7 +430,7 @@ def test_the_picture_has_a_cell_for_each_layer_with_neurons() -> None:
     ],
 )
 def test_layers_are_numbered_from_0_to_the_last(layers: int, expected: list[int]) -> None:
-    svg = layers_svg(mask_of({"fr": [(layers - 1, 0)], "es": []}, shape=(layers, 4)))
+    svg = mask_svg(mask_of({"fr": [(layers - 1, 0)], "es": []}, shape=(layers, 4)))
     shown = texts(svg)
     assert shown[6 : shown.index("layer")] == [str(layer) for layer in expected]
     root = ElementTree.fromstring(svg)
@@ -440,10 +440,10 @@ def test_layers_are_numbered_from_0_to_the_last(layers: int, expected: list[int]
 
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_a_hostile_label_is_text_in_the_picture(attack: str) -> None:
-    svg = layers_svg(hostile(attack))
+    svg = mask_svg(hostile(attack))
     tags = [one.tag.removeprefix(SVG) for one in ElementTree.fromstring(svg).iter()]
     assert set(tags) == {"svg", "title", "desc", "style", "rect", "text"}
-    assert len(texts(svg)) == len(texts(layers_svg(hostile("tame"))))
+    assert len(texts(svg)) == len(texts(mask_svg(hostile("tame"))))
     assert "\x00" not in svg
     assert "\u202e" not in svg
 
@@ -456,7 +456,7 @@ def test_a_hostile_label_is_text_in_the_picture(attack: str) -> None:
 
 
 def test_a_mask_without_neurons_has_a_picture() -> None:
-    svg = layers_svg(mask_of({"fr": []}))
+    svg = mask_svg(mask_of({"fr": []}))
     assert cells(svg) == []
     assert "0" in texts(svg)
 

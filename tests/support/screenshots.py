@@ -17,8 +17,8 @@ from browsing import PATIENCE, chromium, expect, open_tab, serve
 from PIL import Image
 
 from lape.demo.backend import Backend
+from lape.demo.compare.request import DEFAULTS
 from lape.demo.loaded import Loaded
-from lape.demo.request import DEFAULTS
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs"
 WIDE, NARROW = {"width": 1280, "height": 800}, {"width": 390, "height": 844}

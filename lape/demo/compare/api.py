@@ -9,10 +9,11 @@ from contextlib import closing
 import gradio as gr
 
 from lape.demo.backend import Backend
+from lape.demo.compare import comparison
 from lape.demo.compare.export import plain
-from lape.demo.loaded import STEERED
+from lape.demo.compare.request import DEFAULTS
+from lape.demo.compare.variants import STEERED
 from lape.demo.part import visitor_of
-from lape.demo.request import DEFAULTS
 from lape.errors import LapeError
 
 
@@ -63,7 +64,8 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         try:
             one = f"{STEERED}{target}"  # one target has the name it had when there could be no other
             visitor = visitor_of(request)
-            with closing(backend.compare(backend.request(given, visitor), visitor)) as states:
+            asked = comparison.request_of(backend, given, visitor)
+            with closing(comparison.compare(backend, asked, visitor)) as states:
                 for columns in states:
                     shown = {name: plain(column) for name, column in columns.items()}
                     yield {"steered" if name == one else name: column for name, column in shown.items()}

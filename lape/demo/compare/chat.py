@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from lape.demo.request import CompareRequest
+from lape.demo.compare.request import CompareRequest
 from lape.evaluation.metrics.openings import instructions
 from lape.generation.prompts import Prompt
 from lape.languages import language
@@ -15,7 +15,7 @@ Message = dict[str, str]
 Talks = Mapping[str, tuple[Message, ...]]  # by column
 
 
-def prompts(request: CompareRequest, names: Sequence[str], talks: Talks) -> dict[str, Prompt]:
+def prompts_of(request: CompareRequest, names: Sequence[str], talks: Talks) -> dict[str, Prompt]:
     """What each column is given: the prompt, in a chat after what was said in this column before."""
     found: dict[str, Prompt] = {}
     for name in names:
@@ -32,7 +32,7 @@ def instruction(request: CompareRequest) -> str:
 
 def continued(talks: Talks, request: CompareRequest, answers: Mapping[str, str]) -> Talks:
     """The conversations of the columns with one turn more, where it was answered; the oldest turns are forgotten."""
-    asked = prompts(request, list(answers), talks)
+    asked = prompts_of(request, list(answers), talks)
     found = {}
     for name, answer in answers.items():
         said = [dict(message) for message in asked[name] if not isinstance(message, str)]

@@ -7,8 +7,8 @@ from html import escape
 
 from lape.demo.compare.chat import instruction
 from lape.demo.compare.comparison import Column
-from lape.demo.loaded import STEERED
-from lape.demo.request import CompareRequest
+from lape.demo.compare.request import CompareRequest
+from lape.demo.compare.variants import STEERED
 from lape.demo.words import word
 from lape.evaluation.metrics.language import MIN_WIDTH
 from lape.generation.interventions import Intervention

@@ -1,4 +1,4 @@
-"""A comparison while it runs: what each column shows."""
+"""A comparison while it runs: its columns, streamed."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ import math
 import time
 from collections.abc import Generator, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.demo.request import CompareRequest
+from lape.demo.backend import Backend
+from lape.demo.compare.chat import Talks, prompts_of
+from lape.demo.compare.request import CompareRequest, checked
+from lape.demo.compare.variants import Variants, neurons_changed, variants_of
 from lape.errors import LapeError
 from lape.evaluation.metrics.difference import first_difference
 from lape.evaluation.metrics.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
 from lape.evaluation.metrics.repetition import LOOP_SHARE, repeated_share
 from lape.generation.generate import side_by_side
-from lape.generation.interventions import Intervention
 from lape.generation.prompts import Prompt
 from lape.generation.sampling import SETTINGS
 from lape.generation.streaming import Finish, Update
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
-Variants = Mapping[str, Intervention | None]
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,42 @@ class Column:
     differs_at: int | None
 
 
+def request_of(backend: Backend, values: Mapping[str, Any], visitor: str = "") -> CompareRequest:
+    """Checks untrusted values for what a visitor works on.
+
+    Raises:
+        LapeError: One of them is not what it should be.
+    """
+    loaded = backend.ready(visitor)
+    return checked(loaded.known_mask.languages, values, chat=loaded.chat)
+
+
+def compare(
+    backend: Backend, request: CompareRequest, visitor: str = "", talks: Talks | None = None
+) -> Generator[dict[str, Column], None, None]:
+    """Runs a request and streams its columns, about 8 times a second; the last state is always sent.
+
+    Holds the model until it ends or is closed; closing ends the generation within a token. While it waits for the
+    model there are no columns.
+
+    Args:
+        backend: Has the model.
+        request: What to run.
+        visitor: Whose mask it runs with.
+        talks: What was said before, for a chat.
+
+    Raises:
+        LapeError: The model cannot do it, such as a prompt longer than its context.
+    """
+    loaded = backend.ready(visitor)
+    variants = variants_of(loaded, request)
+    given = prompts_of(request, list(variants), talks or {})
+    changed = neurons_changed(variants)
+    with closing(backend.run(generating, request, given, variants)) as updates:
+        for update in throttled(updates):
+            yield {} if update is None else columns_of(update, changed, loaded.known_mask.languages)
+
+
 def generating(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
@@ -69,14 +108,6 @@ def generating(
         variants,
         **{name: getattr(request, name) for name in SETTINGS},
     )
-
-
-def neurons_changed(variants: Variants) -> dict[str, tuple[int, int]]:
-    """How many neurons are off and on in each column."""
-    return {
-        name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
-        for name, variant in variants.items()
-    }
 
 
 def columns_of(update: Update, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]) -> dict[str, Column]:

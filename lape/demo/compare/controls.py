@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.request import LIMITS, MODES, MOST_TARGETS, CompareRequest, examples_for, opening
+from lape.demo.checks import MODES
+from lape.demo.compare.request import LIMITS, MOST_TARGETS, CompareRequest, opening
+from lape.demo.examples import examples_for
+from lape.demo.languages import titles
 from lape.demo.words import word
 from lape.languages import language
 
@@ -96,11 +98,6 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
                 min_width=150,
             )
     return inputs, examples, expected
-
-
-def titles(languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Languages as a menu shows them, and their codes."""
-    return [(language(code).title, code) for code in languages]
 
 
 def _slider(name: str, start: CompareRequest) -> gr.Slider:

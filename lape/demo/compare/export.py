@@ -12,8 +12,8 @@ import torch
 
 from lape.demo.compare.chat import Talks, instruction
 from lape.demo.compare.comparison import Column
+from lape.demo.compare.request import CompareRequest
 from lape.demo.loaded import Loaded
-from lape.demo.request import CompareRequest
 from lape.evaluation.runs.evidence import environment
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import input_device
@@ -23,7 +23,7 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class Run:
+class Comparison:
     """A comparison that is on show.
 
     Attributes:
@@ -62,7 +62,7 @@ def fingerprint(mask: NeuronMask) -> str:
     return hashed.hexdigest()
 
 
-def exported(run: Run) -> str:
+def exported(run: Comparison) -> str:
     """A run as JSON text."""
     settings = asdict(run.request)
     columns = {name: plain(column) for name, column in run.columns.items()}

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lape.demo.compare.export import fingerprint
+from lape.demo.compare.request import LIMITS, CompareRequest, checked
 from lape.demo.loaded import Loaded
-from lape.demo.request import LIMITS, CompareRequest, checked
 from lape.errors import LapeError
 
 VERSION = "1"

@@ -8,11 +8,12 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.compare.chat import Talks, prompts
+from lape.demo.compare.chat import Talks, prompts_of
 from lape.demo.compare.columns import badges, conversation, expected_language, head, kind_of
-from lape.demo.compare.comparison import Column, Variants
+from lape.demo.compare.comparison import Column
+from lape.demo.compare.request import MOST_TARGETS, CompareRequest
+from lape.demo.compare.variants import Variants
 from lape.demo.part import Outputs
-from lape.demo.request import MOST_TARGETS, CompareRequest
 from lape.demo.words import word
 from lape.languages import language
 
@@ -105,7 +106,7 @@ class Places:
 
     def drawn(self, request: CompareRequest, columns: Mapping[str, Column], talks: Talks) -> Outputs:
         """The columns as they are at a moment."""
-        asked = prompts(request, list(columns), talks)
+        asked = prompts_of(request, list(columns), talks)
         shown: Outputs = {}
         for name, place in places_of(columns).items():
             column, parts = columns[name], self._places[place]

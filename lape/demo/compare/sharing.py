@@ -7,9 +7,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.export import Run, exported
+from lape.demo.compare.comparison import request_of
+from lape.demo.compare.export import Comparison, exported
 from lape.demo.compare.links import to_query
-from lape.demo.part import QUIET, Outputs, failure, visitor_of
+from lape.demo.part import QUIET, Outputs, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -49,21 +50,17 @@ def build_sharing(backend: Backend, inputs: dict[str, Any], seen: gr.State, line
         )
         file = gr.Textbox(visible=False)
 
+    @failures_to(line)
     def linking(request: gr.Request, *values: Any) -> Outputs:
-        try:
-            visitor = visitor_of(request)
-            asked = backend.request(dict(zip(inputs, values, strict=True)), visitor)
-            return {address: gr.Textbox(to_query(asked, backend.ready(visitor)), visible=True)}
-        except Exception as error:
-            return {line: failure(error)}
+        visitor = visitor_of(request)
+        asked = request_of(backend, dict(zip(inputs, values, strict=True)), visitor)
+        return {address: gr.Textbox(to_query(asked, backend.ready(visitor)), visible=True)}
 
-    def exporting(run: Run | None) -> Outputs:
-        try:
-            if run is None:
-                raise LapeError("There is nothing to export yet: press Generate first.")
-            return {file: exported(run), line: status("Exported.")}
-        except Exception as error:
-            return {file: "", line: failure(error)}
+    @failures_to(line, {file: ""})
+    def exporting(run: Comparison | None) -> Outputs:
+        if run is None:
+            raise LapeError("There is nothing to export yet: press Generate first.")
+        return {file: exported(run), line: status("Exported.")}
 
     linked = link.click(linking, list(inputs.values()), [address, line], preprocess=False, **QUIET)
     linked.then(None, address, address, js=LINK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,21 +13,23 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.compare.api import endpoint
 from lape.demo.compare.chat import Talks, continued
-from lape.demo.compare.controls import build_controls, titles
-from lape.demo.compare.export import Run, about
+from lape.demo.compare.comparison import compare, identifier, request_of
+from lape.demo.compare.controls import build_controls
+from lape.demo.compare.export import Comparison, about
 from lape.demo.compare.links import from_query, is_link
 from lape.demo.compare.places import Places
+from lape.demo.compare.request import CompareRequest, opening
 from lape.demo.compare.sharing import build_sharing
+from lape.demo.compare.variants import steers_to, variants_of
+from lape.demo.examples import examples_for
+from lape.demo.languages import is_rtl, titles
 from lape.demo.loaded import Loaded
-from lape.demo.part import MODEL, QUIET, Outputs, Part, visitor_of
-from lape.demo.request import CompareRequest, examples_for, opening
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
 from lape.models.presets import EMBEDDED
-
-logger = logging.getLogger(__name__)
 
 STRAGGLING_SECONDS = 1.0
 OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
@@ -39,6 +40,8 @@ def build_compare(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
     gr.Markdown(word("compare.about"))
     start = opening(backend.languages())
+    if backend.languages():
+        identifier(backend.languages())  # begins to load it
     inputs, examples, expected = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
         generate = gr.Button(
@@ -55,16 +58,18 @@ def build_compare(backend: Backend) -> Part:
     address = build_sharing(backend, inputs, seen, line)
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
-        return places.heads(backend.ready(visitor).variants(asked), asked)
+        return places.heads(variants_of(backend.ready(visitor), asked), asked)
 
     def refresh(visitor: str, *values: Any) -> Outputs:
         """Makes the page true to what its visitor works on; what was set stays where it can be done."""
         languages = backend.languages(visitor)
+        if languages:
+            identifier(languages)  # begins to load that of another mask
         known = titles(languages)
         openings = examples_for(languages)
         loaded = backend.visitors.shown(visitor).loaded
         try:
-            kept = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
+            kept = request_of(backend, dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
         except (LapeError, ValueError):
             kept = None
         if kept is None:
@@ -97,27 +102,25 @@ def build_compare(backend: Backend) -> Part:
             version: backend.version(visitor),
         }
 
+    @failures_to(line)
     def arrive(request: gr.Request) -> Outputs:
         """Opens the comparison of a link, if the page was opened with one."""
         visitor = visitor_of(request)
         query = dict(request.query_params or {})
         if not is_link(query):
             return {}
-        try:
-            asked, sentence = from_query(query, backend.ready(visitor))
-            return {
-                **{inputs[name]: getattr(asked, name) for name in FIELDS},
-                inputs["targets"]: list(asked.targets),
-                inputs["prompt"]: gr.Textbox(asked.prompt, rtl=language(asked.source).rtl),
-                clear: gr.Button(visible=asked.chat),
-                **places.cleared(chat=asked.chat),
-                **heads(asked, visitor),
-                line: status(sentence),
-            }
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
+        asked, sentence = from_query(query, backend.ready(visitor))
+        return {
+            **{inputs[name]: getattr(asked, name) for name in FIELDS},
+            inputs["targets"]: list(asked.targets),
+            inputs["prompt"]: gr.Textbox(asked.prompt, rtl=language(asked.source).rtl),
+            clear: gr.Button(visible=asked.chat),
+            **places.cleared(chat=asked.chat),
+            **heads(asked, visitor),
+            line: status(sentence),
+        }
 
-    def example(request: gr.Request, index: Any, run: Run | None, *values: Any) -> Outputs:
+    def example(request: gr.Request, index: Any, run: Comparison | None, *values: Any) -> Outputs:
         visitor = visitor_of(request)
         openings = examples_for(backend.languages(visitor))
         if type(index) is not int or not 0 <= index < len(openings):  # those of another mask
@@ -132,23 +135,21 @@ def build_compare(backend: Backend) -> Part:
             expected: chosen.expected if _as_tried(backend, visitor) else "",
         }
 
-    def preview(request: gr.Request, run: Run | None, *values: Any) -> Outputs:
+    @failures_to(line)
+    def preview(request: gr.Request, run: Comparison | None, *values: Any) -> Outputs:
         """Keeps the titles true to the menus as long as nothing has been generated."""
         if run is not None:
             return {line: gr.skip()}
-        try:
-            visitor = visitor_of(request)
-            asked = backend.request(dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
-            return heads(asked, visitor) | {line: status("")}
-        except LapeError as error:
-            return {line: status(str(error), failed=True)}
+        visitor = visitor_of(request)
+        asked = request_of(backend, dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
+        return heads(asked, visitor) | {line: status("")}
 
     def emptied(chat: Any) -> Outputs:
         """Begins anew: a chat, or without one."""
         chat = chat is True
         return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status("")}
 
-    def busy(run: Run | None, before: Talks, chat: Any) -> Outputs:
+    def busy(run: Comparison | None, before: Talks, chat: Any) -> Outputs:
         chat = chat is True
         if chat and run is not None and run.request.chat:
             before = continued(run.talks, run.request, {name: column.text for name, column in run.columns.items()})
@@ -159,29 +160,27 @@ def build_compare(backend: Backend) -> Part:
             address: gr.Textbox("", visible=False),  # that of other settings
         }
 
+    @failures_to(line)
     def stream(request: gr.Request, shown_version: int, before: Talks, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
         if shown_version != backend.version(visitor):
             yield {line: status(OUTDATED, failed=True)}
             return
         try:
-            asked = backend.request(dict(zip(FIELDS, values, strict=True)), visitor)
+            asked = request_of(backend, dict(zip(FIELDS, values, strict=True)), visitor)
             loaded = backend.ready(visitor)
             made_with, began = about(loaded), time.perf_counter()
             yield heads(asked, visitor) | {line: status("Generating…")}
-            with closing(backend.compare(asked, visitor, before)) as states:
+            with closing(compare(backend, asked, visitor, before)) as states:
                 for columns in states:
                     if columns:
-                        yield {seen: Run(asked, columns, before, made_with), **places.drawn(asked, columns, before)}
+                        shown = Comparison(asked, columns, before, made_with)
+                        yield {seen: shown, **places.drawn(asked, columns, before)}
                     else:
                         yield {line: gr.skip()}
             yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{_unsteered(loaded, asked)}")}
         except LapeError as error:
             yield {line: status(f"{error}{' Or press Clear to begin anew.' if before else ''}", failed=True)}
-        except Exception as error:
-            logger.exception("The comparison failed.")
-            text = f"The model failed ({type(error).__name__}). The log of the server says more; try again."
-            yield {line: status(text, failed=True)}
 
     def follow(request: gr.Request, shown_version: int, *values: Any) -> Outputs:
         """Makes a page true again that was out of date when it asked."""
@@ -190,10 +189,10 @@ def build_compare(backend: Backend) -> Part:
             return {version: shown_version}
         return refresh(visitor, *values) | {line: status(OUTDATED, failed=True)}
 
-    def stopped(run: Run | None) -> Outputs:
+    def stopped(run: Comparison | None) -> Outputs:
         return idle() | {line: status("Stopped.")} | ended(run)
 
-    def ended(run: Run | None) -> Outputs:
+    def ended(run: Comparison | None) -> Outputs:
         """Marks the columns as stopped, over updates that were still on their way to the browser."""
         if run is None:
             return {seen: None}
@@ -245,7 +244,7 @@ def build_compare(backend: Backend) -> Part:
 
 def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:
     """The columns the page begins with; none without a model and a mask."""
-    return backend.ready(visitor).variants(request) if backend.languages(visitor) else {}
+    return variants_of(backend.ready(visitor), request) if backend.languages(visitor) else {}
 
 
 def _hint(backend: Backend, visitor: str) -> str:
@@ -265,7 +264,7 @@ def _control(backend: Backend, visitor: str) -> str:
 
 def _unsteered(loaded: Loaded, request: CompareRequest) -> str:
     """Why there is no steered column, if there is none."""
-    missing = [language(code).name for code in request.targets if not loaded.steers_to(code, request.mode)]
+    missing = [language(code).name for code in request.targets if not steers_to(loaded, code, request.mode)]
     if not missing:
         return ""
     names = " and ".join(missing)
@@ -278,5 +277,5 @@ def _as_tried(backend: Backend, visitor: str) -> bool:
     return loaded.name == EMBEDDED and loaded is backend.loaded
 
 
-def _direction(code: object) -> Any:
-    return gr.Textbox(rtl=isinstance(code, str) and language(code).rtl)
+def _direction(code: object) -> gr.Textbox:
+    return gr.Textbox(rtl=is_rtl(code))

@@ -10,7 +10,8 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, RATES, WIKIPEDIA, allowance
-from lape.demo.part import QUIET, Outputs, failure
+from lape.demo.languages import is_rtl
+from lape.demo.part import QUIET, Outputs, failures_to
 from lape.demo.space import on_space
 from lape.demo.status import status
 from lape.demo.uploads import take
@@ -18,7 +19,7 @@ from lape.demo.words import word
 from lape.errors import LapeError
 from lape.evaluation.metrics.openings import openings
 from lape.identify import METHODS, method_settings
-from lape.languages import LANGUAGES, language
+from lape.languages import LANGUAGES
 from lape.recording.texts import decoded
 from lape.storage.names import LABEL
 
@@ -105,7 +106,7 @@ def build_controls(backend: Backend) -> FindControls:
         for at, (label, text) in enumerate(zip(label_values, text_values, strict=True)):
             found[rows[at]] = gr.Row(visible=at <= max(last, len(FIRST) - 1))
             found[labels[at]] = label
-            found[texts[at]] = gr.Textbox(text or "", rtl=_is_rtl(label))
+            found[texts[at]] = gr.Textbox(text or "", rtl=is_rtl(label))
         return found
 
     def opening(*label_values: Any) -> Outputs:
@@ -116,11 +117,9 @@ def build_controls(backend: Backend) -> FindControls:
         following = next((code for code in backend.languages() if code not in used), None)
         return {rows[at]: gr.Row(visible=True), labels[at]: gr.skip() if label_values[at] else following}
 
+    @failures_to(line)
     def unpacking(files: Any, *values: Any) -> Outputs:
-        try:
-            label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
-        except Exception as error:
-            return {line: failure(error)}
+        label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
         languages = sum(bool(text) for text in text_values)
         return opened(label_values, text_values) | {line: status(f"There is text in {languages} languages now.")}
 
@@ -142,7 +141,7 @@ def build_controls(backend: Backend) -> FindControls:
     upload.upload(unpacking, [upload, *labels, *texts], filled, preprocess=False, **QUIET)
     example.click(exemplified, None, filled, **QUIET)
     for label, text in zip(labels, texts, strict=True):
-        label.change(lambda code: gr.Textbox(rtl=_is_rtl(code)), label, text, preprocess=False, **QUIET)
+        label.change(lambda code: gr.Textbox(rtl=is_rtl(code)), label, text, preprocess=False, **QUIET)
     method.change(_applied, method, [about, *rates.values()], preprocess=False, **QUIET)
     return FindControls(kind, dataset, languages, tokens, method, rates, labels, texts)
 
@@ -234,11 +233,11 @@ def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[li
         for label, text in zip(labels, texts, strict=True)
         if isinstance(label, str) and isinstance(text, str) and text.strip()
     }
-    for file in take(files, MOST_LANGUAGES):
-        code, _, suffix = file.name.partition(".")
+    for name, data in take(files, MOST_LANGUAGES):
+        code, _, suffix = name.partition(".")
         if suffix.lower() != "txt" or not LABEL.fullmatch(code):
-            raise LapeError(f"{_short(file.name)} must be named by its language, such as fr.txt.")
-        rows[code] = decoded(file.data, file.name, allowance().characters)
+            raise LapeError(f"{_short(name)} must be named by its language, such as fr.txt.")
+        rows[code] = decoded(data, name, allowance().characters)
     if len(rows) > MOST_LANGUAGES:
         raise LapeError(f"At most {MOST_LANGUAGES} languages fit; with these files there would be {len(rows)}.")
     closed = [None] * (MOST_LANGUAGES - len(rows))
@@ -247,7 +246,3 @@ def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[li
 
 def _short(name: str) -> str:
     return repr(name if len(name) <= 60 else f"{name[:59]}…")
-
-
-def _is_rtl(label: object) -> bool:
-    return isinstance(label, str) and language(label).rtl

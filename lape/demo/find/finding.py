@@ -10,7 +10,7 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.demo.request import Limit, checked_number, shown_value
+from lape.demo.checks import Limit, checked_number, shown_value
 from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS, method_settings

@@ -17,7 +17,7 @@ from lape.demo.find.controls import build_controls
 from lape.demo.find.finding import Counted, FindRequest, allowance, checked_find, counting
 from lape.demo.find.found import progress, silent, stands_on, table, unread, zipped
 from lape.demo.loaded import Loaded
-from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.stops import Stops
 from lape.demo.words import word
@@ -68,50 +68,46 @@ def build_find(backend: Backend) -> Part:
             ready: None,
         }
 
+    @failures_to(line)
     def fetching(request: gr.Request, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
-        try:
-            backend.ready(visitor)
-            asked = checked_find(**controls.named(values))
-            texts: dict[str, Texts] = {}
-            end = time.monotonic() + READING_SECONDS
-            for code, source in asked.sources.items():
-                yield {line: status(f"Reading the text of {code}…")}
-                documents = []
-                for document in taken(source, asked.tokens * CHARACTERS_PER_TOKEN):
-                    documents.append(document)
-                    if stops.pressed(visitor):
-                        yield {line: status("Stopped before anything was counted.")}
-                        return
-                    if time.monotonic() > end:
-                        raise LapeError(f"The dataset was not read within {READING_SECONDS} s; ask for fewer tokens.")
-                texts[code] = Texts(tuple(documents), describe(source))
-            yield {line: status("Waiting for the model…"), ready: _Ready(asked, texts)}
-        except Exception as error:
-            yield {line: failure(error)}
+        backend.ready(visitor)
+        asked = checked_find(**controls.named(values))
+        texts: dict[str, Texts] = {}
+        end = time.monotonic() + READING_SECONDS
+        for code, source in asked.sources.items():
+            yield {line: status(f"Reading the text of {code}…")}
+            documents = []
+            for document in taken(source, asked.tokens * CHARACTERS_PER_TOKEN):
+                documents.append(document)
+                if stops.pressed(visitor):
+                    yield {line: status("Stopped before anything was counted.")}
+                    return
+                if time.monotonic() > end:
+                    raise LapeError(f"The dataset was not read within {READING_SECONDS} s; ask for fewer tokens.")
+            texts[code] = Texts(tuple(documents), describe(source))
+        yield {line: status("Waiting for the model…"), ready: _Ready(asked, texts)}
 
+    @failures_to(line)
     def finding(request: gr.Request, waiting: _Ready | None) -> Iterator[Outputs]:
         if waiting is None:
             yield {line: gr.skip()}
             return
         visitor = visitor_of(request)
-        try:
-            model = backend.ready(visitor).model
-            counted = None
-            arguments = waiting.texts, waiting.asked.tokens, allowance().seconds
-            if not stops.pressed(visitor):
-                with closing(backend.run(counting, *arguments)) as states:
-                    for state in states:
-                        if stops.pressed(visitor):
-                            break
-                        counted = state or counted  # nothing while it waits for the model
-                        yield {line: progress(counted) if counted else gr.skip()}
-            if counted is None or not counted.total_tokens:
-                yield {line: status("Stopped before anything was counted.")}
-                return
-            yield shown(visitor, waiting, counted, model)
-        except Exception as error:
-            yield {line: failure(error)}
+        model = backend.ready(visitor).model
+        counted = None
+        arguments = waiting.texts, waiting.asked.tokens, allowance().seconds
+        if not stops.pressed(visitor):
+            with closing(backend.run(counting, *arguments)) as states:
+                for state in states:
+                    if stops.pressed(visitor):
+                        break
+                    counted = state or counted  # nothing while it waits for the model
+                    yield {line: progress(counted) if counted else gr.skip()}
+        if counted is None or not counted.total_tokens:
+            yield {line: status("Stopped before anything was counted.")}
+            return
+        yield shown(visitor, waiting, counted, model)
 
     def shown(visitor: str, waiting: _Ready, counted: Counted, model: PreTrainedModel) -> Outputs:
         """What came out of a model, put in place for the visitor where it can be used."""

@@ -12,8 +12,9 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
+from lape.demo.checks import checked_line
 from lape.demo.loaded import read_mask
-from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.space import on_space
 from lape.demo.status import status
 from lape.demo.words import word
@@ -25,7 +26,6 @@ from lape.storage.names import README_NAME
 
 HERE = "on this machine"
 CARD_CHARACTERS = 50_000
-TEXT_CHARACTERS = 300  # of a name or a path
 LISTED = 500  # masks a page shows of one collection
 QUIETLY: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "preprocess": False}
 
@@ -85,12 +85,10 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         max_lines=24,
     )
 
+    @failures_to(line)
     def showing(where: Any, at: Any) -> Outputs:
-        try:
-            left_out: list[str] = []
-            entries = _entries(where, at, left_out)
-        except Exception as error:
-            return {line: failure(error)}
+        left_out: list[str] = []
+        entries = _entries(where, at, left_out)
         names = names_of(entries)
         found = f"{len(entries)} mask{'' if len(entries) == 1 else 's'}."
         if entries and entries[0].commit:
@@ -103,25 +101,21 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
             card: gr.Code(visible=False),
         }
 
+    @failures_to(line)
     def using(request: gr.Request, where: Any, at: Any, name: Any) -> Outputs:
-        try:
-            visitor = visitor_of(request)
-            model, method = chosen_of(name)
-            if model != (loaded := backend.ready(visitor)).name:
-                raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
-            found = found_mask(where, at, model, method, statistics=True)
-            mask, statistics = read_mask(found.folder)
-            mask = replace(mask, metadata={**mask.metadata, **found.origin})
-            backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics, place=found.folder))
-        except Exception as error:
-            return {line: failure(error)}
+        visitor = visitor_of(request)
+        model, method = chosen_of(name)
+        if model != (loaded := backend.ready(visitor)).name:
+            raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
+        found = found_mask(where, at, model, method, statistics=True)
+        mask, statistics = read_mask(found.folder)
+        mask = replace(mask, metadata={**mask.metadata, **found.origin})
+        backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics, place=found.folder))
         return {line: status(f"In use: {name}.")}
 
+    @failures_to(line)
     def reading(where: Any, at: Any, name: Any) -> Outputs:
-        try:
-            text = _card(found_mask(where, at, *chosen_of(name), statistics=False).folder)
-        except Exception as error:
-            return {line: failure(error)}
+        text = _card(found_mask(where, at, *chosen_of(name), statistics=False).folder)
         return {line: status(""), card: gr.Code(text, visible=True)}
 
     everything = [line, listed, chosen, card, *(menu for menu, _ in menus)]
@@ -132,18 +126,6 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
     return MaskList(collection, revision, chosen, used)
 
 
-def one_line(value: Any, what: str) -> str:
-    """A short line of text; nothing is the empty one.
-
-    Raises:
-        LapeError: It is none.
-    """
-    text = "" if value is None else value
-    if not isinstance(text, str) or len(text) > TEXT_CHARACTERS or not text.strip().isprintable():
-        raise LapeError(f"The {what} must be one line of text, of at most {TEXT_CHARACTERS} characters.")
-    return text.strip()
-
-
 def found_mask(where: Any, at: Any, model: str, method: str, *, statistics: bool) -> FoundMask:
     """A mask of a place that may be looked at, downloaded when it must be.
 
@@ -152,7 +134,7 @@ def found_mask(where: Any, at: Any, model: str, method: str, *, statistics: bool
     """
     if (collection := _place(where)) is None:
         return FoundMask(bundled_folder(model, method))
-    revision = one_line(at, "revision") or None
+    revision = checked_line(at, "revision") or None
     return find_mask(model, method, collection=collection, revision=revision, statistics=statistics)
 
 
@@ -167,7 +149,7 @@ def chosen_of(name: Any) -> tuple[str, str]:
     Raises:
         LapeError: It is no such name.
     """
-    model, _, method = one_line(name, "mask").rpartition(" ")
+    model, _, method = checked_line(name, "mask").rpartition(" ")
     if not model or not re.fullmatch(r"[\w.-]+", method) or method.startswith("."):
         raise LapeError("Choose a mask of the list first.")
     return model, method
@@ -175,7 +157,7 @@ def chosen_of(name: Any) -> tuple[str, str]:
 
 def _place(where: Any) -> str | None:
     """The collection that was chosen; None for this machine."""
-    name = one_line(where, "collection")
+    name = checked_line(where, "collection")
     if on_space() and name not in (HERE, *collections()):
         raise LapeError(f"On this public page only these collections are open: {', '.join((HERE, *collections()))}.")
     return None if name in ("", HERE) else name
@@ -184,7 +166,7 @@ def _place(where: Any) -> str | None:
 def _entries(where: Any, at: Any, left_out: list[str]) -> list[MaskEntry]:
     if (collection := _place(where)) is None:
         return bundled_entries(left_out)
-    return list_masks(collection, one_line(at, "revision") or None, left_out=left_out)
+    return list_masks(collection, checked_line(at, "revision") or None, left_out=left_out)
 
 
 def _left_out(reasons: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.masks.listing import QUIETLY, MaskList, chosen_of, found_mask, names_of
-from lape.demo.masks.upload import MOST_LANGUAGES, Upload, uploaded
-from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.masks.upload import MOST_LANGUAGES, MaskUpload, uploaded
+from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -39,7 +39,7 @@ def comparison_menus() -> Menus:
     ]
 
 
-def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: Upload) -> None:
+def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: MaskUpload) -> None:
     """Adds the section to the tab that is being built."""
     with gr.Accordion(word("masks.compare"), open=False, elem_id="lape-diff"):
         gr.Markdown(word("masks.compare_about"))
@@ -53,6 +53,7 @@ def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: Up
             line = gr.HTML(status(""), elem_id="lape-diff-status", min_width=240)
         result = gr.HTML("", visible=False, elem_id="lape-diff-result", elem_classes="lape-figures")
 
+    @failures_to(line, {result: gr.update(visible=False)})
     def comparing(
         request: gr.Request, first: Any, second: Any, where: Any, at: Any, brought: Any, named: Any
     ) -> Outputs:
@@ -66,11 +67,8 @@ def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: Up
                 return uploaded(backend.ready(visitor), brought, named).known_mask
             return NeuronMask.load(found_mask(where, at, *chosen_of(name), statistics=False).folder)
 
-        try:
-            one, other = mask_of(first), mask_of(second)
-            shown = compared(one, other)
-        except Exception as error:
-            return {line: failure(error), result: gr.HTML(visible=False)}
+        one, other = mask_of(first), mask_of(second)
+        shown = compared(one, other)
         return {line: status(_said(one, other)), result: gr.HTML(shown, visible=True)}
 
     asked = [*(menu for menu, _ in menus), masks.collection, masks.revision, upload.files, upload.codes]

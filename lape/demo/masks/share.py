@@ -10,8 +10,9 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.backend import Backend
-from lape.demo.masks.listing import HERE, QUIETLY, MaskList, chosen_of, one_line
-from lape.demo.part import MODEL, Outputs, failure, visitor_of
+from lape.demo.checks import checked_line
+from lape.demo.masks.listing import HERE, QUIETLY, MaskList, chosen_of
+from lape.demo.part import MODEL, Outputs, failures_to, visitor_of
 from lape.demo.space import offers_login, on_space, on_zero_gpu
 from lape.demo.status import status
 from lape.demo.words import word
@@ -44,16 +45,14 @@ def build_calibration(backend: Backend) -> Any:
             measure = gr.Button(word("masks.calibrate"), min_width=230, scale=0, elem_id="lape-calibrate")
         line = gr.HTML(status(""), elem_id="lape-calibrate-status")
 
+    @failures_to(line)
     def calibrating(request: gr.Request, text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
-        try:
-            if on_zero_gpu():
-                raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
-            text = WIKIPEDIA if on_space() else one_line(text, "name of the text") or WIKIPEDIA
-            visitor = visitor_of(request)
-            *_, (mask, statistics) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
-            backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
-        except Exception as error:
-            return {line: failure(error)}
+        if on_zero_gpu():
+            raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
+        text = WIKIPEDIA if on_space() else checked_line(text, "name of the text") or WIKIPEDIA
+        visitor = visitor_of(request)
+        *_, (mask, statistics) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
+        backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
         tokens = sum(mask.metadata["calibration"]["tokens"].values())
         return {line: status(f"Calibrated on {tokens:,} tokens; it steers now, until another mask is chosen.")}
 
@@ -77,24 +76,22 @@ def build_sharing(masks: MaskList) -> None:
             share = gr.Button(word("masks.push"), min_width=230, scale=0, elem_id="lape-push")
         line = gr.HTML(status(""), elem_id="lape-push-status")
 
+    @failures_to(line)
     def sharing(
         where: Any, name: Any, to: Any, label: Any, hidden: Any, propose: Any, login: gr.OAuthToken | None
     ) -> Outputs:
-        try:
-            if where != HERE:
-                raise LapeError(f"Only masks {HERE} are pushed; choose that collection above.")
-            if on_space() and (login is None or not login.token):  # without one, it would be the Space's own
-                raise LapeError("Log in first: a mask is pushed with your own account.")
-            pushed = push(
-                bundled_folder(*chosen_of(name)),
-                one_line(to, "collection"),
-                private=hidden is True or None,
-                create_pr=propose is True,
-                tag=one_line(label, "tag") or None,
-                token=login.token if login is not None else None,
-            )
-        except Exception as error:
-            return {line: failure(error)}
+        if where != HERE:
+            raise LapeError(f"Only masks {HERE} are pushed; choose that collection above.")
+        if on_space() and (login is None or not login.token):  # without one, it would be the Space's own
+            raise LapeError("Log in first: a mask is pushed with your own account.")
+        pushed = push(
+            bundled_folder(*chosen_of(name)),
+            checked_line(to, "collection"),
+            private=hidden is True or None,
+            create_pr=propose is True,
+            tag=checked_line(label, "tag") or None,
+            token=login.token if login is not None else None,
+        )
         return {line: status(pushed.sentence)}
 
     share.click(sharing, [masks.collection, masks.chosen, repo, tag, private, proposed], line, **QUIETLY)

@@ -12,7 +12,7 @@ from lape.demo.masks.listing import build_list, counts_text
 from lape.demo.masks.pair import build_comparison, comparison_menus
 from lape.demo.masks.share import build_calibration, build_sharing
 from lape.demo.masks.upload import build_upload
-from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.masks.mask import NeuronMask
@@ -41,12 +41,10 @@ def build_masks(backend: Backend) -> Part:
     calibrated = build_calibration(backend)
     build_sharing(masks)
 
+    @failures_to(line)
     def starting_over(request: gr.Request) -> Outputs:
-        try:
-            backend.leave(visitor_of(request))
-            backend.ready().known_mask  # noqa: B018  # says so when there is none
-        except Exception as error:
-            return {line: failure(error)}
+        backend.leave(visitor_of(request))
+        backend.ready().known_mask  # noqa: B018  # says so when there is none
         return {line: status("The mask the page began with is in use.")}
 
     def refresh(visitor: str) -> Outputs:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from gradio.utils import get_upload_folder
 
 from lape.demo.backend import Backend
+from lape.demo.checks import checked_line
 from lape.demo.loaded import Loaded
-from lape.demo.masks.listing import QUIETLY, one_line
-from lape.demo.part import Outputs, failure, visitor_of
+from lape.demo.masks.listing import QUIETLY
+from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.status import status
+from lape.demo.uploads import files_of
 from lape.demo.words import word
 from lape.errors import LapeError, LapeWarning
 from lape.masks.mask import NeuronMask
@@ -24,11 +25,12 @@ from lape.models.architectures import activation_sites
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.names import STATISTICS_NAME
 
+SUFFIXES = (".safetensors", ".pth")
 MOST_LANGUAGES = 100  # of a mask; more would make every menu of the page endless
 
 
 @dataclass(frozen=True)
-class Upload:
+class MaskUpload:
     """The components other sections of the tab read from.
 
     Attributes:
@@ -42,14 +44,14 @@ class Upload:
     used: Any
 
 
-def build_upload(backend: Backend) -> Upload:
+def build_upload(backend: Backend) -> MaskUpload:
     """Adds the section to the tab that is being built."""
     with gr.Accordion(word("masks.upload"), open=False, elem_id="lape-upload"):
         gr.Markdown(word("masks.upload_about"))
         with gr.Row():
             files = gr.File(
                 file_count="multiple",
-                file_types=[".safetensors", ".pth"],
+                file_types=[*SUFFIXES],
                 label=word("masks.files"),
                 height=150,
                 min_width=260,
@@ -67,18 +69,16 @@ def build_upload(backend: Backend) -> Upload:
             )
             line = gr.HTML(status(""), elem_id="lape-upload-status", min_width=240)
 
+    @failures_to(line)
     def uploading(request: gr.Request, brought: Any, named: Any) -> Outputs:
-        try:
-            made = backend.change(visitor_of(request), lambda loaded: uploaded(loaded, brought, named))
-        except Exception as error:
-            return {line: failure(error)}
+        made = backend.change(visitor_of(request), lambda loaded: uploaded(loaded, brought, named))
         mask = made.known_mask
         neurons = sum(map(mask.count, mask.languages))
         said = f"In use: {mask.metadata['uploaded']}, {len(mask.languages)} languages, {neurons:,} neurons."
         return {line: status(" ".join([said, *made.notes]))}
 
     used = use.click(uploading, [files, codes], line, **QUIETLY)
-    return Upload(files, codes, used)
+    return MaskUpload(files, codes, used)
 
 
 def uploaded(loaded: Loaded, brought: Any, named: Any) -> Loaded:
@@ -97,7 +97,7 @@ def uploaded(loaded: Loaded, brought: Any, named: Any) -> Loaded:
     if len(masks) != 1 or len(files) > 2:
         listed = ", ".join(repr(file.name) for file in files[:5])
         raise LapeError(f"Bring one mask, and beside it {STATISTICS_NAME} at most; these files came: {listed}.")
-    codes = one_line(named, "list of languages").replace(",", " ").split()
+    codes = checked_line(named, "list of languages").replace(",", " ").split()
     (file,) = masks
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", LapeWarning)
@@ -120,26 +120,15 @@ def _mask(file: Path, loaded: Loaded, codes: Sequence[str]) -> NeuronMask:
 
 
 def _files(brought: Any) -> list[Path]:
-    """The files, if they are real ones that lie where uploads do."""
-    if not brought:
+    """The files, if they can be masks and statistics.
+
+    Raises:
+        LapeError: There is none, or one is something else.
+    """
+    files = [file.path for file in files_of(brought)]
+    if not files:
         raise LapeError("Bring a file first: a mask.safetensors, or a released .pth.")
-    if not isinstance(brought, list) or not all(isinstance(file, dict) for file in brought):
-        raise LapeError("Files come as a list, as the page's upload gives it.")
-    folder = Path(get_upload_folder()).resolve()
-    files = []
-    for path in (file.get("path") for file in brought):
-        if not isinstance(path, str) or "\0" in path or not _is_within(Path(path), folder):
-            raise LapeError("This file was not uploaded, or not lately; upload it again.")
-        file = Path(path)
-        if file.suffix not in (".safetensors", ".pth"):
-            raise LapeError(f"{file.name!r} is no mask: bring a .safetensors or a .pth file.")
-        files.append(file)
+    for file in files:
+        if file.suffix not in SUFFIXES:
+            raise LapeError(f"{file.name!r} is no mask: bring a {' or a '.join(SUFFIXES)} file.")
     return files
-
-
-def _is_within(path: Path, folder: Path) -> bool:
-    """Whether a path is a file in a folder, and no link that leads elsewhere."""
-    try:
-        return path.is_file() and path.absolute() == path.resolve() and path.is_relative_to(folder)
-    except (OSError, ValueError, RuntimeError):
-        return False

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.measure.html import report_html
-from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
-from lape.demo.request import checked_code, shown_value
+from lape.demo.checks import checked_code, shown_value
+from lape.demo.part import QUIET, Outputs, Part, failure, failures_to, visitor_of
+from lape.demo.report import report_html
 from lape.demo.words import word
 from lape.drawing.html import details, notice, paragraph, section
 from lape.errors import LapeError
@@ -72,11 +72,9 @@ def build_evidence(backend: Backend) -> Part:
             rest: view.rest,
         }
 
+    @failures_to(matrix)
     def choosing(request: gr.Request, name: Any, figure: Any) -> Outputs:
-        try:
-            return {matrix: report_html(matrix_parts(backend.ready(visitor_of(request)).evidence(), name, figure))}
-        except Exception as error:
-            return {matrix: failure(error)}
+        return {matrix: report_html(matrix_parts(backend.ready(visitor_of(request)).evidence(), name, figure))}
 
     gr.on(
         [mask.input, unit.input], choosing, [mask, unit], matrix, api_name="measure_evidence", preprocess=False, **QUIET

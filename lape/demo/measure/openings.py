@@ -8,16 +8,17 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.controls import titles
+from lape.demo.checks import MODES, STRENGTH
+from lape.demo.languages import is_rtl, titles
 from lape.demo.measure.request import checked_steering, example_openings
-from lape.demo.measure.running import Run, build_run
-from lape.demo.measure.texts import begin_with, is_rtl
+from lape.demo.measure.running import Measurement, build_run
+from lape.demo.measure.texts import begin_with
 from lape.demo.part import QUIET, Outputs, Part
-from lape.demo.request import DEFAULTS, LIMITS, MODES
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.drawing.html import notice
 from lape.evaluation.runs.own_text import own_steering
+from lape.generation import interventions
 from lape.report.own_text import outcomes
 
 EXAMPLES = 4  # openings that the page begins with
@@ -45,25 +46,24 @@ def build_openings(backend: Backend) -> Part:
                 source = gr.Dropdown(known, value=first, label=word("measure.openings_language"), min_width=200)
                 target = gr.Dropdown(known, value=second, label=word("compare.targets"), min_width=200)
             with gr.Row():
-                limit = LIMITS["strength"]
                 strength = gr.Slider(
-                    limit.low,
-                    limit.high,
-                    value=DEFAULTS.strength,
-                    step=limit.step,
+                    STRENGTH.low,
+                    STRENGTH.high,
+                    value=interventions.STRENGTH,
+                    step=STRENGTH.step,
                     label=word("compare.strength"),
                     min_width=200,
                 )
-                mode = gr.Dropdown([*MODES], value=DEFAULTS.mode, label=word("compare.mode"), min_width=200)
+                mode = gr.Dropdown([*MODES], value=interventions.MODE, label=word("compare.mode"), min_width=200)
     inputs = [openings, source, target, strength, mode]
 
-    def prepare(visitor: str, *values: Any) -> Run:
+    def prepare(visitor: str, *values: Any) -> Measurement:
         loaded = backend.ready(visitor)
         mask, statistics = loaded.known_mask, loaded.statistics
         asked = checked_steering(mask.languages, *values)
         control = mask.random_like(statistics, seed=0) if statistics is not None else None
         states = backend.run(own_steering, mask, control, asked.openings, asked.source, asked.target, asked.setting)
-        return Run(states, partial(_drawn, asked.openings, control is not None))
+        return Measurement(states, partial(_drawn, asked.openings, control is not None))
 
     line, results = build_run("openings", word("measure.measure"), inputs, prepare)
 

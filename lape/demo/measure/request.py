@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lape.demo.request import LIMITS, MODES, checked_code, checked_number, checked_text, shown_value
+from lape.demo.checks import STRENGTH, checked_code, checked_mode, checked_number, checked_text
 from lape.errors import LapeError, UnknownLabel
 from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.openings import openings
@@ -72,9 +72,8 @@ def checked_steering(
     target = checked_code("language to steer to", target, languages)
     if source == target:
         raise LapeError(f"The openings and the target are both in {language(source).name}; choose two languages.")
-    if mode not in MODES:
-        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(mode)}.")
-    return SteeringRequest(lines, source, target, Setting(mode, checked_number(LIMITS["strength"], strength)))
+    setting = Setting(checked_mode(mode), checked_number(STRENGTH, strength))
+    return SteeringRequest(lines, source, target, setting)
 
 
 def example_openings(code: str) -> list[str]:

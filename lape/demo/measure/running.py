@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.measure.html import report_html
-from lape.demo.part import MODEL, QUIET, Outputs, failure, visitor_of
+from lape.demo.part import MODEL, QUIET, Outputs, failures_to, visitor_of
+from lape.demo.report import report_html
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.evaluation.runs.own_text import PartialResults
@@ -21,7 +21,7 @@ STOPPED = "Stopped. What was measured until then stays."
 
 
 @dataclass(frozen=True)
-class Run:
+class Measurement:
     """A measurement that has been asked for and checked.
 
     Attributes:
@@ -33,7 +33,7 @@ class Run:
     draw: Callable[[dict[str, Any]], list[str]]
 
 
-def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., Run]) -> list[Any]:
+def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., Measurement]) -> list[Any]:
     """Adds the buttons, the line that says how far it is, and the place for the results.
 
     Args:
@@ -56,23 +56,21 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., R
         waiting = {line: status("Waiting for the model…"), results: ""}
         return waiting | {start: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
 
+    @failures_to(line)
     def stream(request: gr.Request, *values: Any) -> Iterator[Outputs]:
-        try:
-            run, drawn = prepare(visitor_of(request), *values), 0
-            began = time.perf_counter()
-            with closing(run.states) as states:
-                for progress in states:
-                    if progress is None:  # it waits for the model
-                        yield {line: gr.skip()}
-                        continue
-                    seconds = time.perf_counter() - began
-                    update: Outputs = {line: status(progress_text(progress, seconds))}
-                    if progress.done > drawn:
-                        update[results], drawn = report_html(run.draw(progress.results)), progress.done
-                    yield update
-            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.")}
-        except Exception as error:
-            yield {line: failure(error)}
+        run, drawn = prepare(visitor_of(request), *values), 0
+        began = time.perf_counter()
+        with closing(run.states) as states:
+            for progress in states:
+                if progress is None:  # it waits for the model
+                    yield {line: gr.skip()}
+                    continue
+                seconds = time.perf_counter() - began
+                update: Outputs = {line: status(progress_text(progress, seconds))}
+                if progress.done > drawn:
+                    update[results], drawn = report_html(run.draw(progress.results)), progress.done
+                yield update
+        yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.")}
 
     def idle() -> Outputs:
         return {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}

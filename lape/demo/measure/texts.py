@@ -8,15 +8,14 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.compare.controls import titles
+from lape.demo.examples import examples_for
+from lape.demo.languages import is_rtl, titles
 from lape.demo.measure.request import TEXTS, checked_texts, example_openings
-from lape.demo.measure.running import Run, build_run
+from lape.demo.measure.running import Measurement, build_run
 from lape.demo.part import QUIET, Outputs, Part
-from lape.demo.request import examples_for
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.evaluation.runs.own_text import own_costs
-from lape.languages import language
 from lape.report.own_text import costs
 
 SHOWN = 2  # texts that the page begins with
@@ -58,10 +57,10 @@ def build_texts(backend: Backend) -> Part:
     count = gr.State(SHOWN)
     inputs = [*codes, *texts]
 
-    def prepare(visitor: str, *values: Any) -> Run:
+    def prepare(visitor: str, *values: Any) -> Measurement:
         mask = backend.ready(visitor).known_mask
         asked = checked_texts(mask.languages, list(zip(values[:TEXTS], values[TEXTS:], strict=True)))
-        return Run(backend.run(own_costs, mask, asked), costs)
+        return Measurement(backend.run(own_costs, mask, asked), costs)
 
     line, results = build_run("texts", word("measure.measure"), inputs, prepare)
 
@@ -95,8 +94,3 @@ def begin_with(languages: Sequence[str]) -> list[str | None]:
     first = [example.source, example.target] if example is not None else []
     chosen = [*first, *(code for code in languages if code not in first)]
     return [chosen[place] if place < len(chosen) else None for place in range(TEXTS)]
-
-
-def is_rtl(code: Any) -> bool:
-    """Whether a language is written from right to left; anything may come."""
-    return isinstance(code, str) and language(code).rtl

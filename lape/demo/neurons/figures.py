@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from math import sqrt
 
+from lape.drawing.layers import layers_in_words
+from lape.drawing.svg import count_shade
 from lape.inspection.table import Activity
 from lape.languages import language
 from lape.masks.indices import size_text
@@ -19,12 +21,8 @@ def layers_figure(mask: NeuronMask) -> str:
     """How many neurons each language has in each layer: a row of cells per language, with its sum."""
     counts = {code: mask.per_layer(code) for code in mask.languages}
     most = max((max(row) for row in counts.values()), default=0)
-    said = [
-        f"{language(code).name} {sum(row):,}" + (f", most in layer {row.index(max(row))}" if any(row) else "")
-        for code, row in counts.items()
-    ]
     rows = "".join(
-        f'<div class="lape-name">{escape(language(code).name)}</div><div class="lape-cells">'
+        f'<div class="lape-name">{_name(code)}</div><div class="lape-cells">'
         + "".join(_cell(count, most, f"Layer {layer}: {count:,}") for layer, count in enumerate(row))
         + f'</div><div class="lape-sum">{sum(row):,}</div>'
         for code, row in counts.items()
@@ -32,9 +30,8 @@ def layers_figure(mask: NeuronMask) -> str:
     last = mask.shape[0] - 1
     axis = f'<div class="lape-name">layer</div><div class="lape-axis"><span>0</span><span>{last}</span></div>'
     heading = "Neurons of each language in each layer"
-    return _figure(
-        "lape-layers", f"{heading}. {size_text(mask.shape)}. {'; '.join(said)}.", heading, f"{rows}{axis}<div></div>"
-    )
+    said = layers_in_words({language(code).name: row for code, row in counts.items()})
+    return _figure("lape-layers", f"{heading}. {size_text(mask.shape)}. {said}", heading, f"{rows}{axis}<div></div>")
 
 
 def overlap_figure(mask: NeuronMask) -> str:
@@ -86,8 +83,7 @@ def _figure(kind: str, said: str, heading: str, inside: str) -> str:
 
 
 def _cell(count: int, most: int, title: str) -> str:
-    """A cell; the scale is a square root, so that single neurons can be seen beside hundreds."""
-    shade = f' style="--shade:{0.12 + 0.88 * sqrt(count / most):.2f}"' if count else ""
+    shade = f' style="--shade:{count_shade(count, most):.2f}"' if count else ""
     return f'<span title="{escape(title)}"{shade}></span>'
 
 

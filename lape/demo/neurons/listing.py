@@ -13,7 +13,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure
 from lape.demo.neurons.look import seeing
 from lape.demo.neurons.request import checked_languages, checked_neuron, checked_sort
-from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -74,56 +74,47 @@ def build_list(backend: Backend) -> Part:
                 elem_classes="lape-tokens",
             )
 
+    @failures_to(line)
     def listing(request: gr.Request, codes: Any, order: Any) -> Outputs:
-        try:
-            visitor = visitor_of(request)
-            among = checked_languages(codes or [], backend.languages(visitor), least=0)
-            shown, found = _table(backend.ready(visitor), among, checked_sort(order))
-        except Exception as error:
-            return {line: failure(error)}
+        visitor = visitor_of(request)
+        among = checked_languages(codes or [], backend.languages(visitor), least=0)
+        shown, found = _table(backend.ready(visitor), among, checked_sort(order))
         return {table: gr.Dataframe(**shown), line: status(found)}
 
+    @failures_to(doing)
     def picking(request: gr.Request, event: gr.EventData) -> Outputs:
         """Takes the neuron of a row of the table, however the browser has sorted it."""
         data = event._data
         row = data.get("row_value") if isinstance(data, dict) else None
-        try:
-            if not isinstance(row, list) or len(row) <= NEURON:
-                raise LapeError("Choose a row of the table.")
-            shape = backend.ready(visitor_of(request)).known_mask.shape
-            chosen = checked_neuron(_whole(row[LAYER]), _whole(row[NEURON]), shape)
-        except Exception as error:
-            return {doing: failure(error)}
+        if not isinstance(row, list) or len(row) <= NEURON:
+            raise LapeError("Choose a row of the table.")
+        shape = backend.ready(visitor_of(request)).known_mask.shape
+        chosen = checked_neuron(_whole(row[LAYER]), _whole(row[NEURON]), shape)
         return {layer: chosen[0], neuron: chosen[1]}
 
+    @failures_to(doing, {figure: "", samples: gr.update(visible=False)})
     def drawing(request: gr.Request, at_layer: Any, at_neuron: Any) -> Outputs:
         """What the statistics say of the neuron, at once."""
-        try:
-            loaded = backend.ready(visitor_of(request))
-            place = checked_neuron(at_layer, at_neuron, loaded.known_mask.shape)
-        except Exception as error:
-            return {doing: failure(error), figure: "", samples: gr.HighlightedText(visible=False)}
+        loaded = backend.ready(visitor_of(request))
+        place = checked_neuron(at_layer, at_neuron, loaded.known_mask.shape)
         return {figure: _figure(loaded, *place), doing: status("Waiting for the model…")}
 
+    @failures_to(doing)
     def sampling(request: gr.Request, at_layer: Any, at_neuron: Any) -> Iterator[Outputs]:
         """The neuron at work."""
-        try:
-            loaded = backend.ready(visitor_of(request))
-            place = checked_neuron(at_layer, at_neuron, loaded.known_mask.shape)
-            texts = _samples(loaded, *place)
-            if not texts:
-                raise LapeError("There are no sample texts in the languages of this mask.")
-            yield {doing: status("Reading…")}
-            flat = torch.tensor([place[0] * loaded.known_mask.shape[1] + place[1]])
-            seen = []
-            for one in backend.run(seeing, tuple(texts.values()), flat):
-                if one is None:  # it waits for the model
-                    yield {doing: gr.skip()}
-                else:
-                    seen.append(one)
-        except Exception as error:
-            yield {doing: failure(error)}
-            return
+        loaded = backend.ready(visitor_of(request))
+        place = checked_neuron(at_layer, at_neuron, loaded.known_mask.shape)
+        texts = _samples(loaded, *place)
+        if not texts:
+            raise LapeError("There are no sample texts in the languages of this mask.")
+        yield {doing: status("Reading…")}
+        flat = torch.tensor([place[0] * loaded.known_mask.shape[1] + place[1]])
+        seen = []
+        for one in backend.run(seeing, tuple(texts.values()), flat):
+            if one is None:  # it waits for the model
+                yield {doing: gr.skip()}
+            else:
+                seen.append(one)
         peak = max(float(one.values.max()) for one in seen)
         said = f"Layer {place[0]}, neuron {place[1]}: its highest activation here is {peak:.2f}."
         yield {samples: _highlighted([*texts], seen), doing: status(said)}

@@ -13,7 +13,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.request import LIMITS, checked_languages, checked_method, checked_settings
-from lape.demo.part import QUIET, Outputs, Part, failure, visitor_of
+from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -63,34 +63,30 @@ def build_live(backend: Backend) -> Part:
         )
         reset = gr.Button(word("neurons.reset"), min_width=160, scale=0, elem_id="lape-live-reset")
 
+    @failures_to(line)
     def identifying(request: gr.Request, name: Any, codes: Any, *given: Any) -> Outputs:
         """Identifies anew and puts the mask in place for this visitor."""
-        try:
-            began = time.perf_counter()
-            how = checked_method(name)
-            settings = checked_settings(how, dict(zip(LIMITS, given, strict=True)))
+        began = time.perf_counter()
+        how = checked_method(name)
+        settings = checked_settings(how, dict(zip(LIMITS, given, strict=True)))
 
-            def chosen(loaded: Loaded) -> Loaded:
-                statistics = _statistics(loaded)
-                if statistics is None:
-                    raise LapeError(WITHOUT)
-                among = checked_languages(codes, statistics.languages, least=2)
-                mask = identify(statistics, how, among, **settings)
-                made[id(mask)] = mask
-                return replace(loaded, mask=mask, notes=(), place=None)
+        def chosen(loaded: Loaded) -> Loaded:
+            statistics = _statistics(loaded)
+            if statistics is None:
+                raise LapeError(WITHOUT)
+            among = checked_languages(codes, statistics.languages, least=2)
+            mask = identify(statistics, how, among, **settings)
+            made[id(mask)] = mask
+            return replace(loaded, mask=mask, notes=(), place=None)
 
-            mask = backend.change(visitor_of(request), chosen).known_mask
-        except Exception as error:
-            return {line: failure(error)}
+        mask = backend.change(visitor_of(request), chosen).known_mask
         milliseconds = 1000 * (time.perf_counter() - began)
         return {line: status(f"{_counted(mask)}, chosen in {milliseconds:.0f} ms. Every tab uses them now.")}
 
+    @failures_to(line)
     def switching(request: gr.Request, name: Any, codes: Any) -> Outputs:
         """Begins with the settings another method has of its own."""
-        try:
-            defaults = method_settings(checked_method(name))
-        except Exception as error:
-            return {line: failure(error)}
+        defaults = method_settings(checked_method(name))
         shown: Outputs = {
             slider: gr.Slider(value=defaults[key], visible=True) if key in defaults else gr.Slider(visible=False)
             for key, slider in sliders.items()

@@ -12,10 +12,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.backend import Backend
+from lape.demo.examples import examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.request import TEXT_TOKENS, text_to_color
-from lape.demo.part import MODEL, QUIET, Outputs, Part, failure, visitor_of
-from lape.demo.request import examples_for
+from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -60,19 +60,16 @@ def build_look(backend: Backend) -> Part:
     def busy() -> Outputs:
         return {color: gr.Button(interactive=False), line: status("Waiting for the model…")}
 
+    @failures_to(line)
     def coloring(request: gr.Request, given: Any) -> Iterator[Outputs]:
-        try:
-            asked = text_to_color(given)
-            loaded = backend.ready(visitor_of(request))
-            neurons = known_neurons(loaded)
-            yield {line: status("Reading…")}
-            for seen in backend.run(seeing, (asked,), neurons):
-                if seen is None:  # it waits for the model
-                    yield {line: gr.skip()}
-            pieces = firing(seen, loaded.known_mask, loaded.statistics)
-        except Exception as error:
-            yield {line: failure(error)}
-            return
+        asked = text_to_color(given)
+        loaded = backend.ready(visitor_of(request))
+        neurons = known_neurons(loaded)
+        yield {line: status("Reading…")}
+        for seen in backend.run(seeing, (asked,), neurons):
+            if seen is None:  # it waits for the model
+                yield {line: gr.skip()}
+        pieces = firing(seen, loaded.known_mask, loaded.statistics)
         said = summary(pieces) + ("" if loaded.statistics is not None else NO_USUAL)
         yield {colored: highlighted(pieces, loaded.known_mask.languages), line: status(said)}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lape.demo.request import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
+from lape.demo.checks import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
 from lape.identify import METHODS, method_settings
 from lape.inspection.table import SORTS

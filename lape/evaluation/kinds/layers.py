@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from lape.drawing.charts import Measured, heat_map, histograms, number
+from lape.drawing.axes import histograms
+from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
 from lape.drawing.words import mean, named, percent
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind

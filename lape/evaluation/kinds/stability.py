@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.drawing.charts import curves, number
+from lape.drawing.axes import curves
+from lape.drawing.charts import number
 from lape.drawing.html import Table, figure, notice, notices, paragraph
 from lape.drawing.words import named, percent
 from lape.errors import LapeError

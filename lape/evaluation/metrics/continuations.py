@@ -18,6 +18,7 @@ from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngram
 from lape.generation.generate import generate_rows
 from lape.generation.interventions import Intervention, Plan
 from lape.generation.prompts import Prompt
+from lape.generation.sampling import REPETITION_PENALTY
 from lape.models.architectures import input_device
 
 ROWS_CPU, ROWS_GPU = 80, 512
@@ -37,7 +38,7 @@ class Decoding:
     """
 
     max_new_tokens: int = 32
-    repetition_penalty: float = 1.1
+    repetition_penalty: float = REPETITION_PENALTY
     rows: int | None = None
 
     def __post_init__(self) -> None:

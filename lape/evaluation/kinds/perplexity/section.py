@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lape.drawing.charts import Matrix, Measured, heat_map, number, whiskers
+from lape.drawing.axes import whiskers
+from lape.drawing.charts import Matrix, Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
 from lape.drawing.words import floored, interval, mean, named
 from lape.evaluation.kinds.kind import Evidence, Headline

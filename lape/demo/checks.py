@@ -1,0 +1,100 @@
+"""Checks of what visitors send, for every tab.
+
+Nothing that arrives is trusted: the raw API can send any JSON value in any place.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, cast, get_args
+
+from lape.errors import LapeError
+from lape.generation.interventions import Mode
+
+PROMPT_CHARACTERS = 2000
+LINE_CHARACTERS = 300  # of a name, an id or a path
+MODES: tuple[str, ...] = get_args(Mode)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The range of a number, the step of its slider, and its name for people."""
+
+    label: str
+    low: float
+    high: float
+    step: float
+    whole: bool = False
+
+
+STRENGTH = Limit("Strength", 0, 5, 0.1)
+
+
+def checked_text(what: str, text: object, most: int) -> str:
+    """A text of at most so many characters, which may be empty.
+
+    Raises:
+        LapeError: It is not that.
+    """
+    if not isinstance(text, str):
+        raise LapeError(f"The {what} must be text, not {shown_value(text)}.")
+    if len(text) > most:
+        raise LapeError(f"The {what} has {len(text):,} characters and at most {most:,} are allowed; shorten it.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LapeError(f"The {what} holds half a character (a lone surrogate); type it again.")
+    return text
+
+
+def checked_code(what: str, code: object, languages: Sequence[str]) -> str:
+    """The code of one of some languages.
+
+    Raises:
+        LapeError: It is not that.
+    """
+    if not isinstance(code, str) or code not in languages:
+        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {shown_value(code)}.")
+    return code
+
+
+def checked_number(limit: Limit, value: Any) -> float:
+    """A number within its range.
+
+    Raises:
+        LapeError: It is no number, or outside.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not limit.low <= value or not value <= limit.high or (limit.whole and value != math.floor(value)):
+        kind = "a whole number" if limit.whole else "a number"
+        raise LapeError(f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, not {shown_value(value)}.")
+    return int(value) if limit.whole else float(value)
+
+
+def checked_mode(mode: object) -> Mode:
+    """How neurons are switched on.
+
+    Raises:
+        LapeError: There is no such mode.
+    """
+    if not isinstance(mode, str) or mode not in MODES:
+        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(mode)}.")
+    return cast(Mode, mode)
+
+
+def checked_line(value: Any, what: str) -> str:
+    """A short line of text without spaces around it; None is the empty line.
+
+    Raises:
+        LapeError: It is not that.
+    """
+    text = "" if value is None else value
+    if not isinstance(text, str) or len(text) > LINE_CHARACTERS or not text.strip().isprintable():
+        raise LapeError(f"The {what} must be one line of text, of at most {LINE_CHARACTERS} characters.")
+    return text.strip()
+
+
+def shown_value(value: object) -> str:
+    """A value of any kind and size as a short piece of a sentence."""
+    return "empty" if value is None else reprlib.repr(value)

@@ -1,0 +1,125 @@
+"""What a visitor asks of a comparison, checked; its defaults and limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from lape.demo.checks import (
+    PROMPT_CHARACTERS,
+    STRENGTH,
+    Limit,
+    checked_code,
+    checked_mode,
+    checked_number,
+    checked_text,
+    shown_value,
+)
+from lape.demo.examples import EXAMPLES, examples_for
+from lape.errors import LapeError
+from lape.generation import interventions, sampling
+from lape.generation.interventions import Mode
+from lape.languages import language
+
+MOST_TARGETS = 4  # columns of one batch that fit a page
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """One comparison; the defaults are what the page opens with.
+
+    Attributes:
+        prompt: Text to continue, or the user's message in a chat.
+        source: The prompt's language: its neurons go off.
+        targets: The languages to steer to, one column each: its neurons go on.
+        strength: Factor of the mode.
+        mode: How neurons are switched on: `replace`, `add` or `scale`.
+        max_new_tokens: Tokens per column.
+        temperature: 0 is greedy.
+        top_p: Share of probability to sample from.
+        repetition_penalty: 1 is none.
+        seed: Of the sampling noise and of the random control.
+        show_random: Whether to add the column with as many random neurons as the first steered one changes.
+        chat: Whether the prompt goes through the model's chat template.
+        show_plain: Whether to add the column that is only asked for the first target, in words.
+    """
+
+    prompt: str = EXAMPLES[0].prompt
+    source: str = EXAMPLES[0].source
+    targets: tuple[str, ...] = (EXAMPLES[0].target,)
+    strength: float = interventions.STRENGTH
+    mode: Mode = interventions.MODE
+    max_new_tokens: int = sampling.MAX_NEW_TOKENS
+    temperature: float = sampling.TEMPERATURE
+    top_p: float = sampling.TOP_P
+    repetition_penalty: float = sampling.REPETITION_PENALTY
+    seed: int = sampling.SEED
+    show_random: bool = False
+    chat: bool = False
+    show_plain: bool = False
+
+
+DEFAULTS = CompareRequest()
+
+
+LIMITS = {
+    "strength": STRENGTH,
+    "max_new_tokens": Limit("New tokens", 1, 256, 1, whole=True),
+    "temperature": Limit("Temperature", 0, 2, 0.05),
+    "top_p": Limit("Top-p", 0.05, 1, 0.05),
+    "repetition_penalty": Limit("Repetition penalty", 1, 2, 0.05),
+    "seed": Limit("Seed", 0, 2**32 - 1, 1, whole=True),
+}
+
+
+def opening(languages: Sequence[str]) -> CompareRequest:
+    """What the page opens with when a mask has these languages: the defaults, as far as they are among them."""
+    if len(languages) < 2:
+        return DEFAULTS
+    for example in examples_for(languages):
+        return replace(DEFAULTS, prompt=example.prompt, source=example.source, targets=(example.target,))
+    return replace(DEFAULTS, prompt="", source=languages[0], targets=(languages[1],))
+
+
+def checked(languages: Sequence[str], values: Mapping[str, Any], *, chat: bool = False) -> CompareRequest:
+    """Builds a request from untrusted values.
+
+    Args:
+        languages: Codes that have neurons.
+        values: A value of any kind for every field of `CompareRequest`; fields left out take their default.
+        chat: Whether the model has a chat template.
+
+    Raises:
+        LapeError: A value is not what it should be; one sentence that says what is allowed.
+    """
+    given = {field.name: values.get(field.name, getattr(DEFAULTS, field.name)) for field in fields(CompareRequest)}
+    _check_prompt(given["prompt"])
+    source = checked_code("prompt's language", given["source"], languages)
+    given["targets"] = _targets(given["targets"], languages)
+    if source in given["targets"]:
+        raise LapeError(
+            f"The prompt's language and the language to steer to are both {language(source).name}; "
+            "choose two different ones."
+        )
+    given["mode"] = checked_mode(given["mode"])
+    for name in ("show_random", "show_plain", "chat"):
+        if not isinstance(given[name], bool):
+            raise LapeError(f"{name} must be true or false, not {shown_value(given[name])}.")
+    if given["chat"] and not chat:
+        raise LapeError("This model has no chat template; switch chat off.")
+    return CompareRequest(**{**given, **{name: checked_number(LIMITS[name], given[name]) for name in LIMITS}})
+
+
+def _check_prompt(prompt: object) -> None:
+    if not checked_text("prompt", prompt, PROMPT_CHARACTERS).strip():
+        raise LapeError("The prompt is empty; write the beginning of a text for the model to continue.")
+
+
+def _targets(codes: object, languages: Sequence[str]) -> tuple[str, ...]:
+    """One code or several, each once."""
+    if not isinstance(codes, list | tuple):
+        return (checked_code("language to steer to", codes, languages),)
+    if not 1 <= len(codes) <= MOST_TARGETS:
+        raise LapeError(f"Choose 1 to {MOST_TARGETS} languages to steer to, not {len(codes):,}.")
+    return tuple(dict.fromkeys(checked_code("language to steer to", code, languages) for code in codes))

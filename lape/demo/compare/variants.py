@@ -1,0 +1,68 @@
+"""The columns of a comparison as interventions: on, off, steered, and what they are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from lape.demo.compare.request import CompareRequest
+from lape.demo.loaded import Loaded
+from lape.generation.interventions import Intervention
+from lape.masks.indices import pairs_of
+from lape.masks.mask import NeuronMask
+
+STEERED = "steered:"  # and a language, is the name of a column
+Variants = Mapping[str, Intervention | None]
+
+
+def variants_of(loaded: Loaded, request: CompareRequest) -> dict[str, Intervention | None]:
+    """The columns of a request: name to what is done to the model's neurons.
+
+    They are `on`, `off`, `steered:<code>` of each target, `plain` and `random`. A mask without means for a target,
+    such as a released one, has no column for it.
+
+    Raises:
+        LapeError: There is no mask.
+    """
+    off = Intervention(loaded.known_mask, off=request.source)
+    steered = [
+        replace(off, on=target, mode=request.mode, strength=request.strength)
+        for target in request.targets
+        if steers_to(loaded, target, request.mode)
+    ]
+    variants: dict[str, Intervention | None] = {"on": None, "off": off}
+    variants |= {f"{STEERED}{variant.on}": variant for variant in steered}
+    if request.show_plain:
+        variants["plain"] = None
+    if request.show_random:
+        changing = next(iter(steered), off)
+        # Without statistics there are no means to switch random neurons on with.
+        like = off if loaded.statistics is None else changing
+        variants["random"] = replace(like, mask=_random(loaded, changing, request))
+    return variants
+
+
+def steers_to(loaded: Loaded, target: str, mode: str) -> bool:
+    """Whether the mask can switch a language on: all but `scale` need its mean activations."""
+    return mode == "scale" or target in loaded.known_mask.means
+
+
+def neurons_changed(variants: Variants) -> dict[str, tuple[int, int]]:
+    """How many neurons are off and on in each column."""
+    return {
+        name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
+        for name, variant in variants.items()
+    }
+
+
+def _random(loaded: Loaded, changing: Intervention, request: CompareRequest) -> NeuronMask:
+    """As many random neurons in every layer as an intervention really changes.
+
+    That is fewer than the mask has where its two languages share some.
+    """
+    mask = loaded.known_mask
+    changed = {request.source: changing.off_neurons}
+    if changing.on is not None:
+        changed[changing.on] = changing.on_neurons
+    pairs = {code: pairs_of(flat, mask.shape[1]) for code, flat in changed.items()}
+    return NeuronMask(pairs, {}, mask.shape, mask.metadata).random_like(loaded.statistics, request.seed)
