@@ -20,6 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 import lape
+from lape.generation.interventions import STRENGTH
 
 
 def main() -> None:
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--mask", help="folder with mask.safetensors (default: the model's bundled one)")
     parser.add_argument("--off", help="languages to switch off, such as fr")
     parser.add_argument("--on", help="language to steer to")
-    parser.add_argument("--strength", type=float, default=1.0, help="of steering (default: %(default)s)")
+    parser.add_argument("--strength", type=float, default=STRENGTH, help="of steering (default: %(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="(default: %(default)s)")
     options = parser.parse_args()
     if not (options.off or options.on):

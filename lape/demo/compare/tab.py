@@ -17,19 +17,18 @@ from lape.demo.compare.comparison import compare, identifier, request_of
 from lape.demo.compare.controls import build_controls
 from lape.demo.compare.export import Comparison, about
 from lape.demo.compare.links import from_query, is_link
+from lape.demo.compare.notes import as_tried, control_note, hint, unsteered
 from lape.demo.compare.places import Places
 from lape.demo.compare.request import CompareRequest, opening
 from lape.demo.compare.sharing import build_sharing
-from lape.demo.compare.variants import steers_to, variants_of
+from lape.demo.compare.variants import variants_of
 from lape.demo.examples import examples_for
 from lape.demo.languages import is_rtl, titles
-from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
-from lape.models.presets import EMBEDDED
 
 STRAGGLING_SECONDS = 1.0
 OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
@@ -49,12 +48,12 @@ def build_compare(backend: Backend) -> Part:
         )
         stop = gr.Button(word("compare.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
         clear = gr.Button(word("compare.clear"), visible=False, elem_id="lape-clear", min_width=100, scale=0)
-        line = gr.HTML(_hint(backend, ""), elem_id="lape-status", min_width=240)
+        line = gr.HTML(hint(backend, ""), elem_id="lape-status", min_width=240)
     seen = gr.State(None)  # the run on show, for Stop and the export
     talks = gr.State({})  # what was said before, by column
     version = gr.State(backend.version())  # of what this page shows
     places = Places(_variants(backend, "", start), start)
-    control = gr.Markdown(_control(backend, ""))
+    control = gr.Markdown(control_note(backend, ""))
     address = build_sharing(backend, inputs, seen, line)
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
@@ -93,8 +92,8 @@ def build_compare(backend: Backend) -> Part:
                 visible=bool(openings),
             ),
             expected: "",
-            control: _control(backend, visitor),
-            line: _hint(backend, visitor),
+            control: control_note(backend, visitor),
+            line: hint(backend, visitor),
             clear: gr.Button(visible=start.chat),
             address: gr.Textbox("", visible=False),
             seen: None,
@@ -132,7 +131,7 @@ def build_compare(backend: Backend) -> Part:
             inputs["prompt"]: gr.Textbox(chosen.prompt, rtl=language(chosen.source).rtl),
             inputs["source"]: chosen.source,
             inputs["targets"]: [chosen.target],
-            expected: chosen.expected if _as_tried(backend, visitor) else "",
+            expected: chosen.expected if as_tried(backend, visitor) else "",
         }
 
     @failures_to(line)
@@ -178,7 +177,7 @@ def build_compare(backend: Backend) -> Part:
                         yield {seen: shown, **places.drawn(asked, columns, before)}
                     else:
                         yield {line: gr.skip()}
-            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{_unsteered(loaded, asked)}")}
+            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{unsteered(loaded, asked)}")}
         except LapeError as error:
             yield {line: status(f"{error}{' Or press Clear to begin anew.' if before else ''}", failed=True)}
 
@@ -245,36 +244,6 @@ def build_compare(backend: Backend) -> Part:
 def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:
     """The columns the page begins with; none without a model and a mask."""
     return variants_of(backend.ready(visitor), request) if backend.languages(visitor) else {}
-
-
-def _hint(backend: Backend, visitor: str) -> str:
-    """What to do first."""
-    try:
-        backend.ready(visitor).known_mask  # noqa: B018
-    except LapeError as error:
-        return status(str(error), failed=True)
-    return status("")
-
-
-def _control(backend: Backend, visitor: str) -> str:
-    if not backend.languages(visitor) or backend.ready(visitor).statistics is not None:
-        return ""
-    return "This mask has no statistics beside it, so the random control only switches neurons off."
-
-
-def _unsteered(loaded: Loaded, request: CompareRequest) -> str:
-    """Why there is no steered column, if there is none."""
-    missing = [language(code).name for code in request.targets if not steers_to(loaded, code, request.mode)]
-    if not missing:
-        return ""
-    names = " and ".join(missing)
-    return f" The mask has no means for {names}, so nothing was steered to it: calibrate it in the tab Masks."
-
-
-def _as_tried(backend: Backend, visitor: str) -> bool:
-    """Whether what is said of the examples is about what the visitor works on."""
-    loaded = backend.ready(visitor)
-    return loaded.name == EMBEDDED and loaded is backend.loaded
 
 
 def _direction(code: object) -> gr.Textbox:
