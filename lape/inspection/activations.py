@@ -13,7 +13,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
-from lape.models.architectures import ActivationSites, activation_sites, input_device
+from lape.models.architectures import activation_sites, input_device
 from lape.models.inputs import check_ids, context_length
 from lape.recording.corpora import document_end
 
@@ -74,7 +74,8 @@ def activations(
         raise LapeError(f"Name at least one neuron, all of them inside the model's {size_text(sites.shape)}.")
     ids, pieces, tokens = pieces_of(tokenizer, text)
     start = [end] if (end := document_end(tokenizer)) is not None else []
-    check_ids(model, torch.tensor([*start, *ids]), tokenizer)
+    inputs = torch.tensor([[*start, *ids]])
+    check_ids(model, inputs, tokenizer)
     context = context_length(model)
     longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))
     if len(ids) > longest:
@@ -84,7 +85,8 @@ def activations(
     with ExitStack() as stack:
         for layer, chosen in columns.items():
             stack.callback(sites.modules[layer].register_forward_hook(_keeping(kept, layer, chosen)).remove)
-        _run(model, sites, [*start, *ids])
+        with torch.no_grad():
+            sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)
     if missing := sorted(set(columns) - set(kept)):
         raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
     values = torch.empty(len(ids), len(neurons))
@@ -138,8 +140,3 @@ def _keeping(kept: dict[int, torch.Tensor], layer: int, chosen: torch.Tensor) ->
         kept[layer] = output.reshape(-1, output.shape[-1])[:, chosen.to(output.device)]
 
     return keep
-
-
-def _run(model: PreTrainedModel, sites: ActivationSites, ids: list[int]) -> None:
-    with torch.no_grad():
-        sites.decoder(input_ids=torch.tensor([ids], device=input_device(model)), use_cache=False)

@@ -114,7 +114,7 @@ def load_model(
             loaded.to(torch.device(placement.device))  # type: ignore[arg-type]
 
     loaded.name_or_path = name
-    loaded._stored_quantization = stored  # type: ignore[assignment]  # forgotten where weights are dequantised
+    loaded._stored_quantization = stored  # type: ignore[assignment]  # dropped where weights are dequantised
     loaded.config._commit_hash = commit  # transformers itself does not tell
     if placement.device == "cpu":
         _check_4bit_on_cpu(loaded, name)

@@ -64,6 +64,12 @@ def test_probing_leaves_the_model_as_it_was(tiny_model: PreTrainedModel) -> None
     assert activation_sites(tiny_model) is activation_sites(tiny_model)
 
 
+def test_layers_that_training_skips_are_found() -> None:
+    model = build("opt", layerdrop=1.0).train()
+    assert activation_sites(model).shape == (LAYERS, WIDTH)
+    assert all(module.training for module in model.modules())
+
+
 def test_a_proven_model_can_be_freed() -> None:
     model = build("llama")
     activation_sites(model)
@@ -95,6 +101,13 @@ def test_what_is_no_causal_model_is_refused(auto: type, name: str, settings: dic
     model = auto.from_config(AutoConfig.for_model(name, **{**SMALL_ENCODER, **settings}))
     with pytest.raises(UnsupportedArchitecture, match=rf"{type(model).__name__} \(model type '{name}'\)"):
         activation_sites(model)
+
+
+def test_experts_beside_a_shared_activation_are_a_mixture(tiny_model: PreTrainedModel) -> None:
+    for layer in layers_of(tiny_model):
+        layer.mlp.experts = nn.ModuleList([nn.Linear(2, 2)])
+    with pytest.raises(UnsupportedArchitecture, match="mixture of experts"):
+        activation_sites(tiny_model)
 
 
 def test_a_plain_module_is_refused() -> None:

@@ -215,6 +215,17 @@ def test_layers_that_a_cpu_would_misread_stay_whole(tokenizer: PreTrainedTokeniz
     assert estimate == pytest.approx(model.get_memory_footprint() + scales, rel=1e-3)
 
 
+def test_a_kernel_that_would_fail_is_turned_off(
+    tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bitsandbytes.nn.modules.has_avx512bf16", lambda: True)  # on whatever CPU this runs
+    whole = build("llama", hidden_size=64, intermediate_size=80, head_dim=16)
+    model, _ = load_model(saved(whole, tokenizer, tmp_path), quantization="4bit", device="cpu")
+    layer = layers_of(model)[0]
+    assert not layer.mlp.gate_proj.support_avx512bf16_for_cpu  # 80 outputs, no multiple of 32
+    assert layer.self_attn.q_proj.support_avx512bf16_for_cpu
+
+
 def test_weights_quantised_elsewhere_that_a_cpu_would_misread_are_refused(
     tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:

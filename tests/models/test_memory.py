@@ -186,6 +186,12 @@ def test_several_gpus_count_together_and_one_alone() -> None:
     assert check(replace(two, gpu_free=(0, 0)), device_map={"model": 0, "lm_head": 1}) is None  # one's own affair
 
 
+def test_a_device_map_of_the_callers_own_is_not_checked() -> None:
+    full = replace(CPU, ram_free=0)
+    assert check(full, device_map={"": "disk"}) is None
+    assert check(full, device_map={"a": "cpu", "b": "disk"}) is None
+
+
 def test_zero_gpu_counts_the_gpu_the_model_is_moved_to() -> None:
     zero = replace(GPU, zero_gpu=True, gpu_free=(48 * GB,), ram_free=1 * GB)
     assert check(zero) is None

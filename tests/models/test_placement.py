@@ -45,6 +45,7 @@ def bare(machine: Machine) -> Machine:
         (L4, {"quantization": "4bit"}, "cuda", BF16, "4bit", "auto"),
         (L4, {"quantization": "auto", "device": "cpu"}, "cpu", FP32, None, {"": "cpu"}),
         (L4, {"device": "cuda:0"}, "cuda:0", BF16, None, {"": "cuda:0"}),
+        (L4, {"device": "cuda"}, "cuda", BF16, None, {"": "cuda"}),
         (L4, {"device_map": {"": "cpu"}}, "cpu", FP32, None, {"": "cpu"}),
         (L4, {"device_map": {"a": 0, "b": "cpu"}}, "cuda", BF16, None, {"a": 0, "b": "cpu"}),
         (L4, {"dtype": FP32}, "cuda", FP32, None, "auto"),
@@ -59,6 +60,7 @@ def bare(machine: Machine) -> Machine:
         (MPS, {"quantization": "4bit"}, "mps", FP16, "4bit", {"": "mps"}),
         # Loaded on the CPU and moved: transformers loads in threads, where ZeroGPU emulates nothing.
         (ZERO, {}, "cuda", BF16, None, {"": "cpu"}),
+        (replace(ZERO, bfloat16=False), {}, "cuda", BF16, None, {"": "cpu"}),  # what is emulated has none
         (ZERO, {"quantization": "auto"}, "cuda", BF16, None, {"": "cpu"}),
         (ZERO, {"quantization": "4bit", "device": "cpu"}, "cpu", FP32, "4bit", {"": "cpu"}),
     ],
