@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import ActivationSites, activation_sites, input_device
-from lape.recording.corpora import document_end
+from lape.recording.blocks import document_end
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,10 +23,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError
 from lape.models.architectures import activation_sites, input_device
 from lape.models.identity import identity
-from lape.recording.corpora import Source, document_end
+from lape.recording.blocks import document_end
 from lape.recording.counting import counting
 from lape.recording.groups import BlockGroups, snapshot_blocks
-from lape.recording.reading import batches, check_groups, check_length, check_settings, not_enough
+from lape.recording.reading import batches, check_groups, check_settings, check_text, not_enough
+from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.recording.tallies import Progress, Step, Tally
 
@@ -110,8 +111,7 @@ class Recording:
             self.state = Progress.load(checkpoint, self._settings)
         else:
             self.state = Progress(self._settings, datetime.datetime.now(datetime.UTC).date().isoformat())
-            if not allow_short:
-                check_length(tokenizer, corpora, self._blocks, block)
+            check_text(tokenizer, corpora, self._blocks, block, allow_short)
 
     def statistics(self) -> ActivationStatistics:
         """What is counted so far, of the languages that have a block.

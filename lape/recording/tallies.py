@@ -12,8 +12,8 @@ import torch
 import transformers
 
 from lape.errors import CheckpointMismatch, NotEnoughText
-from lape.recording.corpora import Source, describe
 from lape.recording.groups import BlockGroups, halves_of
+from lape.recording.sources import Source, describe
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import load_tensors, save_tensors
 from lape.version import __version__

@@ -16,7 +16,8 @@ import torch
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
 from lape.evaluation.runs.evidence import Ledger, environment, fresh, read_evidence, text_hash, write_evidence
-from lape.recording.corpora import TextFile, token_blocks
+from lape.recording.blocks import token_blocks
+from lape.recording.documents import TextFile
 
 
 class Counter:

@@ -105,7 +105,7 @@ def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrained
 
 
 def test_no_bos_though_the_tokenizer_adds_one(tokenizer: PreTrainedTokenizerFast) -> None:
-    from lape.recording.corpora import token_blocks
+    from lape.recording.blocks import token_blocks
 
     class AddsBos(PreTrainedTokenizerFast):
         def __call__(self, texts: list[str], add_special_tokens: bool = True, **settings: Any) -> Any:

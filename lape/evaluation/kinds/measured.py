@@ -18,7 +18,7 @@ from lape.evaluation.runs.run import Options, Subject, Work, json_hash, narrowed
 from lape.identify import METHODS, equal_count, identify
 from lape.languages import language
 from lape.masks.mask import NeuronMask
-from lape.recording.corpora import Source, describe
+from lape.recording.sources import Source, describe
 from lape.storage.names import GROUPS_NAME, STATISTICS_NAME
 
 EQUAL, EXCLUSIVE = "equal count", "exclusive"

@@ -31,7 +31,7 @@ from typing import Any, Self
 import torch
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
-from lape.recording.corpora import Source, describe
+from lape.recording.sources import Source, describe
 from lape.storage.files import write_json
 from lape.version import __version__
 
