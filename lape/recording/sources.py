@@ -35,7 +35,7 @@ def check_sources(corpora: Mapping[str, Source]) -> None:
         check_source(source, code)
 
 
-def check_source(source: Source, language: str | None = None) -> None:
+def check_source(source: object, language: str | None = None) -> None:
     """Refuses what is neither a list of documents nor a function that opens them.
 
     Args:

@@ -309,6 +309,22 @@ def test_a_recording_that_cannot_be_right_is_refused(
         record_both(tiny_model, tokenizer)
 
 
+def test_activations_of_a_bfloat16_model_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
+    statistics = record_both(build("llama").bfloat16(), tokenizer)
+    assert statistics.metadata["dtype"] == "bfloat16"
+    assert 0 < statistics.probability("xx").mean() < 1
+
+
+def test_the_checkpoint_is_written_while_it_records(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "CHECKPOINT_EVERY_TOKENS", BLOCK * BATCH)
+    path, seen = tmp_path / "checkpoint", []
+    for _ in watched(tiny_model, tokenizer, checkpoint=path):
+        seen.append(path.exists() and load_tensors(path, "checkpoint")[1]["done"]["xx"]["blocks"])
+    assert seen == [False, 3, 6, 6, 6, 8, 8, 8]
+
+
 def test_out_of_memory_says_what_to_make_smaller(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
