@@ -221,6 +221,18 @@ def test_a_checkpoint_of_another_recording_is_refused(
     assert checkpoint.read_bytes() == before
 
 
+@pytest.mark.parametrize("lost", ["settings", "date", "done", "sum.xx"])
+def test_a_checkpoint_that_misses_a_part_is_refused(
+    lost: str, checkpoint: Path, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    tensors, metadata = load_tensors(checkpoint, "checkpoint")
+    for part in (tensors, metadata):
+        part.pop(lost, None)
+    save_tensors(checkpoint, tensors, metadata)
+    with pytest.raises(BadFile, match=f"lacks {lost}"):
+        record_both(tiny_model, tokenizer, checkpoint=checkpoint)
+
+
 def test_a_checkpoint_of_another_model_is_refused(checkpoint: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(CheckpointMismatch, match="dtype 'float32', not 'bfloat16'"):
         record_both(build("llama").bfloat16(), tokenizer, checkpoint=checkpoint)
