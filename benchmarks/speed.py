@@ -17,7 +17,7 @@ import torch
 
 import lape
 from benchmarks.interleaved import median_seconds
-from lape.recording.corpora import token_blocks
+from lape.recording.blocks import token_blocks
 
 BLOCK, BLOCKS, BATCH = 512, 4, 2
 NEW_TOKENS = 32

@@ -15,7 +15,7 @@ from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
 from lape.models.inputs import check_ids, context_length
-from lape.recording.corpora import document_end
+from lape.recording.blocks import document_end
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,8 +9,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
 from lape.masks.mask import NeuronMask
-from lape.recording.corpora import Source
 from lape.recording.recorder import record
+from lape.recording.sources import Source, check_sources
 from lape.recording.statistics import ActivationStatistics
 
 
@@ -20,7 +20,7 @@ def calibrate(
     tokenizer: Tokenizer,
     corpora: Mapping[str, Source],
     *,
-    languages: Sequence[str] | None = None,
+    languages: str | Sequence[str] | None = None,
     tokens: int = 5_000,
     block: int = 512,
     progress: bool = True,
@@ -49,7 +49,9 @@ def calibrate(
     Example:
         >>> mask, statistics = calibrate(mask, model, tokenizer, read_corpora("corpora/"))  # doctest: +SKIP
     """
+    check_sources(corpora)
     mask.check(model)
+    languages = [languages] if isinstance(languages, str) else languages
     chosen = [mask.known(code) for code in (mask.languages if languages is None else languages)]
     if missing := [code for code in chosen if code not in corpora]:
         raise LapeError(

@@ -11,9 +11,9 @@ import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import CheckpointMismatch, LapeError, NotEnoughText
-from lape.recording.corpora import Source, token_blocks
+from lape.recording.blocks import token_blocks
+from lape.recording.sources import Source, check_sources
 from lape.recording.tallies import Tally
-from lape.storage.names import check_label
 
 MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
 MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32
@@ -28,7 +28,7 @@ def batches(
         CheckpointMismatch: At once, when the blocks already counted are not those of this text.
     """
     hashed = hashlib.sha256()
-    blocks = itertools.islice(token_blocks(tokenizer, source, settings["block"]), settings["blocks"])
+    blocks = itertools.islice(token_blocks(tokenizer, source, settings["block"], code), settings["blocks"])
     for skipped in itertools.islice(blocks, done.blocks):
         hashed.update(skipped.to(torch.int32).numpy().tobytes())
     if hashed.hexdigest() != done.sha256:
@@ -47,10 +47,9 @@ def batches(
 
 def check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch: int, context: int | None) -> None:
     """Refuses what cannot be recorded, before anything is read."""
+    check_sources(corpora)
     if not corpora:
         raise LapeError("There is nothing to record: name at least one language.")
-    for code in corpora:
-        check_label(code)
     if tokens < 1 or block < 1 or batch < 1:
         raise LapeError(f"tokens ({tokens}), block ({block}) and batch ({batch}) must be at least 1.")
     if context is not None and block > context:
@@ -67,13 +66,18 @@ def check_groups(groups: int, tokens: int) -> None:
         raise LapeError(f"At most {MAX_GROUPED_TOKENS:,} tokens a language can be kept in groups, not {tokens:,}.")
 
 
-def check_length(tokenizer: Tokenizer, corpora: Mapping[str, Source], blocks: int, block: int) -> None:
-    """Counts the text of every language first: tokenising is about a thousand times cheaper than the model."""
+def check_text(tokenizer: Tokenizer, corpora: Mapping[str, Source], blocks: int, block: int, allow_short: bool) -> None:
+    """Reads the text of every language first: tokenising is about a thousand times cheaper than the model.
+
+    Raises:
+        NotEnoughText: A language has fewer blocks than are asked for, or not one where that is allowed.
+        LapeError: A document is not text.
+    """
     for code, source in corpora.items():
         if getattr(source, "streamed", False):
             continue  # reading it twice would download it twice; its end is met while recording
-        found = sum(1 for _ in itertools.islice(token_blocks(tokenizer, source, block), blocks))
-        if found < blocks:
+        found = sum(1 for _ in itertools.islice(token_blocks(tokenizer, source, block, code), blocks))
+        if found < (1 if allow_short else blocks):
             raise not_enough(code, found, blocks, block)
 
 

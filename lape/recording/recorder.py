@@ -24,10 +24,11 @@ from lape.errors import LapeError
 from lape.models.architectures import activation_sites, input_device
 from lape.models.identity import identity
 from lape.models.inputs import check_ids, context_length
-from lape.recording.corpora import Source, document_end
+from lape.recording.blocks import document_end
 from lape.recording.counting import counting
 from lape.recording.groups import BlockGroups, snapshot_blocks
-from lape.recording.reading import batches, check_groups, check_length, check_settings, not_enough
+from lape.recording.reading import batches, check_groups, check_settings, check_text, not_enough
+from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.recording.tallies import Progress, Step, Tally
 
@@ -44,22 +45,25 @@ class Recording:
     is closed. Iterating again goes on where the last loop was left.
 
     Args:
-        model: As for `record`.
-        tokenizer: As for `record`.
-        corpora: As for `record`.
+        model: A causal language model with an activation module per layer.
+        tokenizer: Its tokenizer.
+        corpora: Language code to documents: a list, or a function that opens them.
         in_turn: Whether languages take turns of one batch, so that all have been read when the loop is left. Of a
             recording that runs to its end, the counts are the same, bit for bit.
-        groups: As for `record_groups`; None keeps none.
-        snapshots: As for `record_groups`.
-        until: As for `record_groups`.
-        tokens: As for `record`.
-        block: As for `record`.
-        batch: As for `record`.
-        checkpoint: As for `record`; it stays when the loop is left.
-        allow_short: As for `record`.
+        groups: Of blocks whose counts are kept, an even number; None keeps none.
+        snapshots: Tokens per language at which to keep the counts of the two halves, each rounded up to an even
+            number of blocks; None takes 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000 and on.
+        until: Ends the recording when it returns true, given the groups so far and the number of blocks; asked at
+            each snapshot.
+        tokens: Tokens per language, rounded up to whole blocks.
+        block: Tokens per block, the context each token is seen in.
+        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
+        checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
+            removed at the end, kept when the loop is left.
+        allow_short: Take a language that has less text than asked, rather than raise.
 
     Raises:
-        LapeError: As `record` and `record_groups` do, at once or in the loop.
+        LapeError: What was asked for cannot be recorded, at once; or, in the loop, the text or memory is short.
 
     Example:
         >>> recording = Recording(model, tokenizer, corpora, in_turn=True)  # doctest: +SKIP
@@ -114,8 +118,7 @@ class Recording:
             self.state = Progress.load(checkpoint, self._settings)
         else:
             self.state = Progress(self._settings, datetime.datetime.now(datetime.UTC).date().isoformat())
-            if not allow_short:
-                check_length(tokenizer, corpora, self._blocks, block)
+            check_text(tokenizer, corpora, self._blocks, block, allow_short)
 
     def statistics(self) -> ActivationStatistics:
         """What is counted so far, of the languages that have a block.
@@ -243,24 +246,25 @@ def record_groups(
     progress: bool = True,
     allow_short: bool = False,
 ) -> tuple[ActivationStatistics, BlockGroups]:
-    """The same as `record`, keeping counts of groups of blocks too, in the same pass: see `lape.recording.groups`.
+    """Records activation statistics and, in the same pass, counts of groups of blocks; see `lape.recording.groups`.
 
     Args:
-        model: As for `record`.
-        tokenizer: As for `record`.
-        corpora: As for `record`.
+        model: A causal language model with an activation module per layer.
+        tokenizer: Its tokenizer.
+        corpora: Language code to documents: a list, or a function that opens them.
         groups: Of blocks, an even number.
         snapshots: Tokens per language at which to keep the counts of the two halves, each rounded up to an even
             number of blocks; None takes 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000 and on.
         until: Ends the recording when it returns true. It is called with the groups so far and the number of
             blocks, at each snapshot once every language has passed it: the languages are then recorded in step.
             It must depend on nothing else, so that a resumed recording ends where an undisturbed one does.
-        tokens: As for `record`; the most that is recorded, with `until`.
-        block: As for `record`.
-        batch: As for `record`.
-        checkpoint: As for `record`.
-        progress: As for `record`.
-        allow_short: As for `record`.
+        tokens: Tokens per language, rounded up to whole blocks; with `until` the most that is recorded.
+        block: Tokens per block, the context each token is seen in.
+        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
+        checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
+            removed at the end.
+        progress: Whether to show a progress bar on standard error.
+        allow_short: Take a language that has less text than asked, rather than raise.
 
     Returns:
         The statistics, the same as those of `record` over as many tokens, and the groups.

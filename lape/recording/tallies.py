@@ -11,9 +11,9 @@ from typing import Any
 import torch
 import transformers
 
-from lape.errors import CheckpointMismatch, NotEnoughText
-from lape.recording.corpora import Source, describe
+from lape.errors import BadFile, CheckpointMismatch, NotEnoughText
 from lape.recording.groups import BlockGroups, halves_of
+from lape.recording.sources import Source, describe
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER
@@ -120,6 +120,11 @@ class Progress:
             CheckpointMismatch: It was written with other settings; names the first.
         """
         tensors, metadata = load_tensors(path, "checkpoint")
+        if missing := {"settings", "date", "done"} - set(metadata):
+            raise BadFile(f"The checkpoint {str(path)!r} lacks {', '.join(sorted(missing))}. Delete it to begin again.")
+        for code in metadata["done"]:
+            if lost := [name for name in ("active", "sum", "positive_sum") if f"{name}.{code}" not in tensors]:
+                raise BadFile(f"The checkpoint {str(path)!r} lacks {lost[0]}.{code}. Delete it to begin again.")
         for key in settings:
             if metadata["settings"].get(key) != settings[key]:
                 raise CheckpointMismatch(

@@ -10,7 +10,9 @@ from io import StringIO
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import BadFile
-from lape.recording.corpora import Source, paragraphs, token_blocks
+from lape.recording.blocks import token_blocks
+from lape.recording.documents import BY_LINE, each_line_is_a_document, text_documents
+from lape.recording.sources import Source, open_source
 
 SHORTEST_BLOCK = 8  # tokens
 LONGEST_BLOCK = 512
@@ -34,18 +36,24 @@ class Texts:
 
     @classmethod
     def of(cls, text: str) -> Texts:
-        """The documents of one text, as in a `.txt` corpus: a blank line ends one."""
-        return cls(tuple(paragraphs(StringIO(text.replace("\r\n", "\n")))))
+        """The documents of one text, as in a `.txt` corpus: a blank line ends one, else every line of many."""
+        text = text.replace("\r\n", "\n")
+        by_line = each_line_is_a_document(StringIO(text))
+        return cls(tuple(text_documents(StringIO(text), by_line)), f"texts{BY_LINE * by_line}")
 
 
-def taken(source: Source, characters: int) -> Iterator[str]:
+def taken(source: Source, characters: int, language: str | None = None) -> Iterator[str]:
     """The first documents of a source, until there is enough text.
 
     Args:
         source: Such as a dataset that is streamed.
         characters: How many are enough; the document that has the last of them is cut there.
+        language: Whose text it is, for errors.
+
+    Raises:
+        LapeError: The source cannot be read, or a document is not text.
     """
-    for document in source() if callable(source) else source:
+    for document in open_source(source, language):
         yield document[:characters]
         characters -= len(document)
         if characters <= 0:
@@ -79,16 +87,20 @@ def decoded(data: bytes, name: str, characters: int) -> str:
     return text
 
 
-def count_tokens(tokenizer: Tokenizer, source: Source, most: int) -> int:
+def count_tokens(tokenizer: Tokenizer, source: Source, most: int, language: str | None = None) -> int:
     """Tokens of a source in whole shortest blocks, document ends included; no more than `most` is read.
 
     Args:
         tokenizer: The model's own.
-        source: Documents.
+        source: A list of documents, or a function that opens them.
         most: Tokens to stop at, rounded up to a block.
+        language: Whose text it is, for errors.
+
+    Raises:
+        LapeError: The source cannot be read, or a document is not text.
     """
-    blocks = itertools.islice(token_blocks(tokenizer, source, SHORTEST_BLOCK), -(-most // SHORTEST_BLOCK))
-    return sum(len(block) for block in blocks)
+    blocks = token_blocks(tokenizer, source, SHORTEST_BLOCK, language)
+    return sum(len(block) for block in itertools.islice(blocks, -(-most // SHORTEST_BLOCK)))
 
 
 def fitting_block(tokens: int, longest: int = LONGEST_BLOCK) -> int:

@@ -18,7 +18,8 @@ from lape.errors import BadFile, CheckpointMismatch, LapeError
 from lape.evaluation.metrics.cell import fresh
 from lape.evaluation.runs.evidence import environment, read_evidence, text_hash, write_evidence
 from lape.evaluation.runs.ledger import Ledger
-from lape.recording.corpora import TextFile, token_blocks
+from lape.recording.blocks import token_blocks
+from lape.recording.documents import TextFile
 
 
 class Counter:

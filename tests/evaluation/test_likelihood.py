@@ -16,7 +16,7 @@ import lape
 from lape import Intervention, LapeError, activation_sites, intervene
 from lape.evaluation.metrics import likelihood
 from lape.evaluation.metrics.likelihood import Passage, byte_counts, negative_log_likelihoods, score
-from lape.recording.corpora import token_blocks
+from lape.recording.blocks import token_blocks
 
 A, B = 10, 11
 CHANCES = {DOCUMENT_END: {A: 0.5, B: 0.5}, A: {A: 0.75, B: 0.25}, B: {A: 0.125, B: 0.875}}

@@ -40,7 +40,7 @@ from lape.models.loading import placement_of
 from lape.models.machine import this_machine
 from lape.models.memory import empty_model, weight_bytes
 from lape.models.presets import EMBEDDED
-from lape.recording.corpora import document_end
+from lape.recording.blocks import document_end
 
 
 @pytest.fixture

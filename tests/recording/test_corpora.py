@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,8 +16,11 @@ from families import DOCUMENT_END, EOS
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from lape import BadFile, LapeError, UnknownLabel, read_corpora
-from lape.recording.corpora import HubDataset, TextFile, describe, document_end, token_blocks
+from lape import BadFile, LapeError, LapeWarning, UnknownLabel, read_corpora
+from lape.recording.blocks import document_end, token_blocks
+from lape.recording.documents import HubDataset, TextFile
+from lape.recording.sources import describe
+from lape.recording.texts import Texts
 from lape.storage.names import check_label
 
 DOCUMENTS = [f"Document {number}\nof two lines." for number in range(300)]
@@ -121,10 +125,84 @@ def test_a_held_out_file_alone_is_nothing_to_train_on(tmp_path: Path) -> None:
 def test_languages_of_a_folder(tmp_path: Path) -> None:
     for name in ("fr.train.txt", "de.txt", "zh.jsonl", "README.md", "fr.notes.txt", "no label.txt", "ja.test.txt"):
         (tmp_path / name).touch()
-    assert list(read_corpora(str(tmp_path))) == ["de", "fr", "zh"]
+    with pytest.warns(LapeWarning, match=r"Left out .*: fr\.notes\.txt, ja\.test\.txt, no label\.txt\. Name files by"):
+        assert list(read_corpora(str(tmp_path))) == ["de", "fr", "zh"]
     assert list(read_corpora(str(tmp_path), ["zh", "de"])) == ["zh", "de"]
     with pytest.raises(UnknownLabel, match=r"No language in the corpus 'fra'\. Did you mean 'fr'\?"):
         read_corpora(str(tmp_path), ["de", "fra"])
+
+
+@pytest.mark.parametrize(
+    "name", ["DE.TXT", "DE.Train.Txt", "DE.txt.gz", "DE.CSV", "DE.tsv", "DE.jsonl.gz", "DE.csv.gz"]
+)
+def test_endings_are_read_in_either_case_and_compressed(tmp_path: Path, name: str) -> None:
+    texts = [f'Ein "Satz", Nummer {number}.' for number in range(60)]
+    ending = name.lower().removeprefix("de.")
+    content = "\n\n".join(texts)
+    if "json" in ending:
+        content = "".join(json.dumps({"text": text}) + "\n" for text in texts)
+    elif "sv" in ending:
+        quoted = [text.replace('"', '""') for text in texts]
+        content = "n,text\n" + "".join(f'1,"{text}"\n' for text in quoted)
+        content = content.replace("n,text", "n\ttext").replace('1,"', '1\t"') if "tsv" in ending else content
+    data = content.encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if ending.endswith("gz") else data)
+    assert sorted(texts_of(tmp_path, "DE") + texts_of(tmp_path, "DE", split="valid")) == sorted(texts)
+    assert list(read_corpora(tmp_path / name)) == ["DE"]
+
+
+def test_a_file_that_cannot_be_read_is_never_left_out_in_silence(tmp_path: Path) -> None:
+    for name in ("fr.txt", "fr.jsonl", "pt.docx", "ru.txt.zip", "README.md", ".hidden.txt"):
+        (tmp_path / name).touch()
+    with pytest.warns(LapeWarning, match=r"fr\.txt \(beside fr\.jsonl\), pt\.docx, ru\.txt\.zip\. .* must end in"):
+        assert list(read_corpora(tmp_path)) == ["fr"]
+    with (
+        pytest.warns(LapeWarning, match=r": pt\.docx\."),
+        pytest.raises(UnknownLabel, match="No language in the corpus 'pt'"),
+    ):
+        read_corpora(tmp_path, "pt")
+
+
+@pytest.mark.parametrize("folder", ["a[b]c", "a*", "a?c"])
+def test_a_folder_is_no_pattern(tmp_path: Path, folder: str) -> None:
+    for name, text in {folder: "Right.", "abc": "Wrong."}.items():
+        (tmp_path / name).mkdir()
+        write_jsonl(tmp_path / name / "fr.jsonl", [text])
+        write_text(tmp_path / name / "fr.valid.txt", ["-"])
+    assert texts_of(tmp_path / folder) == ["Right."]
+
+
+SENTENCES = [f"Phrase numéro {number}." for number in range(997)]
+
+
+def test_a_file_of_sentences_has_a_document_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "fr.txt"
+    for ending in ("", "\n", "\n\n"):
+        file.write_text("\n".join(SENTENCES) + ending, encoding="utf-8")
+        train, valid = texts_of(file), texts_of(file, split="valid")
+        assert sorted(train + valid) == sorted(SENTENCES)
+        assert 60 < len(valid) < 140
+        assert describe(read_corpora(file)["fr"]) == "fr.txt, a document a line"
+    assert list(Texts.of("\n".join(SENTENCES))()) == SENTENCES
+
+
+@pytest.mark.parametrize(("lines", "documents"), [(19, 1), (20, 20)])
+def test_few_lines_are_one_document(tmp_path: Path, lines: int, documents: int) -> None:
+    (tmp_path / "fr.txt").write_text("\n".join(SENTENCES[:lines]))
+    (tmp_path / "fr.valid.txt").write_text("-")
+    assert len(texts_of(tmp_path)) == documents
+
+
+def test_a_blank_line_anywhere_in_the_beginning_divides_documents(tmp_path: Path) -> None:
+    (tmp_path / "fr.txt").write_text("\n".join([*SENTENCES[:900], "", *SENTENCES[900:]]))
+    (tmp_path / "fr.valid.txt").write_text("-")
+    assert texts_of(tmp_path) == ["\n".join(SENTENCES[:900]), "\n".join(SENTENCES[900:])]
+
+
+def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
+    (tmp_path / "fr.txt.gz").write_bytes(gzip.compress(b"Oui." * 999)[:-9])
+    with pytest.raises(BadFile, match=r"fr\.txt\.gz' could not be read"):
+        texts_of(tmp_path)
 
 
 def test_a_file_is_one_language(tmp_path: Path) -> None:
@@ -294,6 +372,30 @@ def test_a_source_opens_again(tokenizer: PreTrainedTokenizerFast) -> None:
 
 def test_the_document_end_comes_before_eos(tokenizer: PreTrainedTokenizerFast) -> None:
     assert document_end(tokenizer) == DOCUMENT_END != tokenizer.eos_token_id == EOS
+
+
+@pytest.mark.parametrize(
+    ("eos", "added", "expected"),
+    [
+        ("</s>", ["<s>", "<unk>"], "</s>"),  # Llama 2, Mistral, BLOOM
+        ("<|im_end|>", ["</s>"], "</s>"),  # chat models made of them
+        ("<eos>", ["<end_of_turn>", "</s>"], "<eos>"),  # Gemma, whose </s> is a tag of HTML
+        ("<end_of_turn>", ["</s>", "<eos>"], "<eos>"),
+        ("<|end_of_text|>", ["<|eot_id|>"], "<|end_of_text|>"),  # Llama 3
+        ("<|eot_id|>", ["<|end_of_text|>"], "<|end_of_text|>"),
+        ("<|im_end|>", ["<|endoftext|>"], "<|endoftext|>"),  # Qwen, SmolLM2, StableLM
+        ("<|endoftext|>", [], "<|endoftext|>"),  # GPT-2, Falcon, OLMo
+        ("<|END_OF_TURN_TOKEN|>", ["<EOS_TOKEN>"], "<EOS_TOKEN>"),  # Cohere
+        ("<|end|>", ["</s>", "<|endoftext|>"], "<|endoftext|>"),  # Phi-3
+        ("</s>", ["<|endoftext|>"], "</s>"),  # its eos is known to end documents
+        ("<｜end▁of▁sentence｜>", ["<|EOT|>"], "<｜end▁of▁sentence｜>"),  # DeepSeek
+        ("[|endofturn|]", ["[EOS]"], "[EOS]"),
+    ],
+)
+def test_the_end_of_a_turn_is_no_document_end(eos: str, added: list[str], expected: str) -> None:
+    known = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.BPE({"a": 0}, [])), eos_token=eos)
+    known.add_special_tokens({"additional_special_tokens": added})
+    assert document_end(known) == known.convert_tokens_to_ids(expected)
 
 
 def test_eos_where_there_is_no_document_end() -> None:

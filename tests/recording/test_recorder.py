@@ -105,7 +105,7 @@ def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrained
 
 
 def test_no_bos_though_the_tokenizer_adds_one(tokenizer: PreTrainedTokenizerFast) -> None:
-    from lape.recording.corpora import token_blocks
+    from lape.recording.blocks import token_blocks
 
     class AddsBos(PreTrainedTokenizerFast):
         def __call__(self, texts: list[str], add_special_tokens: bool = True, **settings: Any) -> Any:
@@ -221,6 +221,18 @@ def test_a_checkpoint_of_another_recording_is_refused(
     assert checkpoint.read_bytes() == before
 
 
+@pytest.mark.parametrize("lost", ["settings", "date", "done", "sum.xx"])
+def test_a_checkpoint_that_misses_a_part_is_refused(
+    lost: str, checkpoint: Path, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    tensors, metadata = load_tensors(checkpoint, "checkpoint")
+    for part in (tensors, metadata):
+        part.pop(lost, None)
+    save_tensors(checkpoint, tensors, metadata)
+    with pytest.raises(BadFile, match=f"lacks {lost}"):
+        record_both(tiny_model, tokenizer, checkpoint=checkpoint)
+
+
 def test_a_checkpoint_of_another_model_is_refused(checkpoint: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(CheckpointMismatch, match="dtype 'float32', not 'bfloat16'"):
         record_both(build("llama").bfloat16(), tokenizer, checkpoint=checkpoint)
@@ -307,6 +319,22 @@ def test_a_recording_that_cannot_be_right_is_refused(
     mlp.gate_proj.weight[3, 4] = float("nan")
     with pytest.raises(LapeError, match="not finite"):
         record_both(tiny_model, tokenizer)
+
+
+def test_activations_of_a_bfloat16_model_are_counted(tokenizer: PreTrainedTokenizerFast) -> None:
+    statistics = record_both(build("llama").bfloat16(), tokenizer)
+    assert statistics.metadata["dtype"] == "bfloat16"
+    assert 0 < statistics.probability("xx").mean() < 1
+
+
+def test_the_checkpoint_is_written_while_it_records(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recording, "CHECKPOINT_EVERY_TOKENS", BLOCK * BATCH)
+    path, seen = tmp_path / "checkpoint", []
+    for _ in watched(tiny_model, tokenizer, checkpoint=path):
+        seen.append(path.exists() and load_tensors(path, "checkpoint")[1]["done"]["xx"]["blocks"])
+    assert seen == [False, 3, 6, 6, 6, 8, 8, 8]
 
 
 def test_out_of_memory_says_what_to_make_smaller(

@@ -15,8 +15,9 @@ from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS, method_settings
 from lape.models.inputs import context_length
-from lape.recording.corpora import Source, read_corpora
+from lape.recording.corpora import read_corpora
 from lape.recording.recorder import Recording
+from lape.recording.sources import Source
 from lape.recording.tallies import Progress
 from lape.recording.texts import Texts, count_tokens, fitting_block
 from lape.storage.names import LABEL
@@ -226,7 +227,7 @@ def counting(
     Raises:
         NotEnoughText: A language has hardly any.
     """
-    found = {code: count_tokens(tokenizer, source, tokens) for code, source in texts.items()}
+    found = {code: count_tokens(tokenizer, source, tokens, code) for code, source in texts.items()}
     if short := [code for code, there in found.items() if there < LEAST_TOKENS]:
         raise NotEnoughText(
             f"There is too little text for {', '.join(short)}: fewer than {LEAST_TOKENS} tokens. "
@@ -236,7 +237,7 @@ def counting(
     block = fitting_block(min(found.values()), context)
     batch = max(PASS_TOKENS.get(model.device.type, PASS_TOKENS_ON_GPU) // block, 1)
     of_tokens = {code: there // block * block for code, there in found.items()}
-    given: dict[str, Any] = {"in_turn": True, "groups": 2, "allow_short": True}
+    given: dict[str, Any] = {"in_turn": True, "groups": 2, "snapshots": (), "allow_short": True}
     recording = Recording(model, tokenizer, texts, tokens=max(of_tokens.values()), block=block, batch=batch, **given)
     began, sent = time.monotonic(), float("-inf")
     for step in recording:

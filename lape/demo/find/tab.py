@@ -24,7 +24,7 @@ from lape.demo.words import word
 from lape.errors import LapeError
 from lape.evaluation.metrics.reliability import reliability
 from lape.identify import identify
-from lape.recording.corpora import describe
+from lape.recording.sources import describe
 from lape.recording.texts import Texts, taken
 
 CHARACTERS_PER_TOKEN = 8  # no less than a language has in a tokenizer that suits it; more is read for nothing
@@ -78,7 +78,7 @@ def build_find(backend: Backend) -> Part:
         for code, source in asked.sources.items():
             yield {line: status(f"Reading the text of {code}…")}
             documents = []
-            for document in taken(source, asked.tokens * CHARACTERS_PER_TOKEN):
+            for document in taken(source, asked.tokens * CHARACTERS_PER_TOKEN, code):
                 documents.append(document)
                 if stops.pressed(visitor):
                     yield {line: status("Stopped before anything was counted.")}

@@ -15,7 +15,7 @@ from lape.evaluation.metrics.harm import Item, next_line_check, next_line_items
 from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
-from lape.recording.corpora import Source, describe
+from lape.recording.sources import Source, describe
 
 
 def plan(subject: Subject, options: Options) -> Work:

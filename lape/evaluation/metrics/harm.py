@@ -23,7 +23,8 @@ from lape.evaluation.metrics.language import text_width
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.generation.interventions import Intervention
 from lape.masks.mask import NeuronMask
-from lape.recording.corpora import Source, document_end
+from lape.recording.blocks import document_end
+from lape.recording.sources import Source, open_source
 
 CONTEXT_COLUMNS, LINE_COLUMNS, NARROWEST = 160, 80, 20
 DISTRACTORS, POOL = 3, 12
@@ -60,7 +61,7 @@ def next_line_items(source: Source, count: int, seed: int, language: str) -> lis
     """
     documents = [
         [line.strip() for line in document.split("\n") if text_width(line.strip()) >= NARROWEST]
-        for document in (source() if callable(source) else source)
+        for document in open_source(source, language)
     ]
     follows = [(place, line) for place, document in enumerate(documents) for line in range(len(document) - 1)]
     lines = [(place, _first(line)) for place, document in enumerate(documents) for line in dict.fromkeys(document)]

@@ -23,7 +23,7 @@ from lape.errors import LapeError
 from lape.generation.interventions import Intervention, Plan, intervene
 from lape.models.architectures import activation_sites, input_device
 from lape.models.inputs import check_ids, context_length
-from lape.recording.corpora import document_end
+from lape.recording.blocks import document_end
 
 PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; fewer leave the machine waiting
 SLICE_LOGITS = 2**24  # that exist at once: 64 MB in float32, whatever the batch

@@ -25,7 +25,8 @@ from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.parallel import Parallel, parallel_paragraphs
 from lape.evaluation.metrics.steering import Pair
 from lape.generation.interventions import Intervention
-from lape.recording.corpora import Source, document_end
+from lape.recording.blocks import document_end
+from lape.recording.sources import Source, check_sources
 from lape.recording.statistics import ActivationStatistics
 
 CONTEXT_TOKENS, SCORED_TOKENS = 48, 32  # the end of what is read before, the beginning of what is scored
@@ -44,6 +45,7 @@ def lss_items(corpora: Mapping[str, Source], pairs: Sequence[Pair], count: int =
     """
     if count < 2:
         raise LapeError(f"An interval needs 2 items per pair, not {count}.")
+    check_sources(corpora)
     chosen = {}
     for source, target in pairs:
         found = [

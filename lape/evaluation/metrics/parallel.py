@@ -19,7 +19,7 @@ from itertools import islice
 import torch
 
 from lape.evaluation.metrics.language import text_width
-from lape.recording.corpora import Source
+from lape.recording.sources import Source, open_source
 
 MARK = re.compile(r"\d+|\b[A-Z][A-Z0-9]+\b")
 DOCUMENTS = 200  # of each text that are looked at
@@ -64,9 +64,11 @@ def parallel_paragraphs(source: Source, target: Source) -> list[Parallel]:
 
 
 def _documents(source: Source) -> list[list[str]]:
-    texts = source() if callable(source) else source
-    lines = ([line.strip() for line in text.split("\n") if line.strip()] for text in islice(texts, DOCUMENTS))
-    return [document for document in lines if document]
+    texts = islice(open_source(source), DOCUMENTS)
+    documents = [[line.strip() for line in text.split("\n") if line.strip()] for text in texts]
+    if all(len(document) < 2 for document in documents):  # a file of sentences: its neighbours are those of the file
+        documents = [[line for document in documents for line in document]]
+    return [document for document in documents if document]
 
 
 def _mean_width(documents: Sequence[Sequence[str]]) -> float:

@@ -31,7 +31,8 @@ from lape.evaluation.metrics.likelihood import (
     rows_per_pass,
 )
 from lape.generation.interventions import Intervention
-from lape.recording.corpora import Source, token_blocks
+from lape.recording.blocks import token_blocks
+from lape.recording.sources import Source, check_sources
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,11 @@ def text_blocks(
     count = -(-tokens // block) if block > 0 else 0
     if count < 2:
         raise LapeError(f"{tokens} tokens in blocks of {block} are fewer than the 2 blocks an interval needs.")
-    blocks = {code: list(itertools.islice(token_blocks(tokenizer, corpora[code], block), count)) for code in corpora}
+    check_sources(corpora)
+    blocks = {
+        code: list(itertools.islice(token_blocks(tokenizer, source, block, code), count))
+        for code, source in corpora.items()
+    }
     for code, found in blocks.items():
         if len(found) < count:
             raise NotEnoughText(

@@ -30,7 +30,7 @@ import torch
 
 from lape.errors import BadFile
 from lape.evaluation.runs.ledger import json_line
-from lape.recording.corpora import Source, describe
+from lape.recording.sources import Source, describe
 from lape.storage.files import write_json
 from lape.version import __version__
 

@@ -31,7 +31,7 @@ from lape.evaluation.runs.watching import watched
 from lape.generation.interventions import Intervention
 from lape.languages import language
 from lape.masks.mask import NeuronMask
-from lape.recording.corpora import token_blocks
+from lape.recording.blocks import token_blocks
 
 OWN, RANDOM, CONTROL = "own neurons", "random neurons", "random0"
 TEXT_TOKENS = 1024  # of each text that are read
@@ -165,7 +165,7 @@ def short_blocks(tokenizer: Tokenizer, texts: Mapping[str, str], tokens: int) ->
         NotEnoughText: A text has fewer tokens than two of the shortest blocks.
     """
     counts = {
-        code: min(tokens, sum(1 for _ in token_blocks(tokenizer, [text], block=1))) for code, text in texts.items()
+        code: min(tokens, sum(1 for _ in token_blocks(tokenizer, [text], 1, code))) for code, text in texts.items()
     }
     for code, count in counts.items():
         if count < 2 * SHORTEST_BLOCK:

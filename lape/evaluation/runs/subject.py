@@ -17,8 +17,8 @@ from lape.evaluation.metrics.perplexity import text_blocks
 from lape.evaluation.runs.evidence import FOLDER, text_hash
 from lape.masks.mask import NeuronMask
 from lape.models.identity import identity
-from lape.recording.corpora import Source
 from lape.recording.groups import BlockGroups
+from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import sha256_of
 from lape.storage.names import GROUPS_NAME, MASK_NAME, STATISTICS_NAME

@@ -1,0 +1,76 @@
+"""Documents in, blocks of tokens out: packed in the model's own tokens, divided by its document end, not padded."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import torch
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.recording.sources import Source, open_source
+
+DOCUMENTS_AT_ONCE = 64  # that the tokenizer is given
+# What ends a document in training data, under the names that model families give it. The order decides only where a
+# tokenizer has several of them and its eos is none: Phi-3 keeps Llama's `</s>` but ends documents with
+# `<|endoftext|>`, and Gemma's `</s>` is a tag of HTML.
+DOCUMENT_ENDS = (
+    "<|endoftext|>",  # GPT-2, Falcon, OLMo, Phi, Qwen, SmolLM2, StableLM
+    "<|end_of_text|>",  # Llama 3, SmolLM3, Granite
+    "<｜end▁of▁sentence｜>",  # DeepSeek
+    "<eos>",  # Gemma
+    "<EOS_TOKEN>",  # Cohere
+    "[EOS]",
+    "</s>",  # Llama 2, Mistral, BLOOM, OPT
+)
+
+
+def document_end(tokenizer: Tokenizer) -> int | None:
+    """The id of the token that ends a document in training data, or None when the tokenizer has none.
+
+    It is the eos token where that is known to end documents. The eos of a chat tokenizer ends a turn instead, as
+    SmolLM2's `<|im_end|>` does; then the document end is looked for among the added tokens. An eos that is all there
+    is will do.
+
+    Only the tokenizer is asked, although a model's config names an eos too: the same text must give the same blocks
+    wherever they are made, also where no model is at hand, and the configs of chat models name the ends of turns.
+    """
+    added = tokenizer.get_added_vocab()
+    if tokenizer.eos_token not in DOCUMENT_ENDS:
+        for token in DOCUMENT_ENDS:
+            if token in added:
+                return added[token]
+    return tokenizer.eos_token_id
+
+
+def token_blocks(
+    tokenizer: Tokenizer, source: Source, block: int, language: str | None = None
+) -> Iterator[torch.Tensor]:
+    """Packs documents into blocks of exactly `block` tokens.
+
+    Every document is followed by the tokenizer's document end; no BOS token, no padding. The tokens after
+    the last full block are dropped.
+
+    Args:
+        tokenizer: The model's own tokenizer.
+        source: A list of documents, or a function that opens them.
+        block: Tokens per block.
+        language: Whose text it is, for errors.
+
+    Yields:
+        int64 tensors `[block]`.
+
+    Raises:
+        LapeError: The source cannot be read, or a document is not text.
+    """
+    end = document_end(tokenizer)
+    pending: list[int] = []
+    documents = open_source(source, language)
+    while some := list(itertools.islice(documents, DOCUMENTS_AT_ONCE)):
+        for ids in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
+            pending.extend(ids)
+            if end is not None:
+                pending.append(end)
+        full = len(pending) // block * block
+        yield from torch.tensor(pending[:full], dtype=torch.long).view(-1, block)
+        pending = pending[full:]
