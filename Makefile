@@ -1,7 +1,7 @@
 # Everything lives in .venv, which is made on the first call; later calls reuse it.
 #   PYTHON=python3.12         the Python to make it with, 3.11 to 3.13
 #   TORCH="torch==2.11.0"     pip arguments for another PyTorch build
-#   ARGS="..."                passed to app.py or pytest
+#   ARGS="..."                passed to app.py, pytest or tests/mutants.py
 # PYTHON and TORCH are remembered; other ones make .venv anew.
 PYTHON ?= $(or $(shell cat .venv/.python 2>/dev/null),python3)
 TORCH ?= $(shell cat .venv/.torch 2>/dev/null)
@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help app test check screenshots clean chromium
+.PHONY: help app test check mutants screenshots clean chromium
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
@@ -29,11 +29,15 @@ check: .venv/.test ## Lint, format, types and structure
 	$(BIN)/mypy
 	$(BIN)/python tests/check_structure.py
 
+mutants: .venv/.test ## Change the core packages in small ways and list what no test notices
+	$(PIP) install --quiet -c .venv/constraints.txt -e '.[mutants]'
+	$(BIN)/python tests/mutants.py $(ARGS)
+
 screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
 	$(BIN)/python tests/support/screenshots.py
 
 clean: ## Remove .venv, caches and build outputs
-	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment: .python and .torch say what it was made with, .app and .test what is in it.

@@ -114,6 +114,13 @@ def check_tabs(path: Path) -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}:{node.lineno}: imports the tab {tab}; move up what they share"
 
 
+def check_test_folders() -> Iterator[str]:
+    """Tests lie in folders named after the rooms of lape/."""
+    for folder in sorted({path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("*.py")}):
+        if folder.parts and folder.parts[0] not in {*PLACE, "support"}:
+            yield f"tests/{folder}: is no room of lape/"
+
+
 def check_light_import() -> Iterator[str]:
     """`import lape` leaves the user interface, datasets and plotting alone."""
     code = "import sys, lape; print(*sys.modules)"
@@ -162,6 +169,7 @@ def violations() -> Iterator[str]:
         yield from check_length(path)
     for path in project_files():
         yield from check_file(path)
+    yield from check_test_folders()
     yield from check_light_import()
 
 

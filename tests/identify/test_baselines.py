@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import baseline_oracle
@@ -374,3 +375,17 @@ def test_equal_count_of_a_mask_with_a_silent_language_asks_for_a_number() -> Non
     with pytest.raises(lape.LapeError, match=r"no neurons for fr\. Say how many .* count=50"):
         equal_count(mask, statistics)
     assert neurons_of(equal_count(mask, statistics, 1)) == {"en": [(0, 0)], "fr": [(1, 2)]}
+
+
+@pytest.mark.parametrize("method", ["difference", "margin", "probability"])
+def test_a_rival_selects_one_neuron_in_800_unless_told(method: str) -> None:
+    descending, ascending = list(range(1600, 0, -1)), list(range(1, 1601))
+    statistics = statistics_of({"en": [descending], "fr": [ascending]}, 1600)
+    assert neurons_of(lape.identify(statistics, method)) == {"en": [(0, 0), (0, 1)], "fr": [(0, 1598), (0, 1599)]}
+
+
+def test_counts_of_any_mapping_are_kept_as_a_mask_can_be_saved(tmp_path: Path) -> None:
+    counts = MappingProxyType({"en": 2, "fr": 1})
+    mask = lape.identify(statistics_of(WORKED), "margin", per_language=counts)
+    mask.save(tmp_path)
+    assert NeuronMask.load(tmp_path).metadata["settings"]["per_language"] == dict(counts)
