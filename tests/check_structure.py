@@ -114,6 +114,18 @@ def check_tabs(path: Path) -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}:{node.lineno}: imports the tab {tab}; move up what they share"
 
 
+def check_class_names(modules: list[Path]) -> Iterator[str]:
+    """No two classes of lape/ have one name: a name in a message or a traceback is one thing."""
+    places: dict[str, list[str]] = {}
+    for path in modules:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    for name, where in places.items():
+        if len(where) > 1:
+            yield f"{', '.join(where)}: classes of one name, {name}"
+
+
 def check_test_folders() -> Iterator[str]:
     """Tests lie in folders named after the rooms of lape/."""
     for folder in sorted({path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("*.py")}):
@@ -169,6 +181,7 @@ def violations() -> Iterator[str]:
         yield from check_length(path)
     for path in project_files():
         yield from check_file(path)
+    yield from check_class_names([path for path in modules if path.name != "app.py"])
     yield from check_test_folders()
     yield from check_light_import()
 

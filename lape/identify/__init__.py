@@ -29,7 +29,7 @@ from lape.identify.baselines import (
 )
 from lape.identify.lape import lape, lape_ranking
 from lape.identify.ranking import Ranking
-from lape.identify.settings import SETTINGS, Setting
+from lape.identify.settings import SETTINGS, MethodSetting
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
@@ -37,7 +37,16 @@ from lape.storage.metadata import COUNTED_UNDER
 
 PerLanguage = int | Mapping[str, int]
 
-__all__ = ["METHODS", "SETTINGS", "Method", "PerLanguage", "Setting", "equal_count", "identify", "method_settings"]
+__all__ = [
+    "METHODS",
+    "SETTINGS",
+    "Method",
+    "PerLanguage",
+    "MethodSetting",
+    "equal_count",
+    "identify",
+    "method_settings",
+]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from lape.errors import LapeError
 
 
 @dataclass(frozen=True)
-class Setting:
+class MethodSetting:
     """One setting.
 
     Attributes:
@@ -44,29 +44,29 @@ class Setting:
         return self.low <= float(value) <= self.high and not (self.above_low and value == self.low)
 
 
-SETTINGS: Mapping[str, Setting] = {
-    "top_rate": Setting(
+SETTINGS: Mapping[str, MethodSetting] = {
+    "top_rate": MethodSetting(
         "share of all neurons to keep",
         "a share above 0 and up to 1",
         above_low=True,
         slider=(0.00025, 0.1, 0.00025),
     ),
-    "filter_rate": Setting(
+    "filter_rate": MethodSetting(
         "order statistic of activity that a neuron must exceed in some language",
         "a share from 0 to 1",
         slider=(0.5, 0.999, 0.001),
     ),
-    "activation_bar_ratio": Setting(
+    "activation_bar_ratio": MethodSetting(
         "order statistic of activity that a neuron must exceed in a language to be one of its own",
         "a share from 0 to 1",
         slider=(0.5, 0.999, 0.001),
     ),
-    "min_probability": Setting(
+    "min_probability": MethodSetting(
         "share of a language's tokens at which a neuron must be active",
         "a share from 0 to 1",
         slider=(0.5, 0.999, 0.001),
     ),
-    "weight": Setting(
+    "weight": MethodSetting(
         "reward for neurons that are often active",
         "a number of at least 0, or None to search for it",
         high=sys.float_info.max,

@@ -1,6 +1,6 @@
 """The columns of a mask: numbers that each of its neurons has, declared where `NeuronMask` has their field.
 
-A column is one field of `NeuronMask`, language code to `[n]` in the order of the neurons, annotated with a `Column`.
+A column is one field of `NeuronMask`, language code to `[n]` in the order of the neurons, annotated with a `NeuronColumn`.
 Everything that handles columns asks `columns_of`: the checks, the mask's file, choosing neurons and languages, set
 algebra and equality.
 """
@@ -17,7 +17,7 @@ from lape.errors import BadFile
 
 
 @dataclass(frozen=True)
-class Column:
+class NeuronColumn:
     """What is known of a column.
 
     Attributes:
@@ -57,9 +57,12 @@ class Column:
         return {code: values.float()[order[code]] for code, values in given.items()}
 
 
-def columns_of(mask: type) -> dict[str, Column]:
+def columns_of(mask: type) -> dict[str, NeuronColumn]:
     """The columns by the names of their fields."""
     hints = get_type_hints(mask, include_extras=True).items()
     return {
-        name: told for name, hint in hints for told in getattr(hint, "__metadata__", ()) if isinstance(told, Column)
+        name: told
+        for name, hint in hints
+        for told in getattr(hint, "__metadata__", ())
+        if isinstance(told, NeuronColumn)
     }

@@ -19,7 +19,7 @@ from torch import nn
 
 from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
 from lape.masks.algebra import Choose, combined, difference, intersection, union
-from lape.masks.columns import Column, columns_of
+from lape.masks.columns import NeuronColumn, columns_of
 from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
 from lape.models.architectures import activation_sites
 from lape.models.identity import identity
@@ -50,12 +50,12 @@ class NeuronMask:
     """
 
     neurons: Mapping[str, torch.Tensor]
-    means: Annotated[Mapping[str, torch.Tensor], Column("mean", "means", defines=True)]
+    means: Annotated[Mapping[str, torch.Tensor], NeuronColumn("mean", "means", defines=True)]
     shape: tuple[int, int]
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    selection: Annotated[Mapping[str, torch.Tensor], Column("selection", "selection probabilities", low=0, high=1)] = (
-        field(default_factory=dict)
-    )
+    selection: Annotated[
+        Mapping[str, torch.Tensor], NeuronColumn("selection", "selection probabilities", low=0, high=1)
+    ] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         flat = {code: flat_of(pairs, self.shape, repr(code)) for code, pairs in self.neurons.items()}

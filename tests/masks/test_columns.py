@@ -14,7 +14,7 @@ from samples import mask_of
 
 from lape import BadFile, LapeWarning, NeuronMask
 from lape.masks.bundled import bundled_folder
-from lape.masks.columns import Column, columns_of
+from lape.masks.columns import NeuronColumn, columns_of
 from lape.storage.files import load_tensors, save_tensors
 from lape.storage.names import MASK_NAME, SUMMARY_NAME
 
@@ -23,7 +23,7 @@ from lape.storage.names import MASK_NAME, SUMMARY_NAME
 class Sure(NeuronMask):
     """A mask with one more column: nothing but its declaration is written for it."""
 
-    surety: Annotated[Mapping[str, torch.Tensor], Column("sure", "sureties", low=0, high=10)] = field(
+    surety: Annotated[Mapping[str, torch.Tensor], NeuronColumn("sure", "sureties", low=0, high=10)] = field(
         default_factory=dict
     )
 
