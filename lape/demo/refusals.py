@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
+from traceback import walk_tb
 from typing import Any, NoReturn
 
 import gradio as gr
@@ -51,9 +52,22 @@ class Refusals:
 
 
 async def unknown(request: Request, error: Exception) -> JSONResponse:
-    """The answer to a call that names nothing there is: gradio looks names up and lets the failure through."""
+    """The answer to a call that names nothing there is: gradio looks names up and lets the failure through.
+
+    A failure that comes from our own code is none of the call's: it is logged, and answered as what it is.
+    """
+    if _is_ours(error):
+        logger.error("%r failed.", request.url.path, exc_info=error)
+        said = f"Something failed ({type(error).__name__}). The log of the server says more; try again."
+        return JSONResponse({"detail": said}, status_code=500)
     logger.info("%r could not be answered.", request.url.path, exc_info=error)
     return JSONResponse({"detail": "This page has no such event, or not with these values."}, status_code=404)
+
+
+def _is_ours(error: BaseException) -> bool:
+    """Whether code of lape, beside this module, that every call passes, was running."""
+    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
+    return any(module.split(".")[0] == "lape" and module != __name__ for module in modules)
 
 
 APP: dict[str, Any] = {

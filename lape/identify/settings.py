@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
+from typing import Any
 
 from lape.errors import LapeError
 
@@ -18,6 +19,7 @@ class MethodSetting:
     """One setting.
 
     Attributes:
+        label: Its name for people.
         text: What it does, in one line.
         allowed: What it takes, in words.
         low: The lowest number it takes.
@@ -27,6 +29,7 @@ class MethodSetting:
         slider: The lowest, the highest and the step of a slider, where they are of use; None has no slider.
     """
 
+    label: str
     text: str
     allowed: str
     low: float = 0.0
@@ -41,32 +44,38 @@ class MethodSetting:
             return self.optional
         if not isinstance(value, Real) or isinstance(value, bool):
             return False
-        return self.low <= float(value) <= self.high and not (self.above_low and value == self.low)
+        number: Any = value  # of whatever kind: an int too large for a float is compared as it is
+        return self.low <= number <= self.high and not (self.above_low and number == self.low)
 
 
 SETTINGS: Mapping[str, MethodSetting] = {
     "top_rate": MethodSetting(
+        "Top rate",
         "share of all neurons to keep",
         "a share above 0 and up to 1",
         above_low=True,
         slider=(0.00025, 0.1, 0.00025),
     ),
     "filter_rate": MethodSetting(
+        "Filter rate",
         "order statistic of activity that a neuron must exceed in some language",
         "a share from 0 to 1",
-        slider=(0.5, 0.999, 0.001),
+        slider=(0.0, 1.0, 0.001),
     ),
     "activation_bar_ratio": MethodSetting(
+        "Bar",
         "order statistic of activity that a neuron must exceed in a language to be one of its own",
         "a share from 0 to 1",
-        slider=(0.5, 0.999, 0.001),
+        slider=(0.0, 1.0, 0.001),
     ),
     "min_probability": MethodSetting(
+        "Least probability",
         "share of a language's tokens at which a neuron must be active",
         "a share from 0 to 1",
-        slider=(0.5, 0.999, 0.001),
+        slider=(0.0, 1.0, 0.001),
     ),
     "weight": MethodSetting(
+        "Weight",
         "reward for neurons that are often active",
         "a number of at least 0, or None to search for it",
         high=sys.float_info.max,

@@ -1,8 +1,8 @@
 """The columns of a mask: numbers that each of its neurons has, declared where `NeuronMask` has their field.
 
-A column is one field of `NeuronMask`, language code to `[n]` in the order of the neurons, annotated with a `NeuronColumn`.
-Everything that handles columns asks `columns_of`: the checks, the mask's file, choosing neurons and languages, set
-algebra and equality.
+A column is one field of `NeuronMask`, language code to `[n]` in the order of the neurons, annotated with a
+`NeuronColumn`. Everything that handles columns asks `columns_of`: the checks, the mask's file, choosing neurons and
+languages, set algebra and equality.
 """
 
 from __future__ import annotations
@@ -59,10 +59,5 @@ class NeuronColumn:
 
 def columns_of(mask: type) -> dict[str, NeuronColumn]:
     """The columns by the names of their fields."""
-    hints = get_type_hints(mask, include_extras=True).items()
-    return {
-        name: told
-        for name, hint in hints
-        for told in getattr(hint, "__metadata__", ())
-        if isinstance(told, NeuronColumn)
-    }
+    told = {name: getattr(hint, "__metadata__", ()) for name, hint in get_type_hints(mask, include_extras=True).items()}
+    return {name: each for name, about in told.items() for each in about if isinstance(each, NeuronColumn)}

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import transformers
 
-from lape.errors import BadFile, CheckpointMismatch, NotEnoughText
+from lape.errors import BadFile, CheckpointMismatch, LapeError, NotEnoughText
 from lape.recording.groups import BlockGroups, halves_of
 from lape.recording.sources import Source, describe
 from lape.recording.statistics import ActivationStatistics
@@ -161,7 +161,13 @@ class Progress:
         )
 
     def groups(self, corpora: Mapping[str, Source]) -> BlockGroups:
-        """The counts of groups of blocks, where they are kept."""
+        """The counts of groups of blocks.
+
+        Raises:
+            LapeError: The recording keeps none.
+        """
+        if not self.settings["groups"]:
+            raise LapeError("This recording keeps no groups of blocks: begin it with groups=16, or --groups 16.")
         corpora, tallies = self._begun(corpora)
         none = torch.zeros((0, 2, *next(iter(tallies.values())).active.shape), dtype=torch.int32)
         return BlockGroups(

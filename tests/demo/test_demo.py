@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ import httpx
 import pytest
 import torch
 from families import build
+from fastapi import Request
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
@@ -35,6 +37,7 @@ from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.part import failures_to
+from lape.demo.refusals import unknown
 from lape.demo.status import status
 from lape.models.architectures import activation_sites
 from lape.models.embedded import embedded_gguf
@@ -687,3 +690,21 @@ def test_a_stream_that_is_closed_is_no_failure() -> None:
     next(states)
     states.close()
     assert closed == [True]
+
+
+@pytest.mark.parametrize("error", [KeyError("fr"), TypeError("none")])
+def test_a_failure_of_our_own_is_no_unknown_event(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+    request = Request({"type": "http", "path": "/gradio_api/call/compare", "headers": [], "query_string": b""})
+
+    def failing() -> None:
+        raise error
+
+    frames = {"__name__": "lape.demo.somewhere", "failing": failing}
+    with pytest.raises(type(error)):
+        exec("failing()", frames)  # as from a module of ours
+    answer = asyncio.run(unknown(request, error))
+    assert answer.status_code == 500
+    assert b"Something failed" in answer.body
+    assert "failed" in caplog.text
+    theirs = type(error)("theirs")
+    assert asyncio.run(unknown(request, theirs)).status_code == 404

@@ -25,8 +25,8 @@ from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_fi
 from lape.demo.neurons.listing import DEEPEST, ROWS, SAMPLES
 from lape.demo.neurons.live import WITHOUT
 from lape.demo.neurons.look import NO_USUAL, PALETTE
-from lape.demo.neurons.request import LIMITS
 from lape.demo.page import Page, build_page, launch
+from lape.demo.sliders import SLIDERS as RANGES
 from lape.evaluation.metrics.openings import openings
 from lape.inspection.activations import activations
 from lape.inspection.firing import firing, mask_neurons
@@ -38,12 +38,12 @@ SHAPE = (3, 48)
 TEXT = "Un été, 그리고"
 HTML = "<img src=x onerror=alert(1)>"
 RATES = {"top_rate": 0.1, "filter_rate": 0.6, "activation_bar_ratio": 0.6}
-SLIDERS = [RATES.get(name, 0.5) for name in LIMITS]
+SLIDERS = [RATES.get(name, 0.5) for name in RANGES]
 OUTPUTS = {
     "coloring": ("color", "line", "colored"),
     "identifying": ("line",),
-    "switching": ("line", *LIMITS),
-    "resetting": ("line", "box", "methods", "languages", *LIMITS),
+    "switching": ("line", *RANGES),
+    "resetting": ("line", "box", "methods", "languages", *RANGES),
     "listing": ("table", "line"),
     "picking": ("layer", "neuron", "line"),
     "drawing": ("figure", "samples", "line"),
@@ -229,7 +229,7 @@ def test_another_method_begins_with_its_own_settings(
     method: str, sliders: set[str], visitor: Visitor, backend: Backend, statistics: ActivationStatistics
 ) -> None:
     found = visitor.ask("switching", method, [*CODES])
-    assert {name for name in LIMITS if found[name]["visible"]} == sliders
+    assert {name for name in RANGES if found[name]["visible"]} == sliders
     mask = backend.ready(visitor.session).known_mask
     assert mask == identify(statistics, method)
     assert {name: found[name]["value"] for name in sliders} == {
@@ -237,15 +237,31 @@ def test_another_method_begins_with_its_own_settings(
     }
 
 
+@pytest.mark.parametrize("settings", [{"filter_rate": 0.2}, {"top_rate": 0.5}, {"activation_bar_ratio": 1.0}])
+def test_the_sliders_show_the_mask_in_use_whatever_its_settings(
+    settings: dict[str, float], visitor: Visitor, backend: Backend, page: Page, statistics: ActivationStatistics
+) -> None:
+    mask = identify(statistics, **{**RATES, **settings})
+    backend.change(visitor.session, lambda loaded: replace(loaded, mask=mask))
+    refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
+    shown = refresh(gr.Request(session_hash=visitor.session))
+    sliders = [part for part in shown.values() if isinstance(part, gr.Slider) and part.value in settings.values()]
+    assert sliders
+    assert all(part.minimum <= part.value <= part.maximum for part in sliders)
+    given = [{**RATES, **settings}.get(name, 0.5) for name in RANGES]
+    visitor.said("identifying", "lape", [*CODES], *given)  # as when another slider is moved
+    assert backend.ready(visitor.session).known_mask == mask
+
+
 def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor, backend: Backend, page: Page) -> None:
     visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS)
     refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
     shown = refresh(gr.Request(session_hash=visitor.session))
-    sliders = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == LIMITS["top_rate"].high]
+    sliders = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == RANGES["top_rate"][1]]
     assert sliders == []
     backend.change(visitor.session, lambda loaded: replace(loaded, mask=backend.ready().mask))  # made elsewhere
     shown = refresh(gr.Request(session_hash=visitor.session))
-    (slider,) = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == LIMITS["top_rate"].high]
+    (slider,) = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == RANGES["top_rate"][1]]
     assert shown[slider].value == 0.1
 
 
@@ -270,10 +286,10 @@ def test_without_statistics_there_is_nothing_to_choose_from(visitor: Visitor, ba
             "The languages must be a list of some of es, fr, zh",
         ),
         (1, [[], ["fr"], ["fr", "fr"]], "Choose at least 2 languages"),
-        (2, [value for value in ODD if value is not True], "Top rate must be a number from 0.00025 to 0.1"),
-        (2, [True, 0, 0.11], "Top rate must be a number"),
-        (3, [*ODD, 0.4], "Filter rate must be a number from 0.5 to 0.999"),
-        (4, [*ODD, 0.4], "Bar must be a number from 0.5 to 0.999"),
+        (2, [value for value in ODD if value is not True], "Top rate must be a share above 0 and up to 1"),
+        (2, [True, 0, 1.1], "Top rate must be a share"),
+        (3, [*ODD, -0.1], "Filter rate must be a share from 0 to 1"),
+        (4, [*ODD, 1.1], "Bar must be a share from 0 to 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

@@ -456,3 +456,13 @@ def test_record_has_the_settings_of_record_groups() -> None:
     ours, theirs = signature(record).parameters, signature(record_groups).parameters
     assert all(theirs[name].default == ours[name].default for name in ours)
     assert set(theirs) - set(ours) == {"groups", "snapshots", "until"}
+
+
+def test_a_recording_without_groups_says_how_to_keep_them(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    recording = lape.Recording(tiny_model, tokenizer, CORPORA, tokens=BLOCK, block=BLOCK, allow_short=True)
+    for _ in recording:
+        pass
+    with pytest.raises(LapeError, match=r"keeps no groups of blocks: begin it with groups=16, or --groups 16"):
+        recording.groups()

@@ -20,6 +20,7 @@ from lape.masks.bundled import bundled_folder
 from lape.masks.collection import MaskEntry
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
+from lape.sharing.parcel import packed
 from lape.sharing.picture import mask_svg
 from lape.sharing.readme import MARKS, own_text, updated
 from lape.storage.names import STATISTICS_NAME
@@ -197,6 +198,13 @@ def test_the_bundled_mask_has_a_card_of_moderate_size() -> None:
     assert "| French (`fr`) | 205 | 100,352 | `fr.train.txt` |" in card
     assert len(card) < 8_000
     assert mask_card(mask, statistics=lape.ActivationStatistics.load(folder / STATISTICS_NAME), previous=card) == card
+
+
+def test_the_card_beside_the_bundled_mask_is_the_one_that_is_made_today() -> None:
+    parcel = packed(bundled_folder())
+    assert parcel.readme is not None
+    given = {"statistics": parcel.statistics, "evidence": parcel.evidence, "method": parcel.method}
+    assert mask_card(parcel.mask, **given, previous=parcel.readme) == parcel.readme
 
 
 # An existing README

@@ -9,9 +9,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, RATES, WIKIPEDIA, allowance
+from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, WIKIPEDIA, allowance
 from lape.demo.languages import is_rtl
 from lape.demo.part import QUIET, Outputs, failures_to
+from lape.demo.sliders import SLIDERS, slider
 from lape.demo.space import on_space
 from lape.demo.status import status
 from lape.demo.uploads import take
@@ -199,15 +200,11 @@ def _settings() -> tuple[Any, Any, Any, dict[str, Any]]:
     about = gr.Markdown(word("find.about_lape"), elem_id="lape-find-about")
     rates = {}
     with gr.Accordion(word("find.settings"), open=False), gr.Row():
-        for name, limit in RATES.items():
+        for name in SLIDERS:
             rates[name] = gr.Slider(
-                limit.low,
-                limit.high,
-                value=method_settings("lape").get(name, method_settings("lap").get(name)),
-                step=limit.step,
+                **slider(name, method_settings("lape").get(name)),
                 label=word(f"find.{name}"),
                 info=word(f"find.{name}_info"),
-                visible=name in method_settings("lape"),
                 buttons=["reset"],
                 min_width=220,
             )
@@ -217,12 +214,9 @@ def _settings() -> tuple[Any, Any, Any, dict[str, Any]]:
 def _applied(method: Any) -> list[Any]:
     """The line about a method, and the sliders of its settings at its defaults."""
     if not isinstance(method, str) or method not in METHODS:
-        return [gr.skip() for _ in (method, *RATES)]
+        return [gr.skip() for _ in (method, *SLIDERS)]
     settings = method_settings(method)
-    sliders = [
-        gr.Slider(value=settings[name], visible=True) if name in settings else gr.Slider(visible=False)
-        for name in RATES
-    ]
+    sliders = [gr.Slider(**slider(name, settings.get(name))) for name in SLIDERS]
     return [word(f"find.about_{method}"), *sliders]
 
 

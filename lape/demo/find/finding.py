@@ -11,9 +11,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.checks import Limit, checked_number, shown_value
+from lape.demo.sliders import checked_settings
 from lape.demo.space import on_space, on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
-from lape.identify import METHODS, method_settings
+from lape.identify import METHODS
 from lape.models.inputs import context_length
 from lape.recording.corpora import read_corpora
 from lape.recording.recorder import Recording
@@ -29,12 +30,6 @@ OWN, DATASET = "own", "dataset"
 SHOW_SECONDS = 0.5
 PASS_TOKENS = {"cpu": 1024}  # of one forward pass
 PASS_TOKENS_ON_GPU = 4096
-RATES = {
-    "top_rate": Limit("Top rate", 0.00025, 0.1, 0.00025),
-    "filter_rate": Limit("Filter rate", 0, 1, 0.01),
-    "activation_bar_ratio": Limit("Bar", 0, 1, 0.01),
-    "min_probability": Limit("Least probability", 0, 1, 0.01),
-}
 
 
 @dataclass(frozen=True)
@@ -153,7 +148,7 @@ def checked_find(
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_label("identification method", shown_value(method).strip("'"), METHODS)
     count = int(checked_number(Limit("Tokens per language", LEAST_TOKENS, allowed.tokens, 1, whole=True), tokens))
-    settings = {name: checked_number(RATES[name], rates.get(name)) for name in method_settings(method) if name in RATES}
+    settings = checked_settings(method, rates)
     sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages)
     if not 2 <= len(sources) <= MOST_LANGUAGES:
         raise LapeError(

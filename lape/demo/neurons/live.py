@@ -12,8 +12,9 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.neurons.request import LIMITS, checked_languages, checked_method, checked_settings
+from lape.demo.neurons.request import checked_languages, checked_method
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
+from lape.demo.sliders import SLIDERS, checked_settings, slider
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -44,16 +45,12 @@ def build_live(backend: Backend) -> Part:
             )
             sliders = {
                 name: gr.Slider(
-                    limit.low,
-                    limit.high,
-                    value=values.get(name, limit.low),
-                    step=limit.step,
+                    **slider(name, values.get(name)),
                     label=word(f"neurons.{name}"),
                     info=word(f"neurons.{name}_info"),
-                    visible=name in values,
                     min_width=200,
                 )
-                for name, limit in LIMITS.items()
+                for name in SLIDERS
             }
         languages = gr.CheckboxGroup(
             _choices(start),
@@ -68,7 +65,7 @@ def build_live(backend: Backend) -> Part:
         """Identifies anew and puts the mask in place for this visitor."""
         began = time.perf_counter()
         how = checked_method(name)
-        settings = checked_settings(how, dict(zip(LIMITS, given, strict=True)))
+        settings = checked_settings(how, dict(zip(SLIDERS, given, strict=True)))
 
         def chosen(loaded: Loaded) -> Loaded:
             statistics = _statistics(loaded)
@@ -87,10 +84,7 @@ def build_live(backend: Backend) -> Part:
     def switching(request: gr.Request, name: Any, codes: Any) -> Outputs:
         """Begins with the settings another method has of its own."""
         defaults = method_settings(checked_method(name))
-        shown: Outputs = {
-            slider: gr.Slider(value=defaults[key], visible=True) if key in defaults else gr.Slider(visible=False)
-            for key, slider in sliders.items()
-        }
+        shown: Outputs = {control: gr.Slider(**slider(key, defaults.get(key))) for key, control in sliders.items()}
         return shown | identifying(request, name, codes, *(defaults.get(key) for key in sliders))
 
     def resetting(request: gr.Request) -> Outputs:
@@ -107,10 +101,7 @@ def build_live(backend: Backend) -> Part:
         if loaded.mask is not None and made.get(id(loaded.mask)) is loaded.mask:
             return {box: gr.Column(visible=True)}
         method, values = _settings(loaded)
-        shown: Outputs = {
-            slider: gr.Slider(value=values[name], visible=True) if name in values else gr.Slider(visible=False)
-            for name, slider in sliders.items()
-        }
+        shown: Outputs = {control: gr.Slider(**slider(name, values.get(name))) for name, control in sliders.items()}
         return shown | {
             line: _state(backend, visitor),
             box: gr.Column(visible=_statistics(loaded) is not None),
@@ -123,7 +114,7 @@ def build_live(backend: Backend) -> Part:
     at_once: dict[str, Any] = {"preprocess": False, "trigger_mode": "always_last", **QUIET}
     # Only what the visitor does: a change the page makes itself must not choose again.
     moved = gr.on(
-        [languages.input, *(slider.input for slider in sliders.values())], identifying, asked, [line], **at_once
+        [languages.input, *(control.input for control in sliders.values())], identifying, asked, [line], **at_once
     )
     switched = methods.input(switching, [methods, languages], [line, *sliders.values()], **at_once)
     back = reset.click(resetting, None, everything, **QUIET)
@@ -142,9 +133,7 @@ def _settings(loaded: Loaded | None) -> tuple[str, dict[str, float]]:
     method = str(metadata.get("method")) if metadata.get("method") in METHODS else "lape"
     used = {**method_settings(method), **metadata.get("settings", {})}
     return method, {
-        name: min(max(used[name], limit.low), limit.high)
-        for name, limit in LIMITS.items()
-        if name in method_settings(method) and isinstance(used[name], int | float)
+        name: used[name] for name in SLIDERS if name in method_settings(method) and isinstance(used[name], int | float)
     }
 
 

@@ -3,20 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from lape.demo.checks import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
-from lape.identify import METHODS, method_settings
+from lape.identify import METHODS
 from lape.inspection.table import SORTS
 
 TEXT_TOKENS = 1024  # about 3 s of a CPU, during which the model is nobody else's
-LIMITS = {
-    "top_rate": Limit("Top rate", 0.00025, 0.1, 0.00025),
-    "filter_rate": Limit("Filter rate", 0.5, 0.999, 0.001),
-    "activation_bar_ratio": Limit("Bar", 0.5, 0.999, 0.001),
-    "min_probability": Limit("Least probability", 0.5, 0.999, 0.001),
-}
 
 
 def text_to_color(text: object) -> str:
@@ -39,15 +32,6 @@ def checked_method(method: object) -> str:
     if not isinstance(method, str) or method not in METHODS:
         raise LapeError(f"The method must be one of {', '.join(METHODS)}, not {shown_value(method)}.")
     return method
-
-
-def checked_settings(method: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The sliders' values, of the settings the method has.
-
-    Raises:
-        LapeError: One of them is not a number within its slider.
-    """
-    return {name: checked_number(LIMITS[name], values[name]) for name in LIMITS if name in method_settings(method)}
 
 
 def checked_languages(codes: object, known: Sequence[str], *, least: int) -> list[str]:
