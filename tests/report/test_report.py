@@ -95,7 +95,7 @@ def table(caption: str, found: dict[str, Any] | None = None) -> list[list[str]]:
 
 def test_the_main_figure_of_each_kind_with_what_to_hold_it_against() -> None:
     # 2 of 8 neurons in the first eighth; 0.5 nats over 0.05 is 10; -20 and -10 points, +1 and +3 in the others.
-    rows = {name: row for name, row in zip(KINDS, table("The main figures")[1:], strict=True)}
+    rows = dict(zip(KINDS, table("The main figures")[1:], strict=True))
     assert [rows[name] for name in ("layers", "stability", "perplexity", "tuning", "steering", "harm")] == [
         [
             "Neurons in the first and the last eighth of the depth, mean over 1 languages",
