@@ -40,7 +40,7 @@ def test_evidence_is_shown_on_hover_and_without(
 ) -> None:
     page = opened(f"/?__theme={theme}", viewport={"width": width, "height": 844})
     measure_tab(page, "Evidence")
-    expect(page.locator("#lape-evidence")).to_contain_text("dominance: mean cost")
+    expect(page.locator("#lape-evidence")).to_contain_text("Cost of switching a language off to its own text")
     matrix = page.locator("#lape-evidence-matrix")
     expect(matrix.locator("svg title").first).to_have_text("de, de: 0.600 [0.599, 0.601]")
     matrix.get_by_text("Every cell with its interval").press("Enter")  # by keyboard
@@ -50,7 +50,10 @@ def test_evidence_is_shown_on_hover_and_without(
     page.get_by_role("combobox", name="Neurons").click()
     page.get_by_role("option", name="random 1").click()
     expect(matrix.locator("figcaption")).to_contain_text("random 1: Change in bits per byte")
-    expect(page.locator("#lape-evidence-rest")).to_contain_text("Means over 2 ordered pairs of languages")
+    rest = page.locator("#lape-evidence-rest")
+    expect(rest.get_by_text("Means over 2 ordered pairs of languages")).not_to_be_visible()
+    rest.get_by_text("Switched on: the language of the output").press("Enter")  # the panel unfolds
+    expect(rest.get_by_text("Means over 2 ordered pairs of languages")).to_be_visible()
     expect(page.get_by_text(HTML).first).to_be_visible()
     assert page.evaluate("window.ran === undefined")
     assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -675,7 +675,8 @@ def test_the_untouched_row_is_the_model_alone(
     steered = Intervention(random_mask((30, 1536)), off="aa", on="bb")
     text = "La capitale de la France est"
     try:
-        together = last(generate_rows(model, tokenizer, [text] * 3, [None, steered, steered], max_new_tokens=16))
+        settings = {"max_new_tokens": 16, "repetition_penalty": 1.0}
+        together = last(generate_rows(model, tokenizer, [text] * 3, [None, steered, steered], **settings))
         inputs = tokenizer(text, return_tensors="pt")
         alone = model.generate(**inputs, max_new_tokens=16, do_sample=False, repetition_penalty=1.0)
     finally:

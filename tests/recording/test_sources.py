@@ -6,12 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from samples import mask_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import LapeError, record
 from lape.evaluation.metrics.harm import next_line_items
 from lape.evaluation.metrics.lss import lss_items
 from lape.evaluation.metrics.perplexity import text_blocks
+from lape.masks.calibration import calibrate
 from lape.recording.sources import open_source
 from lape.recording.texts import count_tokens, taken
 
@@ -34,6 +36,7 @@ WRONG_DOCUMENTS = [
     (b"bytes", "Document 2 of 'fr' is a bytes, not text"),
     ("half \ud83d", r"Document 2 of 'fr' holds half a character \(a lone surrogate\) at character 6"),
 ]
+WRONG = [*WRONG_SOURCES, *(([ONE_TEXT[:9], document], said) for document, said in WRONG_DOCUMENTS)]
 Entrance = Callable[[PreTrainedModel, Any, Any], Any]
 ENTRANCES: dict[str, Entrance] = {
     "record": lambda model, tokenizer, source: record(model, tokenizer, {"fr": source}, tokens=64, block=16),
@@ -43,6 +46,9 @@ ENTRANCES: dict[str, Entrance] = {
     "perplexity": lambda _, tokenizer, source: text_blocks(tokenizer, {"fr": source}, tokens=64, block=16),
     "harm": lambda _, __, source: next_line_items(source, 2, 0, "fr"),
     "count_tokens": lambda _, tokenizer, source: count_tokens(tokenizer, source, 64, "fr"),
+    "calibrate": lambda model, tokenizer, source: calibrate(
+        mask_of({"fr": [(0, 1)]}, shape=(3, 48)), model, tokenizer, {"fr": source}, tokens=64, block=16, progress=False
+    ),
     "taken": lambda _, __, source: list(taken(source, 10**6, "fr")),
 }
 
@@ -50,8 +56,8 @@ ENTRANCES: dict[str, Entrance] = {
 @pytest.mark.parametrize("entrance", ENTRANCES)
 @pytest.mark.parametrize(
     ("source", "said"),
-    [*WRONG_SOURCES, *(([ONE_TEXT[:9], document], said) for document, said in WRONG_DOCUMENTS)],
-    ids=str,
+    WRONG,
+    ids=map(str, range(len(WRONG))),  # not by value: some of them name an address in memory
 )
 def test_what_is_no_text_is_refused_at_every_entrance(
     entrance: str, source: Any, said: str, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
