@@ -42,6 +42,7 @@ TABS = ("about", "compare", "find", "masks", "measure", "models", "neurons")
 
 LINES = 300  # a module past this is two modules
 BYTES = 10_000_000  # Spaces and the Hub want larger files outside of git
+HEAVY_MASK = re.compile(r"huggingface_hub\b|lape\.hub\b|lape\.models\.loading\b|lape\.masks\.collection\b")
 HEAVY = ("gradio", "datasets", "matplotlib", "plotly", "altair", "seaborn", "bokeh")  # not on `import lape`
 MACHINE_BOUND = re.compile(
     r"(?<![\w.~$])/(?:work|root|home)/"  # a path of one machine
@@ -143,6 +144,21 @@ def check_light_import() -> Iterator[str]:
         yield f"import lape imports {name}"
 
 
+def check_mask_is_a_value() -> Iterator[str]:
+    """What a mask is needs neither the Hub nor a model that is loaded: nothing it imports, however far, is of them."""
+    seen, waiting = set(), ["lape.masks.mask"]
+    while waiting:
+        module = waiting.pop()
+        path = ROOT.joinpath(*module.split(".")).with_suffix(".py")
+        if module in seen or not path.is_file():
+            continue
+        seen.add(module)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        here = {name for node, names in imports(tree, module.rpartition(".")[0]) if node in tree.body for name in names}
+        yield from (f"lape.masks.mask needs {name}, by {module}" for name in sorted(here) if HEAVY_MASK.match(name))
+        waiting += here
+
+
 def check_length(path: Path) -> Iterator[str]:
     """No module is too long to read in one go."""
     lines = len(path.read_text(encoding="utf-8").splitlines())
@@ -184,6 +200,7 @@ def violations() -> Iterator[str]:
     yield from check_class_names([path for path in modules if path.name != "app.py"])
     yield from check_test_folders()
     yield from check_light_import()
+    yield from check_mask_is_a_value()
 
 
 if __name__ == "__main__":

@@ -65,9 +65,10 @@ async def unknown(request: Request, error: Exception) -> JSONResponse:
 
 
 def _is_ours(error: BaseException) -> bool:
-    """Whether code of lape, beside this module, that every call passes, was running."""
-    modules = (frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__))
-    return any(module.split(".")[0] == "lape" and module != __name__ for module in modules)
+    """Whether code of lape was running, or what it called: gradio calls us, and where we call it, it looks names up."""
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
+    last = next((module for module in reversed(modules) if module.split(".")[0] in ("lape", "gradio")), __name__)
+    return last.split(".")[0] == "lape" and last != __name__
 
 
 APP: dict[str, Any] = {

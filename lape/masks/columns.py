@@ -53,8 +53,13 @@ class NeuronColumn:
                 raise BadFile(f"The mask has {self.text} for {code!r} that are not finite numbers.")
             below = self.low is not None and bool((values < self.low).any())
             if below or (self.high is not None and bool((values > self.high).any())):
-                raise BadFile(f"The mask has {self.text} for {code!r} that are not from {self.low:g} to {self.high:g}.")
+                raise BadFile(f"The mask has {self.text} for {code!r} that are not {self._range()}.")
         return {code: values.float()[order[code]] for code, values in given.items()}
+
+    def _range(self) -> str:
+        if self.low is None:
+            return f"at most {self.high:g}"
+        return f"at least {self.low:g}" if self.high is None else f"from {self.low:g} to {self.high:g}"
 
 
 def columns_of(mask: type) -> dict[str, NeuronColumn]:

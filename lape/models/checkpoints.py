@@ -6,7 +6,6 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from huggingface_hub import HfApi
 from transformers import PreTrainedConfig
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
@@ -38,6 +37,8 @@ def check_repository(name: str, revision: str | None) -> None:
     Raises:
         ModelUnavailable: Says what it holds, and what to load instead.
     """
+    from huggingface_hub import HfApi  # only for who loads from the Hub
+
     try:
         files = HfApi().list_repo_files(name, revision=revision)
     except Exception:

@@ -692,19 +692,31 @@ def test_a_stream_that_is_closed_is_no_failure() -> None:
     assert closed == [True]
 
 
-@pytest.mark.parametrize("error", [KeyError("fr"), TypeError("none")])
-def test_a_failure_of_our_own_is_no_unknown_event(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+def raised_in(*modules: str) -> Exception:
+    """A KeyError that the last of these modules raises, each called by the one before."""
+    code = "raise KeyError('fr')"
+    for module in reversed(modules):
+        code = f"exec({code!r}, {{'__name__': {module!r}}})"
+    with pytest.raises(KeyError) as raised:
+        exec(code)
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("modules", "status"),
+    [
+        (("gradio.routes", "lape.demo.somewhere"), 500),
+        (("gradio.routes", "lape.demo.somewhere", "torch.nn"), 500),
+        (("gradio.routes", "lape.demo.page", "gradio.blocks"), 404),
+        (("lape.demo.refusals", "gradio.routes"), 404),
+        (("gradio.routes",), 404),
+    ],
+)
+def test_a_failure_of_our_own_is_no_unknown_event(
+    modules: tuple[str, ...], status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     request = Request({"type": "http", "path": "/gradio_api/call/compare", "headers": [], "query_string": b""})
-
-    def failing() -> None:
-        raise error
-
-    frames = {"__name__": "lape.demo.somewhere", "failing": failing}
-    with pytest.raises(type(error)):
-        exec("failing()", frames)  # as from a module of ours
-    answer = asyncio.run(unknown(request, error))
-    assert answer.status_code == 500
-    assert b"Something failed" in answer.body
-    assert "failed" in caplog.text
-    theirs = type(error)("theirs")
-    assert asyncio.run(unknown(request, theirs)).status_code == 404
+    answer = asyncio.run(unknown(request, raised_in(*modules)))
+    assert answer.status_code == status
+    assert (b"Something failed (KeyError)" in answer.body) == (status == 500)
+    assert ("failed" in caplog.text) == (status == 500)

@@ -68,6 +68,14 @@ def test_what_a_new_column_cannot_be_is_refused(values: list[float], said: str) 
         Sure({"fr": torch.tensor([[0, 3], [1, 2]])}, {}, (2, 4), surety={"fr": torch.tensor(values)})
 
 
+def test_a_column_may_have_one_bound() -> None:
+    given, order = {"fr": torch.tensor([-2.0, 2.0])}, {"fr": torch.tensor([0, 1])}
+    with pytest.raises(BadFile, match="numbers for 'fr' that are not at least 0"):
+        NeuronColumn("k", "numbers", low=0).checked(given, order)
+    with pytest.raises(BadFile, match="numbers for 'fr' that are not at most 1"):
+        NeuronColumn("k", "numbers", high=1).checked(given, order)
+
+
 def test_the_bundled_mask_is_the_same_bytes_again(tmp_path: Path) -> None:
     folder = bundled_folder()
     NeuronMask.load(folder).save(tmp_path)
