@@ -54,7 +54,8 @@ def compare(
         language off to text to costs; `dominance`; and `over_control`, where there are controls.
 
     Raises:
-        LapeError: A name is unknown, fewer than 2 languages have text, or as for `matrix`.
+        LapeError: A name is unknown, fewer than 2 languages have text, a text has fewer than 2 blocks, or the model
+            cannot score one.
     """
     for name in (*controls, *(control for names in controls.values() for control in names)):
         if name not in masks:

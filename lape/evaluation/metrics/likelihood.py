@@ -82,7 +82,8 @@ def score(
         batch: Blocks per forward pass; None takes what fills the device.
 
     Raises:
-        LapeError: As for `negative_log_likelihoods`, or the tokenizer has no document end.
+        LapeError: The tokenizer has no document end, a block is empty or too long, the plan does not fit, memory is
+            short, or a number is not finite.
     """
     ids = [block.tolist() for block in blocks]
     sums = negative_log_likelihoods(model, passages(tokenizer, ids), plan, batch=batch)

@@ -151,7 +151,8 @@ def matrix(
         cell: Keeps results under `perplexity <condition> text=<code>`, the untouched model's as condition `on`.
 
     Raises:
-        LapeError: A text has fewer than 2 blocks, a condition is called `on`, or as for `score`.
+        LapeError: A text has fewer than 2 blocks, a condition is called `baseline`, or the model cannot score a block:
+            it is too long, memory is short, or a number is not finite.
     """
     if BASELINE in conditions:
         raise LapeError(f"{BASELINE!r} is the untouched model; give the condition another name.")

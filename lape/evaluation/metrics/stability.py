@@ -62,7 +62,7 @@ def halves_agreement(
         groups: From a recording.
         blocks: The snapshot to end at; None takes all blocks.
         languages: The languages to tell apart; None is all.
-        **method: As for `identify`: the method and its settings.
+        **method: `method`, a name of `identify`, and settings of that method.
     """
     even, odd = (identify(groups.half(which, blocks), languages=languages, **method) for which in (0, 1))
     return agreement(even, odd)
@@ -191,7 +191,7 @@ class UntilStable:
 
     Attributes:
         asked: Mean Jaccard index over languages, above 0 and up to 1.
-        method: As for `identify`: the method and its settings; `lape` with its defaults when empty.
+        method: `method`, a name of `identify`, and settings of that method; `lape` with its defaults when empty.
         reached: Number of blocks -> mean Jaccard index, for each snapshot that was looked at.
 
     Raises:

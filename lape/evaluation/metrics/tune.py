@@ -112,7 +112,7 @@ def tune(
         cell: Keeps outputs under the keys that `steering` gives them.
 
     Raises:
-        LapeError: There is no pair or no setting, or as for `steering`.
+        LapeError: There is no pair, no setting, or no opening of a language.
     """
     swept = sweep(bench, masks, openings, pairs, settings, cell=cell)
     common = best_of_all(swept)

@@ -77,7 +77,7 @@ def own_costs(
         `random neurons`; what has not been measured yet is None, and `dominance` and `over_control` come with the last.
 
     Raises:
-        LapeError: As for `short_blocks` and `matrix`, or a language is not in the mask.
+        LapeError: A text is too short for two blocks, the model cannot score one, or a language is not in the mask.
     """
     own = mask.only(list(texts))
     masks = {OWN: own, RANDOM: own.random_like(None, seed)}
@@ -133,7 +133,7 @@ def own_steering(
 
     Raises:
         MeansMissing: The mask has no means for the target.
-        LapeError: A language is unknown, to the mask or to the identifier, or as for `generate_rows`.
+        LapeError: A language is unknown, to the mask or to the identifier, or an opening is empty or too long.
     """
     by_source = {source: list(openings)}
     cases = {

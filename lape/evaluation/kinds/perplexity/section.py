@@ -113,7 +113,7 @@ def cells(name: str, mask: Mapping[str, Any], unit: str) -> Table:
 
     Args:
         name: Of the mask.
-        mask: As for `costs_figure`.
+        mask: One of `masks` of the results; a cell that is None has not been measured yet.
         unit: `delta_nats`, `bits_per_byte` or `delta_bits_per_byte`.
     """
     matrix = _matrix(mask, unit)
