@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 
 from lape.masks.columns import columns_of
 from lape.masks.indices import pairs_of
 
-if TYPE_CHECKING:
-    from lape.masks.mask import NeuronMask
-
 Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class Mask(Protocol):
+    """What is read of a mask here."""
+
+    @property
+    def neurons(self) -> Mapping[str, torch.Tensor]: ...
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    def flat(self, language: str) -> torch.Tensor: ...
 
 
 def union(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
@@ -32,20 +40,20 @@ def difference(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
     return mine[~torch.isin(mine, theirs)]
 
 
-def combined(one: NeuronMask, other: NeuronMask, choose: Choose) -> NeuronMask:
-    """The neurons that are chosen from two masks of one shape.
+def combined(one: Mask, other: Mask, choose: Choose) -> dict[str, Any]:
+    """The neurons that are chosen from two masks of one shape, and their columns, by the names of a mask's fields.
 
     The languages of either are kept. A column that defines a mask is kept for the languages in which both sides that
     have the language know it; where both know a neuron, the first says its number. Other columns are dropped.
 
     Args:
-        one: Whose metadata the result has.
+        one: A mask.
         other: Of the same shape.
         choose: Gives a language's flat indices from those of the two.
     """
     empty = torch.empty(0, dtype=torch.long)
     kept: dict[str, Any] = {name: {} for name in ("neurons", *columns_of(type(one)))}
-    for code in dict.fromkeys((*one.languages, *other.languages)):
+    for code in dict.fromkeys((*one.neurons, *other.neurons)):
         sides = [mask for mask in (one, other) if code in mask.neurons]
         chosen = choose(*(mask.flat(code) if code in mask.neurons else empty for mask in (one, other)))
         kept["neurons"][code] = pairs_of(chosen, one.shape[1])
@@ -55,4 +63,4 @@ def combined(one: NeuronMask, other: NeuronMask, choose: Choose) -> NeuronMask:
                 for mask in reversed(sides):
                     known |= dict(zip(mask.flat(code).tolist(), getattr(mask, name)[code].tolist(), strict=True))
                 kept[name][code] = torch.tensor([known[index] for index in chosen.tolist()], dtype=torch.float32)
-    return replace(one, **kept)
+    return kept

@@ -273,7 +273,7 @@ class NeuronMask:
 
     def _combine(self, other: NeuronMask, choose: Choose) -> NeuronMask:
         self._same_shape(other)
-        return combined(self, other, choose)
+        return replace(self, **combined(self, other, choose))
 
     def _chosen(self, places: Mapping[str, torch.Tensor]) -> NeuronMask:
         """Some languages with some of their neurons, and what every column says of these.
