@@ -83,9 +83,10 @@ def test_a_function_that_opens_no_documents_is_refused(source: Any, said: str) -
 
 
 def test_a_function_that_gives_one_generator_twice_is_refused() -> None:
-    assert len(list(open_source(lambda: GENERATOR))) == 99
+    once = (f"Document {number}." for number in range(99))
+    assert len(list(open_source(lambda: once))) == 99
     with pytest.raises(LapeError, match="returned a generator that was read before"):
-        open_source(lambda: GENERATOR)
+        open_source(lambda: once)
 
 
 @pytest.mark.parametrize(("corpora", "said"), [(["a"], "not as a list"), (None, "not as None"), ("a", "not as a str")])
