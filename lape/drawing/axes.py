@@ -79,7 +79,7 @@ def curves(
     parts.append(svg_text(left + plot / 2, top + tall + 40, across, "dim mid"))
     if line is not None:
         level = coordinate(top + tall * (1 - line))
-        parts.append(f'<line class="wanted" x1="{left}" x2="{left + plot}" y1="{level}" y2="{level}"/>')
+        parts.append(f'<line class="limit" x1="{left}" x2="{left + plot}" y1="{level}" y2="{level}"/>')
     for order, (name, points) in enumerate(series.items()):
         last = order == len(series) - 1
         path = " ".join(f"{coordinate(x)},{coordinate(y)}" for x, y in (place(*point) for point in points))

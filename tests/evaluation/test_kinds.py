@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from evidence_samples import stability
 from families import build
 from samples import mask_of
 from test_steering import ByFirstLetter
 from transformers import PreTrainedTokenizerFast
 
-from lape import LapeError, activation_sites, identify, record
+from lape import LapeError, NeuronMask, activation_sites, identify, record
 from lape.evaluation.kinds import KINDS
 from lape.evaluation.kinds.steered import masks_of, own_rate
 from lape.evaluation.metrics.cell import Compute
@@ -124,3 +125,19 @@ def test_what_a_kind_needs_is_said(tmp_path: Path) -> None:
     assert "--groups 16" in str(missing["stability"])
     assert "lape calibrate" in str(missing["steering"])
     assert "lape calibrate" in str(missing["tuning"])
+
+
+def test_another_mask_to_compare_with_is_another_setting(recorded: Subject, tmp_path: Path) -> None:
+    def others(mask: NeuronMask) -> Any:
+        mask.save(tmp_path / "other")
+        return KINDS["layers"].plan(recorded, Options(compare=(tmp_path / "other",))).settings["others"]
+
+    whole = recorded.whole_mask
+    assert others(whole) == others(whole)
+    assert others(whole) != others(masks_of(recorded, [0.2])[0.2])
+
+
+def test_only_the_agreement_with_the_whole_is_held_against_the_limit() -> None:
+    shown = KINDS["stability"].section(stability())
+    with_line = ['class="limit"' in part for part in shown if "<figure>" in part]
+    assert with_line == [True, False]  # agreement with the whole mask, agreement of halves
