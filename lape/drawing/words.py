@@ -14,6 +14,13 @@ def interval(found: Mapping[str, Any]) -> Measured:
     return Measured(found["value"], found.get("low"), found.get("high"))
 
 
+def in_percent(found: Mapping[str, Any]) -> Measured:
+    """A share as evidence keeps it, in percent or percentage points, with its interval."""
+    share = interval(found)
+    low, high = (None if end is None else 100 * end for end in (share.low, share.high))
+    return Measured(100 * share.value, low, high)
+
+
 def mean(values: Iterable[float]) -> float:
     """The arithmetic mean."""
     listed = list(values)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lape.drawing.charts import Measured, heat_map
 from lape.drawing.html import Table, figure, notices, paragraph
-from lape.drawing.words import interval, mean, named, percent
+from lape.drawing.words import in_percent, mean, named, percent
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, held_out_text
 from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.harm import Item, next_line_check, next_line_items
@@ -51,7 +51,7 @@ def section(evidence: Evidence) -> list[str]:
     """The section of the page."""
     results = evidence["results"]
     changes = {
-        off: {code: _points(found["change"]) for code, found in row.items()} for off, row in results["after"].items()
+        off: {code: in_percent(found["change"]) for code, found in row.items()} for off, row in results["after"].items()
     }
     return [
         paragraph(
@@ -92,9 +92,9 @@ def languages(evidence: Evidence) -> Table:
         rows.append(
             [
                 named(code),
-                _points(before["accuracy"]).text(0) if before else "not measured",
-                _points(own["change"]).text(0) if own else "not measured",
-                _points(other["change"]).text(1) if other else "not measured",
+                in_percent(before["accuracy"]).text(0) if before else "not measured",
+                in_percent(own["change"]).text(0) if own else "not measured",
+                in_percent(other["change"]).text(1) if other else "not measured",
             ]
         )
     shares = [found["accuracy"]["value"] for found in results["before"].values()]
@@ -114,12 +114,6 @@ def failures(evidence: Evidence) -> list[str]:
     if not weak:
         return []
     return [f"The untouched model is no better than a guess, within the interval, in {', '.join(map(named, weak))}."]
-
-
-def _points(found: Mapping[str, Any]) -> Measured:
-    share = interval(found)
-    low, high = (None if end is None else 100 * end for end in (share.low, share.high))
-    return Measured(100 * share.value, low, high)
 
 
 def _questions(source: Source, items: Sequence[Item]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import LapeError, UnknownLabel
-from lape.evaluation.kinds.wording import condition_text, rivals
+from lape.evaluation.kinds.wording import beside_text
 from lape.evaluation.metrics.conditions import Masks, Openings
 from lape.evaluation.metrics.continuations import Bench
 from lape.evaluation.metrics.language import identifier
@@ -96,9 +96,7 @@ def averaged(average: Mapping[str, Any], *, others: bool = True) -> str:
     conditions = average["conditions"]
     steered = conditions["steered"]
     said = f"{100 * steered['target_share']['value']:.0f} % of the outputs are in the target language"
-    beside = [
-        f"{condition_text(name)} {100 * conditions[name]['target_share']['value']:.0f} %" for name in rivals(conditions)
-    ]
+    beside = beside_text(conditions)
     cost = steered["fluency_cost_nats"]
     said += "" if cost is None else f", at a fluency cost of {cost['value']:.2f} nats per token"
-    return f"{said} ({', '.join(beside)})" if others and beside else said
+    return f"{said} ({beside})" if others and beside else said

@@ -7,7 +7,7 @@ from typing import Any
 
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notice, notices, paragraph
-from lape.drawing.words import interval, named, percent
+from lape.drawing.words import in_percent, interval, named, percent
 from lape.evaluation.kinds.kind import Evidence, Headline
 from lape.evaluation.kinds.wording import (
     OUTCOMES,
@@ -59,7 +59,7 @@ def shares_figure(evidence: Evidence) -> str:
     codes = sorted({*pairs, *(target for row in pairs.values() for target in row)})
     shares: dict[str, dict[str, Measured | None]] = {
         source: {
-            target: _percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
+            target: in_percent(row[target]["conditions"]["steered"]["target_share"]) if target in row else None
             for target in codes
         }
         for source, row in pairs.items()
@@ -129,11 +129,11 @@ def off(evidence: Evidence) -> Table:
     names = list(in_order(results["averages"]))
     rows = []
     for code, found in results["languages"].items():
-        shares = [_percent(found["conditions"][name]["retained_share"]).text(0) for name in names]
+        shares = [in_percent(found["conditions"][name]["retained_share"]).text(0) for name in names]
         others = found["conditions"]["off"]["languages"].items()
         common = ", ".join(f"{language} {count}" for language, count in list(others)[:2])
         rows.append([named(code), number(found["neurons"], 0), *shares, common])
-    means = [_percent(results["averages"][name]["retained_share"]).text(0) for name in names]
+    means = [in_percent(results["averages"][name]["retained_share"]).text(0) for name in names]
     rows.append(["mean", "", *means, ""])
     head = ["language", "neurons", *(f"{condition_text(name)}: kept, %" for name in names), "off: most common"]
     caption = "Continuations in the language of their openings, its own neurons off and nothing on"
@@ -146,11 +146,11 @@ def shift(evidence: Evidence) -> Table:
     rows = []
     for source, row in results["pairs"].items():
         for target, found in row.items():
-            scores = {name: _percent(each["lss"]).text(0) for name, each in in_order(found["conditions"]).items()}
+            scores = {name: in_percent(each["lss"]).text(0) for name, each in in_order(found["conditions"]).items()}
             steered = found["conditions"]["steered"]["shift_nats"]
             rows.append([f"{source} → {target}", *scores.values(), interval(steered).text(1)])
     names = list(in_order(results["averages"]))
-    means = [_percent(results["averages"][name]["lss"]).text(0) for name in names]
+    means = [in_percent(results["averages"][name]["lss"]).text(0) for name in names]
     rows.append(["mean", *means, interval(results["averages"]["steered"]["shift_nats"]).text(1)])
     head = ["pair", *(f"{condition_text(name)}, %" for name in names), "steered: mean shift, nats"]
     caption = "Language-shift score: how often a paragraph's translation becomes likelier against the paragraph"
@@ -182,7 +182,7 @@ def _row(name: str, found: Mapping[str, Any]) -> list[str]:
     cost = found["fluency_cost_nats"]
     return [
         name,
-        _percent(found["target_share"]).text(0),
+        in_percent(found["target_share"]).text(0),
         *(number(100 * found[f"{outcome}_share"], 0) for outcome in OUTCOMES[1:]),
         number(100 * found["repeated_4gram_share"], 0),
         number(found["compression_ratio"], 2),
@@ -206,9 +206,3 @@ def _samples(evidence: Evidence) -> Table:
 def _main_source(results: Mapping[str, Any]) -> list[str]:
     """English where it is a source, else the first language."""
     return ["en"] if "en" in results["pairs"] else list(results["pairs"])[:1]
-
-
-def _percent(found: Mapping[str, Any]) -> Measured:
-    share = interval(found)
-    low, high = (None if end is None else 100 * end for end in (share.low, share.high))
-    return Measured(100 * share.value, low, high)
