@@ -44,14 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("lape: The page needs gradio: pip install 'lape[demo]', or run `make app`.", file=sys.stderr)
         return 2
     try:
-        from lape.demo.page import LapeError, build_page, check_port, launch, start, wait  # most of the start
+        from lape.demo.page import LapeError, build_page, check_port, launch, rules, start, wait  # most of the start
 
         try:
             check_port(options.port)
-            backend = start(options.model, options.quantization, options.mask)
+            backend = start(options.model, options.quantization, options.mask, share=options.share)
             page = build_page(backend)
             url = launch(page, options.port, share=options.share)
             print(f"Ready in {time.perf_counter() - began:.1f} s: {url}", flush=True)
+            print(rules(backend), flush=True)
             wait(page, backend)
         except LapeError as error:
             print(f"lape: {error}", file=sys.stderr)

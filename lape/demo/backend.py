@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import Callable, Generator
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from transformers import PreTrainedModel
 from lape.demo.loaded import Loaded
 from lape.demo.space import gpu, on_space
 from lape.demo.visitors import Visitors
-from lape.errors import LapeError
+from lape.errors import LapeError, ModelUnavailable
+from lape.models.loading import find_model
 from lape.models.presets import PRESETS, resolve_name
 
 WAITING_SECONDS = 0.2
@@ -30,9 +32,13 @@ class Backend:
     Args:
         loaded: The model and its mask; None begins without.
         failure: Why nothing is loaded.
+        shared: Whether others than the owner reach the page, so that the rules of a public Space hold: only the models
+            of the menu and the collections named by the owner, no folder of this machine, no unloading, no push with
+            the owner's token, less text in a run. Once it is, it stays so.
     """
 
-    def __init__(self, loaded: Loaded | None = None, failure: str = "") -> None:
+    def __init__(self, loaded: Loaded | None = None, failure: str = "", shared: bool = False) -> None:
+        self.shared = shared or on_space()
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.failure = failure
@@ -51,34 +57,50 @@ class Backend:
     def load(self, model: str | None, quantization: str | None = None) -> Loaded:
         """Loads a model and its mask in place of what is loaded, once that is free.
 
-        What was loaded is let go first: there need not be memory for two.
+        What is loaded stays until the other is found to be there, allowed and small enough; where memory holds both,
+        until the other is loaded.
 
         Raises:
-            LapeError: It cannot be loaded, and then nothing is.
+            LapeError: It cannot be loaded; what was loaded is in place.
         """
         name = resolve_name(model)
-        if on_space() and name not in {preset.model for preset in PRESETS}:
-            raise LapeError(f"On this public page only the models of the menu load, not {name!r}.")
+        if self.shared and name not in {preset.model for preset in PRESETS}:
+            raise LapeError(f"On this shared page only the models of the menu load, not {name!r}.")
         with self.lock:
-            self._unload()
+            make_room = self.loaded is not None and not _fits_beside(self.loaded.model, model, quantization)
+            put_back = self._let_go() if make_room else None
             try:
                 self.visitors.share(Loaded.load(model, quantization))
-            except LapeError as error:
-                self.failure = str(error)
+            except Exception as error:
+                self.failure = str(error)  # shown while nothing is loaded
+                if put_back is not None:
+                    self.visitors.share(put_back())
                 raise
+            self.failure = ""
+            _free_memory()
             return self.ready()
 
     def unload(self) -> None:
-        """Lets the model go and frees its memory, once it is free."""
-        with self.lock:
-            self._unload()
+        """Lets the model go and frees its memory, once it is free.
 
-    def _unload(self) -> None:
-        self.failure = ""
+        Raises:
+            LapeError: The page is shared: a visitor would take the model from all others.
+        """
+        if self.shared:
+            raise LapeError("On this shared page the model stays loaded; another of the menu can take its place.")
+        with self.lock:
+            self.failure = ""
+            if self.loaded is not None:
+                self._let_go()
+
+    def _let_go(self) -> Callable[[], Loaded]:
+        """Lets go of what is loaded; gives a function that loads it again."""
+        before = self.ready()
+        again = partial(Loaded.load, before.name, before.quantization, before.place)
+        del before
         self.visitors.share(None)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _free_memory()
+        return again
 
     def change(self, visitor: str, make: Callable[[Loaded], Loaded]) -> Loaded:
         """Puts something made of what is loaded in its place for one visitor, such as the model with another mask.
@@ -159,3 +181,22 @@ class Backend:
                 yield from values
         except LapeError as error:
             yield error
+
+
+def _fits_beside(present: PreTrainedModel, model: str | None, quantization: str | None) -> bool:
+    """Whether a model can be loaded while another is, as well as if that had been let go.
+
+    Raises:
+        LapeError: It cannot be loaded in the other's place either.
+    """
+    alone = find_model(model, quantization=quantization, in_place_of=present)
+    try:
+        return find_model(model, quantization=quantization).placement == alone.placement
+    except ModelUnavailable:
+        return False
+
+
+def _free_memory() -> None:
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -34,6 +34,7 @@ class Loaded:
         statistics: Where the random control's means come from; None limits that control to switching off.
         notes: What a visitor should know about them, one sentence each.
         place: Folder or file that the mask was read from; None for one that was made here.
+        quantization: As it was asked for.
 
     Raises:
         LapeError: The mask has fewer than two languages, or belongs to a model of another shape.
@@ -45,6 +46,7 @@ class Loaded:
     statistics: ActivationStatistics | None = None
     notes: tuple[str, ...] = ()
     place: Path | None = None
+    quantization: str | None = None
 
     def __post_init__(self) -> None:
         if self.mask is None:
@@ -83,7 +85,7 @@ class Loaded:
         notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
         if (placement := placement_of(loaded)) is not None:
             notes += placement.notes
-        return cls(loaded, tokenizer, found, statistics, tuple(notes), folder)
+        return cls(loaded, tokenizer, found, statistics, tuple(notes), folder, quantization)
 
     @property
     def name(self) -> str:

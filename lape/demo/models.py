@@ -11,7 +11,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to
-from lape.demo.space import on_space, on_zero_gpu
+from lape.demo.space import on_zero_gpu
 from lape.demo.status import facts, status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -34,8 +34,8 @@ def build_models(backend: Backend) -> Part:
                 [(_label(preset), preset.model) for preset in PRESETS],
                 value=backend.loaded.name if backend.loaded else PRESETS[0].model,
                 label=word("models.model"),
-                info=word("models.of_the_menu") if on_space() else word("models.any"),
-                allow_custom_value=not on_space(),
+                info=word("models.of_the_menu") if backend.shared else word("models.any"),
+                allow_custom_value=not backend.shared,
                 scale=3,
                 min_width=260,
             )
@@ -48,7 +48,9 @@ def build_models(backend: Backend) -> Part:
             )
         with gr.Row(elem_classes="lape-actions"):
             load = gr.Button(word("models.load"), variant="primary", min_width=100, scale=0, elem_id="lape-load")
-            unload = gr.Button(word("models.unload"), min_width=100, scale=0, elem_id="lape-unload")
+            unload = gr.Button(
+                word("models.unload"), visible=not backend.shared, min_width=100, scale=0, elem_id="lape-unload"
+            )
             line = gr.HTML(status(_hint(backend)), elem_id="lape-model-status", min_width=240)
 
     def busy() -> Outputs:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import sys
 import time
@@ -12,30 +11,42 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
 from lape.demo.about import build_about
 from lape.demo.backend import Backend
 from lape.demo.compare.tab import build_compare
 from lape.demo.find.tab import build_find
+from lape.demo.gate import Gate
 from lape.demo.loaded import Loaded
 from lape.demo.masks.tab import build_masks
 from lape.demo.measure.tab import build_measure
 from lape.demo.models import build_models
 from lape.demo.neurons.tab import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
+from lape.demo.reach import OWN, SHARED, is_loopback, server_host
 from lape.demo.refusals import APP, refuse
 from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
+from lape.demo.turns import PLACES, Turns
 from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
-QUEUE_SIZE = 20
 SESSIONS = 250  # kept at a time; one takes 0.8 MB, and every raw call without a name begins one
 
 
 class Page(gr.Blocks):
-    """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came."""
+    """Blocks that refuse misshapen API calls in one sentence; gradio's own messages repeat all that came.
+
+    Args:
+        backend: What the page serves.
+        **settings: gradio's.
+    """
+
+    def __init__(self, backend: Backend, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.backend = backend
 
     def validate_inputs(self, block_fn: Any, inputs: list[Any]) -> None:
         """Refuses too few values, and files but those uploaded for a component that takes some."""
@@ -50,7 +61,7 @@ class Page(gr.Blocks):
 def build_page(backend: Backend) -> Page:
     """The page of a backend, with its queue, not yet served."""
     tidy = (UPLOADS_KEPT_SECONDS // 6, UPLOADS_KEPT_SECONDS)
-    with Page(title="lape: language neurons, switched", analytics_enabled=False, delete_cache=tidy) as page:
+    with Page(backend, title="lape: language neurons, switched", analytics_enabled=False, delete_cache=tidy) as page:
         gr.Markdown(word("page.introduction"), elem_classes="lape-introduction")
         parts = [build_models(backend)]
         with gr.Tabs():
@@ -100,21 +111,31 @@ def build_page(backend: Backend) -> Page:
             # A change during a refresh needs one more, or the page would stay behind.
             change.then(refresh, inputs, everything, trigger_mode="always_last", preprocess=False, **QUIET)
         page.unload(leave)
-    # Without the queue a call could skip its turn, so all must join it. It is bounded, so that nobody waits for hours.
-    page.queue(max_size=QUEUE_SIZE, api_open=False)
+    page.queue(api_open=False)  # without the queue a call could skip its turn, so all must join it
+    page._queue = Turns(
+        live_updates=True, concurrency_count=page.max_threads, update_intervals=1, max_size=PLACES, blocks=page
+    )
     return page
 
 
-def start(model: str | None, quantization: str | None = None, mask: Path | None = None) -> Backend:
+def start(
+    model: str | None, quantization: str | None = None, mask: Path | None = None, *, share: bool = False
+) -> Backend:
     """Loads what the page begins with.
 
     On a Space the page starts even when the model does not load, and says why; its owner may be asleep.
+
+    Args:
+        model: As for `load_model`.
+        quantization: As for `load_model`.
+        mask: Folder of a mask; None takes the one that is found.
+        share: Whether the page gets a public link.
 
     Raises:
         LapeError: It cannot be loaded here.
     """
     try:
-        return Backend(Loaded.load(model, quantization, mask))
+        return Backend(Loaded.load(model, quantization, mask), shared=share or not is_loopback(server_host()))
     except LapeError as error:
         if not on_space():
             raise
@@ -127,7 +148,7 @@ def check_port(port: int) -> None:
     Raises:
         LapeError: Says the way out.
     """
-    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1").strip("[]")
+    host = server_host()
     try:
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -151,6 +172,8 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
     Raises:
         LapeError: The port has been taken in the meantime, or the server does not answer.
     """
+    gate = Middleware(Gate, backend=page.backend, loopback=is_loopback(server_host()) and not (share or on_space()))
+    page.enable_monitoring = False  # from the first call on; gradio itself looks at the setting below later
     try:
         _, url, public = page.launch(
             server_port=port,
@@ -159,6 +182,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             prevent_thread_lock=True,
             show_error=True,
             state_session_capacity=SESSIONS,
+            enable_monitoring=False,  # else anybody reads what everybody calls
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],
             max_file_size=UPLOAD_BYTES,
@@ -166,7 +190,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             css=CSS,
             head=KEYS,
             i18n=translations(),
-            app_kwargs={**APP},
+            app_kwargs={**APP, "middleware": [gate, *APP["middleware"]]},
         )
     except OSError as error:
         check_port(port)
@@ -174,6 +198,11 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
     if share and not public:
         print("lape: no public link could be made; the page is served here only.", file=sys.stderr)
     return url.rstrip("/")
+
+
+def rules(backend: Backend) -> str:
+    """Which rules hold on the page, for its owner."""
+    return SHARED if backend.shared else OWN
 
 
 def wait(page: Page, backend: Backend) -> None:

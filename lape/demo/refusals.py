@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import gradio as gr
 from fastapi import Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from gradio.route_utils import FnIndexInferError
 from starlette.middleware import Middleware
@@ -64,6 +65,11 @@ async def unknown(request: Request, error: Exception) -> JSONResponse:
     return JSONResponse({"detail": "This page has no such event, or not with these values."}, status_code=404)
 
 
+async def misshapen(request: Request, error: Exception) -> JSONResponse:
+    """The answer to a call of another shape; FastAPI's own repeats what came, which it cannot always write."""
+    return JSONResponse({"detail": "This call is not of the form that the page's API has."}, status_code=422)
+
+
 def _is_ours(error: BaseException) -> bool:
     """Whether code of lape was running, or what it called: gradio calls us, and where we call it, it looks names up."""
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in walk_tb(error.__traceback__)]
@@ -73,5 +79,10 @@ def _is_ours(error: BaseException) -> bool:
 
 APP: dict[str, Any] = {
     "middleware": [Middleware(Refusals)],
-    "exception_handlers": {FnIndexInferError: unknown, KeyError: unknown, TypeError: unknown},
+    "exception_handlers": {
+        RequestValidationError: misshapen,
+        FnIndexInferError: unknown,
+        KeyError: unknown,
+        TypeError: unknown,
+    },
 }

@@ -1,8 +1,11 @@
-"""The one gate for files of visitors: which events take them, how many and how large, from where, and for how long."""
+"""Files of visitors: which events take them, how many and how large, from where, for how long, how many of each."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+import os
+from collections import Counter
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,8 @@ from lape.errors import LapeError
 UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
 UPLOADS_KEPT_SECONDS = 3600  # of what is not deleted earlier
 TEXT_BYTES = 2_000_000  # of one file of text
+OF_AN_ADDRESS, BYTES_OF_AN_ADDRESS = 48, 64_000_000  # files that are kept of one network address, and their bytes
+BYTES_OF_ALL = 512_000_000
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,46 @@ class Upload:
 
     path: Path
     name: str
+
+
+class Quota:
+    """How many files are kept for each network address, of those that were uploaded: a new one needs room."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, str] = {}  # path to address
+        self._arriving: Counter[str] = Counter()  # bytes by address
+
+    @contextmanager
+    def room(self, address: str, size: int) -> Iterator[str]:
+        """Holds room for what arrives, and gives the sentence that refuses it, which is empty when there is some.
+
+        Args:
+            address: Where it comes from.
+            size: Its bytes.
+        """
+        self._kept = {path: owner for path, owner in self._kept.items() if os.path.exists(path)}
+        sizes = {path: os.path.getsize(path) for path in self._kept if os.path.exists(path)}
+        own = [size for path, size in sizes.items() if self._kept[path] == address]
+        until = f"They are deleted after {UPLOADS_KEPT_SECONDS // 60} minutes."
+        refusal = ""
+        if len(own) >= OF_AN_ADDRESS or sum(own) + self._arriving[address] + size > BYTES_OF_AN_ADDRESS:
+            refusal = (
+                f"At most {OF_AN_ADDRESS} files of {BYTES_OF_AN_ADDRESS / 1e6:.0f} MB together are kept for your "
+                f"network. {until}"
+            )
+        elif sum(sizes.values()) + self._arriving.total() + size > BYTES_OF_ALL:
+            refusal = f"The page keeps no more files now. {until}"
+        held = 0 if refusal else size
+        self._arriving[address] += held
+        try:
+            yield refusal
+        finally:
+            self._arriving[address] -= held
+            self._arriving += Counter()  # drops who has nothing under way
+
+    def keep(self, address: str, paths: Sequence[str]) -> None:
+        """Notes whose the files are that have arrived."""
+        self._kept |= dict.fromkeys(paths, address)
 
 
 def check_uploads(block: Any, value: Any, known: Container[str]) -> None:

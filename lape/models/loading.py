@@ -11,14 +11,21 @@ import re
 import warnings
 import weakref
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils.hub import resolve_revision
 
@@ -77,8 +84,95 @@ def load_model(
     Example:
         >>> model, tokenizer = load_model()  # doctest: +SKIP
     """
+    found = find_model(
+        model, quantization=quantization, dtype=dtype, device=device, device_map=device_map, revision=revision
+    )
+    placement, tokenizer = found.placement, found.tokenizer
+    for sentence in placement.fallbacks:
+        warnings.warn(sentence, LapeWarning, stacklevel=2)
+    for sentence in placement.notes:
+        logger.info("%s: %s", found.name, sentence)
+    with found.explained():
+        loaded = AutoModelForCausalLM.from_pretrained(
+            found.source, config=found.config, **found.files, **_settings(placement, found.empty, found.source)
+        )
+        if placement.device.startswith("cuda") and placement.device_map == {"": "cpu"}:
+            loaded.to(torch.device(placement.device))  # type: ignore[arg-type]
+
+    loaded.name_or_path = found.name
+    # Dropped where weights are dequantised.
+    loaded._stored_quantization = stored_quantization(found.config)  # type: ignore[assignment]
+    loaded.config._commit_hash = found.commit  # transformers itself does not tell
+    if placement.device == "cpu":
+        _check_4bit_on_cpu(loaded, found.name)
+    tokenizer.padding_side = "left"
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    loaded.eval().requires_grad_(False)
+    _PLACEMENTS[loaded] = placement
+    return loaded, tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class FoundModel:
+    """A model that can be loaded here: it is there, its licence's gate is open, it is of a kind we load, and it fits.
+
+    Attributes:
+        name: Hub id or path.
+        source: Where its files are: the id, or a folder.
+        revision: Branch, tag or commit that was asked for.
+        commit: The one that was found, where there is one.
+        converted: Whether the source is the embedded model's, converted here.
+        files: How transformers gets its files.
+        config: Its configuration.
+        tokenizer: Its tokenizer.
+        empty: The model without weights.
+        placement: Where it goes, in which precision.
+    """
+
+    name: str
+    source: str
+    revision: str | None
+    commit: str | None
+    converted: bool
+    files: Mapping[str, Any]
+    config: PreTrainedConfig
+    tokenizer: Tokenizer
+    empty: PreTrainedModel
+    placement: Placement
+
+    def explained(self) -> AbstractContextManager[None]:
+        """Turns what goes wrong while it is loaded into a sentence with the ways out."""
+        return _explained(self.name, self.revision, on_hub="revision" in self.files, converted=self.converted)
+
+
+def find_model(
+    model: str | os.PathLike[str] | None = None,
+    *,
+    quantization: str | None = None,
+    dtype: str | torch.dtype | None = None,
+    device: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    in_place_of: PreTrainedModel | None = None,
+) -> FoundModel:
+    """Finds a model as `load_model` would load it, without its weights: cheap, and refuses for the same reasons.
+
+    Args:
+        model: As for `load_model`, and so the other arguments.
+        quantization: See there.
+        dtype: See there.
+        device: See there.
+        device_map: See there.
+        revision: See there.
+        in_place_of: A loaded model that will be let go: what it takes counts as free.
+
+    Raises:
+        LapeError: See there.
+        ModelUnavailable: See there.
+    """
     request = Request(quantization, dtype, device, device_map)
-    machine = this_machine()
+    machine = this_machine() if in_place_of is None else this_machine().without(in_place_of)
     device_for(machine, request)  # refuses before anything is fetched
     name = resolve_name(model)
     gguf = embedded_gguf() if name == EMBEDDED and revision is None else None
@@ -94,36 +188,13 @@ def load_model(
         files |= {"revision": pinned, "local_files_only": only_cached}
     elif gguf is None:
         check_folder(source)
-
     with _explained(name, revision, on_hub=on_hub, converted=gguf is not None):
         config = AutoConfig.from_pretrained(source, **files)
         check_kind(name, config)
-        stored = stored_quantization(config)
         empty = empty_model(config)
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
     placement = _decided(machine, request, empty, name)
-    for sentence in placement.fallbacks:
-        warnings.warn(sentence, LapeWarning, stacklevel=2)
-    for sentence in placement.notes:
-        logger.info("%s: %s", name, sentence)
-    with _explained(name, revision, on_hub=on_hub, converted=gguf is not None):
-        loaded = AutoModelForCausalLM.from_pretrained(
-            source, config=config, **files, **_settings(placement, empty, source)
-        )
-        if placement.device.startswith("cuda") and placement.device_map == {"": "cpu"}:
-            loaded.to(torch.device(placement.device))  # type: ignore[arg-type]
-
-    loaded.name_or_path = name
-    loaded._stored_quantization = stored  # type: ignore[assignment]  # dropped where weights are dequantised
-    loaded.config._commit_hash = commit  # transformers itself does not tell
-    if placement.device == "cpu":
-        _check_4bit_on_cpu(loaded, name)
-    tokenizer.padding_side = "left"
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    loaded.eval().requires_grad_(False)
-    _PLACEMENTS[loaded] = placement
-    return loaded, tokenizer
+    return FoundModel(name, source, revision, commit, gguf is not None, files, config, tokenizer, empty, placement)
 
 
 def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: str) -> Placement:

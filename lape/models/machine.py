@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import psutil
 import torch
+from torch import nn
 
 Accelerator = Literal["cuda", "rocm", "mps", "cpu"]
 
@@ -45,6 +47,14 @@ class Machine:
     def device(self) -> str:
         """The device a model goes to when none is asked for, as torch names it."""
         return "cuda" if self.accelerator == "rocm" else self.accelerator
+
+    def without(self, model: nn.Module) -> Machine:
+        """The machine as it will be when a loaded model has been let go."""
+        taken: Counter[tuple[str, int]] = Counter()
+        for tensor in {tensor.data_ptr(): tensor for tensor in (*model.parameters(), *model.buffers())}.values():
+            taken[tensor.device.type, tensor.device.index or 0] += tensor.numel() * tensor.element_size()
+        gpu_free = tuple(free + taken["cuda", at] + taken["mps", at] for at, free in enumerate(self.gpu_free))
+        return replace(self, gpu_free=gpu_free, ram_free=self.ram_free + taken["cpu", 0] + taken["mps", 0])
 
 
 def this_machine() -> Machine:

@@ -585,8 +585,9 @@ def test_what_cannot_be_calibrated_is_one_sentence(
 
 
 @pytest.fixture
-def space(monkeypatch: pytest.MonkeyPatch) -> str:
+def space(monkeypatch: pytest.MonkeyPatch, backend: Backend) -> str:
     monkeypatch.setenv("SPACE_ID", "org/space")
+    monkeypatch.setattr(backend, "shared", True)
     monkeypatch.setenv("LAPE_MASKS_REPO", f"{REPO}, org/second")
     return REPO
 
@@ -601,7 +602,7 @@ def test_a_public_page_opens_the_owners_collections_only(
     assert visitor.said("using", REPO, "", MASK) == f"In use: {MASK}."
     assert visitor.ask("reading", REPO, "", MASK)["card"]["visible"]
     hub.requests.clear()
-    expected = f"On this public page only these collections are open: {HERE}, {REPO}, org/second."
+    expected = f"On this shared page only these collections are open: {HERE}, {REPO}, org/second."
     for other in ("eve/collection", "org/private", f"{REPO}/", "org/Collection", "", None, "https://x/y"):
         assert visitor.directly("showing", other, "") == expected
         for event in ("using", "reading"):
@@ -614,7 +615,9 @@ def test_a_public_page_pushes_nothing_without_the_visitors_login(
 ) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITE)  # the Space's own
     said = visitor.refused("sharing", *share())
-    assert said == "Log in first: a mask is pushed with your own account."
+    assert said.startswith("Others reach this page, so nothing is pushed from it.")
+    monkeypatch.setattr("lape.demo.masks.share.offers_login", lambda: True)
+    assert visitor.refused("sharing", *share()) == "Log in with your own account first."
     assert hub.requests == []
 
 
@@ -659,7 +662,7 @@ def test_a_public_page_calibrates_on_wikipedia_whatever_is_asked(
     for text in (str(corpus), "hf:eve/secrets", "/etc", None, ["x"], ""):
         assert visitor.directly("calibrating", text) == "Enough."
     assert asked == [WIKIPEDIA] * 6
-    monkeypatch.delenv("SPACE_ID")
+    monkeypatch.setattr(backend, "shared", False)
     visitor.directly("calibrating", str(corpus))
     visitor.directly("calibrating", " ")
     assert asked[6:] == [str(corpus), WIKIPEDIA]
@@ -723,6 +726,8 @@ def test_the_sharing_text_names_the_tokens_place_and_not_the_token(hub: Hub, mon
     assert WRITE not in texts()
     monkeypatch.setenv("SPACE_ID", "org/space")
     assert "token of" not in texts()
+    monkeypatch.setattr("lape.demo.masks.share.offers_login", lambda: True)
+    monkeypatch.setattr("gradio.routes.attach_oauth", lambda app: None)  # needs gradio[oauth]
     assert "Log in with your own account first." in texts()
 
 

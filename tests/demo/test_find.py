@@ -59,6 +59,7 @@ GIVEN: dict[str, Any] = {
     "method": "lape",
     "rates": RATES,
 }
+GIVEN_HERE = {**GIVEN, "shared": False}
 TEXTS = {"fr": Texts.of(FRENCH), "zh": Texts.of(CHINESE)}
 
 
@@ -125,49 +126,47 @@ def _here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 )
 def test_a_bad_value_gets_a_sentence(changes: dict[str, Any], said: str) -> None:
     with pytest.raises(LapeError, match=said) as caught:
-        checked_find(**{**GIVEN, **changes})
+        checked_find(**GIVEN_HERE | changes)
     assert len(str(caught.value)) < 400
     assert "\n" not in str(caught.value)
 
 
 def test_a_good_request() -> None:
-    asked = checked_find(**{**GIVEN, "labels": [" fr ", "my-label_1", None]})
+    asked = checked_find(**GIVEN_HERE | {"labels": [" fr ", "my-label_1", None]})
     assert list(asked.sources) == ["fr", "my-label_1"]
     assert asked.sources["fr"] == Texts.of(FRENCH)
     assert (asked.tokens, asked.method) == (256, "lape")
     assert asked.settings == {name: RATES[name] for name in ("top_rate", "filter_rate", "activation_bar_ratio")}
-    assert checked_find(**{**GIVEN, "method": "lap"}).settings == {"min_probability": 0.5}
+    assert checked_find(**GIVEN_HERE | {"method": "lap"}).settings == {"min_probability": 0.5}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_has_its_settings(method: str) -> None:
-    asked = checked_find(**{**GIVEN, "method": method})
+    asked = checked_find(**GIVEN_HERE | {"method": method})
     assert set(method_settings(method)) - set(asked.settings) <= {"weight"}  # searched for
 
 
-def test_a_public_page_reads_wikipedia_and_nothing_else(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_shared_page_reads_wikipedia_and_nothing_else(tmp_path: Path) -> None:
     for code in ("fr", "es"):
         (tmp_path / f"{code}.txt").write_text("A secret.")
     given = {**GIVEN, "kind": "dataset", "dataset": str(tmp_path)}
-    assert checked_find(**given).sources["fr"].description == "fr.txt"  # on one's own machine
-    monkeypatch.setenv("SPACE_ID", "org/space")
-    asked = checked_find(**given)
+    assert checked_find(**given, shared=False).sources["fr"].description == "fr.txt"  # on one's own machine
+    asked = checked_find(**given, shared=True)
     assert [source.description for source in asked.sources.values()] == [
         "hf:wikimedia/wikipedia:20231101.fr",
         "hf:wikimedia/wikipedia:20231101.es",
     ]
 
 
-def test_a_public_page_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert allowance().seconds is None
-    monkeypatch.setenv("SPACE_ID", "org/space")
-    assert allowance() == Allowance(5_000, 300_000, 120)
+def test_a_shared_page_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert allowance(shared=False).seconds is None
+    assert allowance(shared=True) == Allowance(5_000, 300_000, 120)
     with pytest.raises(LapeError, match="from 32 to 5,000"):
-        checked_find(**{**GIVEN, "tokens": 5_001})
+        checked_find(**GIVEN_HERE | {"tokens": 5_001, "shared": True})
     with pytest.raises(LapeError, match="300,000 characters"):
-        checked_find(**{**GIVEN, "texts": ["x" * 200_000, "x" * 100_001, None]})
+        checked_find(**GIVEN_HERE | {"texts": ["x" * 200_000, "x" * 100_001, None], "shared": True})
     monkeypatch.setenv("SPACES_ZERO_GPU", "1")
-    assert allowance().seconds < 60  # the time a GPU is lent for
+    assert allowance(shared=True).seconds < 60  # the time a GPU is lent for
 
 
 # The work
@@ -370,7 +369,7 @@ def test_stop_while_reading(tab: Tab) -> None:
 
 def test_the_time_of_a_public_page_is_told(tab: Tab, backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lape.demo.find.finding.PASS_TOKENS", {"cpu": 64})
-    monkeypatch.setattr(find_module, "allowance", lambda: Allowance(5000, 300_000, 1e-9))
+    monkeypatch.setattr(find_module, "allowance", lambda shared: Allowance(5000, 300_000, 1e-9))
     said = tab.said(tab.find())
     assert re.match(r"The time of 0 s is over: counted 64 tokens in [\d.]+ s, of 512; they are kept\. Nothing", said)
 

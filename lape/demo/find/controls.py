@@ -13,7 +13,6 @@ from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, W
 from lape.demo.languages import is_rtl
 from lape.demo.part import QUIET, Outputs, failures_to
 from lape.demo.sliders import SLIDERS, slider
-from lape.demo.space import on_space
 from lape.demo.status import status
 from lape.demo.uploads import take
 from lape.demo.words import word
@@ -83,8 +82,8 @@ def build_controls(backend: Backend) -> FindControls:
         dataset = gr.Textbox(
             WIKIPEDIA,
             label=word("find.name"),
-            info=word("find.name_space") if on_space() else word("find.name_info"),
-            interactive=not on_space(),
+            info=word("find.name_space") if backend.shared else word("find.name_info"),
+            interactive=not backend.shared,
             min_width=260,
         )
         languages = gr.Dropdown(
@@ -97,7 +96,7 @@ def build_controls(backend: Backend) -> FindControls:
             info=word("find.languages_info"),
             min_width=260,
         )
-    tokens, method, about, rates = _settings()
+    tokens, method, about, rates = _settings(allowance(backend.shared).tokens)
 
     def opened(label_values: list[str | None], text_values: list[str | None]) -> Outputs:
         """The rows with these labels and texts; those that are empty at the end are closed."""
@@ -120,7 +119,9 @@ def build_controls(backend: Backend) -> FindControls:
 
     @failures_to(line)
     def unpacking(files: Any, *values: Any) -> Outputs:
-        label_values, text_values = _filled(values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files)
+        label_values, text_values = _filled(
+            values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files, allowance(backend.shared).characters
+        )
         languages = sum(bool(text) for text in text_values)
         return opened(label_values, text_values) | {line: status(f"There is text in {languages} languages now.")}
 
@@ -177,9 +178,8 @@ def _rows() -> tuple[list[Any], list[Any], list[Any]]:
     return rows, labels, texts
 
 
-def _settings() -> tuple[Any, Any, Any, dict[str, Any]]:
-    """Tokens, the menu of methods, a line about the one that is chosen, and sliders for its settings."""
-    most = allowance().tokens
+def _settings(most: int) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """Tokens, at most so many; the menu of methods, a line about the chosen one, and sliders for its settings."""
     with gr.Row(equal_height=True):
         tokens = gr.Slider(
             LEAST_TOKENS,
@@ -220,8 +220,10 @@ def _applied(method: Any) -> list[Any]:
     return [word(f"find.about_{method}"), *sliders]
 
 
-def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[list[str | None], list[str | None]]:
-    """The rows with the texts of files in them; a file's name says its label, and is nothing else."""
+def _filled(
+    labels: Sequence[Any], texts: Sequence[Any], files: Any, characters: int
+) -> tuple[list[str | None], list[str | None]]:
+    """The rows with the texts of files in them, each of at most so many characters; a file's name says its label."""
     rows = {
         label: text
         for label, text in zip(labels, texts, strict=True)
@@ -231,7 +233,7 @@ def _filled(labels: Sequence[Any], texts: Sequence[Any], files: Any) -> tuple[li
         code, _, suffix = name.partition(".")
         if suffix.lower() != "txt" or not LABEL.fullmatch(code):
             raise LapeError(f"{_short(name)} must be named by its language, such as fr.txt.")
-        rows[code] = decoded(data, name, allowance().characters)
+        rows[code] = decoded(data, name, characters)
     if len(rows) > MOST_LANGUAGES:
         raise LapeError(f"At most {MOST_LANGUAGES} languages fit; with these files there would be {len(rows)}.")
     closed = [None] * (MOST_LANGUAGES - len(rows))

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.checks import Limit, checked_number, shown_value
 from lape.demo.sliders import checked_settings
-from lape.demo.space import on_space, on_zero_gpu
+from lape.demo.space import on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS
 from lape.models.inputs import context_length
@@ -47,11 +47,11 @@ class Allowance:
     seconds: float | None
 
 
-def allowance() -> Allowance:
-    """What a run may use here: less on a public Space, least where a GPU is lent for a minute."""
+def allowance(shared: bool) -> Allowance:
+    """What a run may use here: less on a page that others reach, least where a GPU is lent for a minute."""
     if on_zero_gpu():
         return Allowance(20_000, 500_000, 45)
-    if on_space():
+    if shared:
         return Allowance(5_000, 300_000, 120)
     return Allowance(100_000, 5_000_000, None)
 
@@ -126,6 +126,8 @@ def checked_find(
     tokens: Any,
     method: Any,
     rates: Mapping[str, Any],
+    *,
+    shared: bool,
 ) -> FindRequest:
     """Builds a request from untrusted values.
 
@@ -138,18 +140,19 @@ def checked_find(
         tokens: Per language.
         method: Of identification.
         rates: Settings by name; those the method does not have do not count.
+        shared: Whether others reach the page.
 
     Raises:
         LapeError: A value is not what it should be; one sentence that says what is allowed.
     """
-    allowed = allowance()
+    allowed = allowance(shared)
     if kind not in (OWN, DATASET) or not isinstance(kind, str):
         raise LapeError(f"The texts are from {OWN!r} or {DATASET!r}, not {shown_value(kind)}.")
     if not isinstance(method, str) or method not in METHODS:
         raise unknown_label("identification method", shown_value(method).strip("'"), METHODS)
     count = int(checked_number(Limit("Tokens per language", LEAST_TOKENS, allowed.tokens, 1, whole=True), tokens))
     settings = checked_settings(method, rates)
-    sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages)
+    sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages, shared)
     if not 2 <= len(sources) <= MOST_LANGUAGES:
         raise LapeError(
             f"Neurons are told apart between 2 and {MOST_LANGUAGES} languages with text; there "
@@ -160,6 +163,7 @@ def checked_find(
 
 def _own(labels: Sequence[Any], texts: Sequence[Any], characters: int) -> dict[str, Source]:
     found: dict[str, Source] = {}
+    left = characters
     for row, (label, text) in enumerate(zip(labels, texts, strict=True), start=1):
         if text is not None and not isinstance(text, str):
             raise LapeError(f"The text of row {row} must be text, not {shown_value(text)}.")
@@ -168,19 +172,17 @@ def _own(labels: Sequence[Any], texts: Sequence[Any], characters: int) -> dict[s
         code = checked_label(label, f"row {row}")
         if code in found:
             raise LapeError(f"Two rows have the label {code!r}; put their texts into one.")
-        characters -= len(text)
-        if characters < 0:
-            raise LapeError(
-                f"Together the texts have more than the {allowance().characters:,} characters allowed; shorten them."
-            )
+        left -= len(text)
+        if left < 0:
+            raise LapeError(f"Together the texts have more than the {characters:,} characters allowed; shorten them.")
         if any("\ud800" <= character <= "\udfff" for character in text):
             raise LapeError(f"The text of row {row} holds half a character (a lone surrogate); paste it again.")
         found[code] = Texts.of(text)
     return found
 
 
-def _dataset(dataset: Any, languages: Any) -> dict[str, Source]:
-    if on_space():
+def _dataset(dataset: Any, languages: Any, shared: bool) -> dict[str, Source]:
+    if shared:
         dataset = WIKIPEDIA
     if not isinstance(dataset, str) or not dataset.strip() or len(dataset) > 300 or not dataset.strip().isprintable():
         raise LapeError(f"Name a dataset in one line, such as {WIKIPEDIA}.")

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from lape.demo.backend import Backend
 from lape.demo.downloads import Downloads
 from lape.demo.find.controls import build_controls
-from lape.demo.find.finding import Counted, FindRequest, allowance, checked_find, counting
+from lape.demo.find.finding import Allowance, Counted, FindRequest, allowance, checked_find, counting
 from lape.demo.find.found import progress, silent, stands_on, table, unread, zipped
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
@@ -48,7 +48,7 @@ def build_find(backend: Backend) -> Part:
         find = gr.Button(word("find.find"), variant="primary", min_width=200, scale=0, elem_id="lape-find-start")
         stop = gr.Button(word("find.stop"), interactive=False, min_width=100, scale=0, elem_id="lape-find-stop")
         reset = gr.Button(word("find.reset"), min_width=270, scale=0, elem_id="lape-find-reset")
-        line = gr.HTML(status(_limits()), elem_id="lape-find-status", min_width=240)
+        line = gr.HTML(status(_limits(allowance(backend.shared))), elem_id="lape-find-status", min_width=240)
     result = gr.HTML("", elem_id="lape-find-result")
     with gr.Row(elem_classes="lape-actions"):
         download = gr.DownloadButton(
@@ -72,7 +72,7 @@ def build_find(backend: Backend) -> Part:
     def fetching(request: gr.Request, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
         backend.ready(visitor)
-        asked = checked_find(**controls.named(values))
+        asked = checked_find(**controls.named(values), shared=backend.shared)
         texts: dict[str, Texts] = {}
         end = time.monotonic() + READING_SECONDS
         for code, source in asked.sources.items():
@@ -96,7 +96,7 @@ def build_find(backend: Backend) -> Part:
         visitor = visitor_of(request)
         model = backend.ready(visitor).model
         counted = None
-        arguments = waiting.texts, waiting.asked.tokens, allowance().seconds
+        arguments = waiting.texts, waiting.asked.tokens, allowance(backend.shared).seconds
         if not stops.pressed(visitor):
             with closing(backend.run(counting, *arguments)) as states:
                 for state in states:
@@ -113,7 +113,9 @@ def build_find(backend: Backend) -> Part:
         """What came out of a model, put in place for the visitor where it can be used."""
         statistics = counted.state.statistics(waiting.texts)
         languages = list(statistics.tokens)
-        said = _ended(counted) + unread([code for code in waiting.texts if code not in languages])
+        said = _ended(counted, allowance(backend.shared).seconds) + unread(
+            [code for code in waiting.texts if code not in languages]
+        )
         mask = None
         try:
             mask = identify(statistics, waiting.asked.method, languages, **waiting.asked.settings)
@@ -168,17 +170,16 @@ def build_find(backend: Backend) -> Part:
     return Part(lambda visitor: {}, [], (ran, back), leave=downloads.leave)
 
 
-def _limits() -> str:
+def _limits(allowed: Allowance) -> str:
     """What a run may use here."""
-    allowed = allowance()
     text = f"Up to {allowed.tokens:,} tokens per language, {allowed.characters:,} characters of text"
     return text + (f" and {allowed.seconds:.0f} s of counting." if allowed.seconds else ".")
 
 
-def _ended(counted: Counted) -> str:
-    """How far the counting came."""
+def _ended(counted: Counted, seconds: float | None) -> str:
+    """How far the counting came, and whether the seconds allowed were over."""
     tokens = f"{counted.total_tokens:,} tokens in {counted.seconds:.1f} s"
     if counted.total_tokens == counted.total_of_tokens:
         return f"Counted {tokens}."
-    why = f"The time of {allowance().seconds:.0f} s is over" if counted.late else "Stopped"
+    why = f"The time of {seconds:.0f} s is over" if counted.late else "Stopped"
     return f"{why}: counted {tokens}, of {counted.total_of_tokens:,}; they are kept."

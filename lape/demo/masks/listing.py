@@ -15,7 +15,6 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_line
 from lape.demo.loaded import read_mask
 from lape.demo.part import Outputs, failures_to, visitor_of
-from lape.demo.space import on_space
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -61,8 +60,8 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
             [(word("masks.here"), HERE), *collections()],
             value=HERE,
             label=word("masks.collection"),
-            info=word("masks.where_offered") if on_space() else word("masks.where"),
-            allow_custom_value=not on_space(),
+            info=word("masks.where_offered") if backend.shared else word("masks.where"),
+            allow_custom_value=not backend.shared,
             min_width=240,
         )
         revision = gr.Textbox(label=word("masks.revision"), info=word("masks.revision_info"), min_width=200)
@@ -88,7 +87,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
     @failures_to(line)
     def showing(where: Any, at: Any) -> Outputs:
         left_out: list[str] = []
-        entries = _entries(where, at, left_out)
+        entries = _entries(_place(where, backend.shared), at, left_out)
         names = names_of(entries)
         found = f"{len(entries)} mask{'' if len(entries) == 1 else 's'}."
         if entries and entries[0].commit:
@@ -107,7 +106,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         model, method = chosen_of(name)
         if model != (loaded := backend.ready(visitor)).name:
             raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
-        found = found_mask(where, at, model, method, statistics=True)
+        found = found_mask(backend, where, at, model, method, statistics=True)
         mask, statistics = read_mask(found.folder)
         mask = replace(mask, metadata={**mask.metadata, **found.origin})
         backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics, place=found.folder))
@@ -115,7 +114,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
 
     @failures_to(line)
     def reading(where: Any, at: Any, name: Any) -> Outputs:
-        text = _card(found_mask(where, at, *chosen_of(name), statistics=False).folder)
+        text = _card(found_mask(backend, where, at, *chosen_of(name), statistics=False).folder)
         return {line: status(""), card: gr.Code(text, visible=True)}
 
     everything = [line, listed, chosen, card, *(menu for menu, _ in menus)]
@@ -126,13 +125,13 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
     return MaskList(collection, revision, chosen, used)
 
 
-def found_mask(where: Any, at: Any, model: str, method: str, *, statistics: bool) -> FoundMask:
+def found_mask(backend: Backend, where: Any, at: Any, model: str, method: str, *, statistics: bool) -> FoundMask:
     """A mask of a place that may be looked at, downloaded when it must be.
 
     Raises:
         LapeError: It is not there, or the place is not open to visitors.
     """
-    if (collection := _place(where)) is None:
+    if (collection := _place(where, backend.shared)) is None:
         return FoundMask(bundled_folder(model, method))
     revision = checked_line(at, "revision") or None
     return find_mask(model, method, collection=collection, revision=revision, statistics=statistics)
@@ -155,16 +154,16 @@ def chosen_of(name: Any) -> tuple[str, str]:
     return model, method
 
 
-def _place(where: Any) -> str | None:
-    """The collection that was chosen; None for this machine."""
+def _place(where: Any, shared: bool) -> str | None:
+    """The collection that was chosen; None for this machine. On a shared page only the owner's are open."""
     name = checked_line(where, "collection")
-    if on_space() and name not in (HERE, *collections()):
-        raise LapeError(f"On this public page only these collections are open: {', '.join((HERE, *collections()))}.")
+    if shared and name not in (HERE, *collections()):
+        raise LapeError(f"On this shared page only these collections are open: {', '.join((HERE, *collections()))}.")
     return None if name in ("", HERE) else name
 
 
-def _entries(where: Any, at: Any, left_out: list[str]) -> list[MaskEntry]:
-    if (collection := _place(where)) is None:
+def _entries(collection: str | None, at: Any, left_out: list[str]) -> list[MaskEntry]:
+    if collection is None:
         return bundled_entries(left_out)
     return list_masks(collection, checked_line(at, "revision") or None, left_out=left_out)
 

@@ -65,7 +65,7 @@ def build_comparison(backend: Backend, menus: Menus, masks: MaskList, upload: Ma
                 return backend.ready().known_mask
             if name == UPLOADED:
                 return uploaded(backend.ready(visitor), brought, named).known_mask
-            return NeuronMask.load(found_mask(where, at, *chosen_of(name), statistics=False).folder)
+            return NeuronMask.load(found_mask(backend, where, at, *chosen_of(name), statistics=False).folder)
 
         one, other = mask_of(first), mask_of(second)
         shown = compared(one, other)

@@ -13,7 +13,7 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_line
 from lape.demo.masks.listing import HERE, QUIETLY, MaskList, chosen_of
 from lape.demo.part import MODEL, Outputs, failures_to, visitor_of
-from lape.demo.space import offers_login, on_space, on_zero_gpu
+from lape.demo.space import offers_login, on_zero_gpu
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
@@ -37,8 +37,8 @@ def build_calibration(backend: Backend) -> Any:
             source = gr.Textbox(
                 WIKIPEDIA,
                 label=word("masks.text"),
-                info=word("masks.text_wikipedia") if on_space() else word("masks.text_any"),
-                interactive=not on_space(),
+                info=word("masks.text_wikipedia") if backend.shared else word("masks.text_any"),
+                interactive=not backend.shared,
                 scale=2,
                 min_width=240,
             )
@@ -49,7 +49,7 @@ def build_calibration(backend: Backend) -> Any:
     def calibrating(request: gr.Request, text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
         if on_zero_gpu():
             raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
-        text = WIKIPEDIA if on_space() else checked_line(text, "name of the text") or WIKIPEDIA
+        text = WIKIPEDIA if backend.shared else checked_line(text, "name of the text") or WIKIPEDIA
         visitor = visitor_of(request)
         *_, (mask, statistics) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
         backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
@@ -59,11 +59,12 @@ def build_calibration(backend: Backend) -> Any:
     return measure.click(calibrating, source, line, show_progress_on=[line], **QUIETLY, **MODEL)
 
 
-def build_sharing(masks: MaskList) -> None:
+def build_sharing(backend: Backend, masks: MaskList) -> None:
     """Adds the section to the tab that is being built."""
-    with gr.Accordion(word("masks.share"), open=False, visible=not on_space() or offers_login(), elem_id="lape-share"):
+    offered = not backend.shared or offers_login()
+    with gr.Accordion(word("masks.share"), open=False, visible=offered, elem_id="lape-share"):
         gr.Markdown(word("masks.share_about"))
-        gr.HTML(status(_account()))
+        gr.HTML(status(_account(backend.shared)))
         if offers_login():
             gr.LoginButton()
         with gr.Row(elem_classes="lape-actions"):
@@ -82,8 +83,8 @@ def build_sharing(masks: MaskList) -> None:
     ) -> Outputs:
         if where != HERE:
             raise LapeError(f"Only masks {HERE} are pushed; choose that collection above.")
-        if on_space() and (login is None or not login.token):  # without one, it would be the Space's own
-            raise LapeError("Log in first: a mask is pushed with your own account.")
+        if backend.shared and (login is None or not login.token):  # without one, it would be the owner's
+            raise LapeError(_account(shared=True))
         pushed = push(
             bundled_folder(*chosen_of(name)),
             checked_line(to, "collection"),
@@ -105,8 +106,10 @@ def calibrated_on(
     yield calibrate(mask, model, tokenizer, corpora, tokens=CALIBRATION_TOKENS)
 
 
-def _account() -> str:
+def _account(shared: bool) -> str:
     """Whose account a mask is pushed with."""
-    if on_space():
+    if shared and offers_login():
         return "Log in with your own account first."
+    if shared:
+        return "Others reach this page, so nothing is pushed from it. Use `lape push` on the machine that has the mask."
     return f"It uses the token of {token_place()}." if token_place() else f"It needs a token: {LOGIN}."

@@ -39,7 +39,7 @@ def build_masks(backend: Backend) -> Part:
     upload = build_upload(backend)
     build_comparison(backend, menus, masks, upload)
     calibrated = build_calibration(backend)
-    build_sharing(masks)
+    build_sharing(backend, masks)
 
     @failures_to(line)
     def starting_over(request: gr.Request) -> Outputs:
