@@ -43,22 +43,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if importlib.util.find_spec("gradio") is None:
         print("lape: The page needs gradio: pip install 'lape[demo]', or run `make app`.", file=sys.stderr)
         return 2
-    try:
-        from lape.demo.page import LapeError, build_page, check_port, launch, rules, start, wait  # most of the start
+    from lape.interrupts import STOPPED, interrupts
 
+    with interrupts() as interrupted:
         try:
-            check_port(options.port)
-            backend = start(options.model, options.quantization, options.mask, share=options.share)
-            page = build_page(backend)
-            url = launch(page, options.port, share=options.share)
-            print(f"Ready in {time.perf_counter() - began:.1f} s: {url}", flush=True)
-            print(rules(backend), flush=True)
-            wait(page, backend)
-        except LapeError as error:
-            print(f"lape: {error}", file=sys.stderr)
-            return 2
-    except KeyboardInterrupt:
+            return _serve(options, began)
+        except KeyboardInterrupt:
+            pass
+        except Exception:
+            if not interrupted.is_set():
+                raise
+        print(STOPPED, file=sys.stderr)
         return 130
+
+
+def _serve(options: argparse.Namespace, began: float) -> int:
+    """Serves the page until Ctrl-C."""
+    from lape.demo.page import LapeError, build_page, check_port, launch, rules, start, wait  # most of the start
+
+    try:
+        check_port(options.port)
+        backend = start(options.model, options.quantization, options.mask, share=options.share)
+        page = build_page(backend)
+        url = launch(page, options.port, share=options.share)
+        print(f"Ready in {time.perf_counter() - began:.1f} s: {url}", flush=True)
+        print(rules(backend), flush=True)
+        wait(page, backend)
+    except LapeError as error:
+        print(f"lape: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

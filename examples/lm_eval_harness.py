@@ -20,7 +20,7 @@ from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
 import lape
-from lape.generation.interventions import STRENGTH
+from lape.generation.settings import STRENGTH
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 from lape.cli import diff, evaluate, generate, identify, look, machine, record, released, share
 from lape.errors import LapeError, LapeWarning
+from lape.interrupts import STOPPED, interrupts
 from lape.version import __version__
 
 
@@ -35,23 +36,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     verbose = False
-    try:
-        options = _parser().parse_args(arguments)
-        verbose = options.verbose
-        _quieten(verbose)
-        options.run(options)
-    except LapeError as error:
-        print(f"lape: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("lape: stopped.", file=sys.stderr)
-        return 130
-    except Exception as error:
-        if verbose:
-            raise
-        print(f"lape: unexpected {type(error).__name__}: {error} (-v shows where; please report it)", file=sys.stderr)
-        return 1
+    with interrupts() as interrupted:
+        try:
+            options = _parser().parse_args(arguments)
+            verbose = options.verbose
+            _quieten(verbose)
+            options.run(options)
+        except LapeError as error:
+            print(f"lape: {error}", file=sys.stderr)
+            return 2
+        except KeyboardInterrupt:
+            return _stopped()
+        except Exception as error:
+            if interrupted.is_set():
+                return _stopped()
+            if verbose:
+                raise
+            said = f"lape: unexpected {type(error).__name__}: {error} (-v shows where; please report it)"
+            print(said, file=sys.stderr)
+            return 1
     return 0
+
+
+def _stopped() -> int:
+    print(STOPPED, file=sys.stderr)
+    return 130
 
 
 def _parser() -> argparse.ArgumentParser:

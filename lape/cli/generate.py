@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model
-from lape.generation.interventions import MODE, STRENGTH
-from lape.generation.sampling import MAX_NEW_TOKENS, REPETITION_PENALTY, SEED, TEMPERATURE, TOP_P
+from lape.generation.settings import MAX_NEW_TOKENS, MODE, REPETITION_PENALTY, SEED, STRENGTH, TEMPERATURE, TOP_P
 
 
 def register(commands: Any) -> None:
@@ -32,7 +31,7 @@ def register(commands: Any) -> None:
 def _generate(options: argparse.Namespace) -> None:
     from lape.generation.generate import side_by_side
     from lape.generation.interventions import Intervention
-    from lape.generation.sampling import SETTINGS, check_sampling
+    from lape.generation.settings import SETTINGS, check_sampling
     from lape.masks.bundled import bundled_folder
     from lape.masks.mask import NeuronMask
 

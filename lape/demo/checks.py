@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast, get_args
 
 from lape.errors import LapeError
-from lape.generation.interventions import Mode
+from lape.generation.settings import Mode
 
 PROMPT_CHARACTERS = 2000
 LINE_CHARACTERS = 300  # of a name, an id or a path

@@ -17,10 +17,11 @@ from transformers import GenerationConfig, PreTrainedModel, StoppingCriteriaList
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
-from lape.generation import sampling
+from lape.generation import settings
 from lape.generation.interventions import Intervention, Plan
 from lape.generation.prompts import Prompt, encode, padding
-from lape.generation.sampling import Stop, check_sampling, processors
+from lape.generation.sampling import Stop, processors
+from lape.generation.settings import check_sampling
 from lape.generation.streaming import CONTEXT_TOKENS, Row, Update, stream
 from lape.models.architectures import input_device
 from lape.models.inputs import context_length
@@ -75,11 +76,11 @@ def generate_rows(
     prompts: Sequence[Prompt],
     plan: Plan | None = None,
     *,
-    max_new_tokens: int = sampling.MAX_NEW_TOKENS,
-    temperature: float = sampling.TEMPERATURE,
-    top_p: float = sampling.TOP_P,
-    repetition_penalty: float = sampling.REPETITION_PENALTY,
-    seed: int = sampling.SEED,
+    max_new_tokens: int = settings.MAX_NEW_TOKENS,
+    temperature: float = settings.TEMPERATURE,
+    top_p: float = settings.TOP_P,
+    repetition_penalty: float = settings.REPETITION_PENALTY,
+    seed: int = settings.SEED,
     stop: threading.Event | None = None,
 ) -> Generator[Update, None, None]:
     """Generates one row per prompt in one left-padded batch and streams all rows together.

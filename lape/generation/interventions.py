@@ -12,21 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import KW_ONLY, dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from transformers import PreTrainedModel
 
 from lape.errors import HookNotFired, LapeError, MeansMissing, unknown_label
 from lape.generation.edits import Operations, Positions, Run, layer_edits
+from lape.generation.settings import MODE, STRENGTH, Mode
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import activation_sites
-
-Mode = Literal["replace", "add", "scale"]
-
-# How the page, the command line and the library switch a language on where nothing else is said.
-MODE: Mode = "replace"
-STRENGTH = 2.0
 
 
 @dataclass(frozen=True)

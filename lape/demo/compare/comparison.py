@@ -24,7 +24,7 @@ from lape.evaluation.metrics.language import MIN_WIDTH, Identified, LanguageIden
 from lape.evaluation.metrics.repetition import LOOP_SHARE, repeated_share
 from lape.generation.generate import side_by_side
 from lape.generation.prompts import Prompt
-from lape.generation.sampling import SETTINGS
+from lape.generation.settings import SETTINGS
 from lape.generation.streaming import Finish, Update
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second

@@ -18,8 +18,8 @@ from lape.demo.checks import (
 )
 from lape.demo.examples import EXAMPLES, examples_for
 from lape.errors import LapeError
-from lape.generation import interventions, sampling
-from lape.generation.interventions import Mode
+from lape.generation import settings
+from lape.generation.settings import Mode
 from lape.languages import language
 
 MOST_TARGETS = 4  # columns of one batch that fit a page
@@ -48,13 +48,13 @@ class CompareRequest:
     prompt: str = EXAMPLES[0].prompt
     source: str = EXAMPLES[0].source
     targets: tuple[str, ...] = (EXAMPLES[0].target,)
-    strength: float = interventions.STRENGTH
-    mode: Mode = interventions.MODE
-    max_new_tokens: int = sampling.MAX_NEW_TOKENS
-    temperature: float = sampling.TEMPERATURE
-    top_p: float = sampling.TOP_P
-    repetition_penalty: float = sampling.REPETITION_PENALTY
-    seed: int = sampling.SEED
+    strength: float = settings.STRENGTH
+    mode: Mode = settings.MODE
+    max_new_tokens: int = settings.MAX_NEW_TOKENS
+    temperature: float = settings.TEMPERATURE
+    top_p: float = settings.TOP_P
+    repetition_penalty: float = settings.REPETITION_PENALTY
+    seed: int = settings.SEED
     show_random: bool = False
     chat: bool = False
     show_plain: bool = False

@@ -18,7 +18,7 @@ from lape.demo.status import status
 from lape.demo.words import word
 from lape.drawing.html import notice
 from lape.evaluation.runs.own_text import own_steering
-from lape.generation import interventions
+from lape.generation import settings
 from lape.report.own_text import outcomes
 
 EXAMPLES = 4  # openings that the page begins with
@@ -49,12 +49,12 @@ def build_openings(backend: Backend) -> Part:
                 strength = gr.Slider(
                     STRENGTH.low,
                     STRENGTH.high,
-                    value=interventions.STRENGTH,
+                    value=settings.STRENGTH,
                     step=STRENGTH.step,
                     label=word("compare.strength"),
                     min_width=200,
                 )
-                mode = gr.Dropdown([*MODES], value=interventions.MODE, label=word("compare.mode"), min_width=200)
+                mode = gr.Dropdown([*MODES], value=settings.MODE, label=word("compare.mode"), min_width=200)
     inputs = [openings, source, target, strength, mode]
 
     def prepare(visitor: str, *values: Any) -> Measurement:

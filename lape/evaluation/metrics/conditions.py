@@ -11,7 +11,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import unknown_label
 from lape.evaluation.metrics.continuations import Case
 from lape.evaluation.metrics.openings import half, instructions
-from lape.generation.interventions import Intervention, Mode
+from lape.generation.interventions import Intervention
+from lape.generation.settings import Mode
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
 

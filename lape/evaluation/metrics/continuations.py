@@ -18,7 +18,7 @@ from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngram
 from lape.generation.generate import generate_rows
 from lape.generation.interventions import Intervention, Plan
 from lape.generation.prompts import Prompt
-from lape.generation.sampling import REPETITION_PENALTY
+from lape.generation.settings import REPETITION_PENALTY
 from lape.models.architectures import input_device
 
 ROWS_CPU, ROWS_GPU = 80, 512

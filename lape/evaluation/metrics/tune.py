@@ -15,7 +15,7 @@ from lape.evaluation.metrics.conditions import Masks, Off, Openings, Setting, ba
 from lape.evaluation.metrics.continuations import Bench, continue_cases
 from lape.evaluation.metrics.openings import DEV, TEST
 from lape.evaluation.metrics.steering import Pair, PairOutputs, Steering, average, steering
-from lape.generation.interventions import Mode
+from lape.generation.settings import Mode
 from lape.recording.statistics import ActivationStatistics
 
 RULE = (

@@ -12,7 +12,7 @@ from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.conditions import Off
 from lape.evaluation.metrics.continuations import Decoding
 from lape.evaluation.metrics.tune import OFFS, STRENGTHS, TOP_RATES
-from lape.generation.interventions import Mode
+from lape.generation.settings import Mode
 from lape.masks.mask import NeuronMask
 
 
