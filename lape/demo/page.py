@@ -33,7 +33,7 @@ from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
-SESSIONS = 250  # kept at a time; one takes 0.8 MB, and every raw call without a name begins one
+SESSIONS = 250  # kept at a time; one takes 0.1 MB, and every raw call without a name begins one
 
 
 class Page(gr.Blocks):
@@ -56,6 +56,25 @@ class Page(gr.Blocks):
             refuse(f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came.")
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             check_uploads(block, value, self.upload_file_set)
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
+        """Lets go of what gradio would keep in a session: components that took the place of others, and links' values.
+
+        An update makes a new component in the session; the next value for it is kept under that component's own id
+        too, for as long as the session is there. What links to a session would show is never asked for here.
+        """
+        output = await super().postprocess_data(block_fn, predictions, state)
+        if state is not None:
+            for stray in state.blocks_config.blocks.keys() - self.blocks.keys():
+                del state.blocks_config.blocks[stray]
+            state.config_values.clear()
+        return output
+
+    def forget(self, session: str) -> None:
+        """Lets go of a session whose page was closed; gradio keeps it for an hour, and some of it for good."""
+        self.app.state_holder.session_data.pop(session, None)
+        self.app.state_holder.time_last_used.pop(session, None)
+        self._queue.pending_event_ids_session.pop(session, None)
 
 
 def build_page(backend: Backend) -> Page:
@@ -103,6 +122,7 @@ def build_page(backend: Backend) -> Page:
             for part in parts:
                 if part.leave is not None:
                     part.leave(visitor)
+            page.forget(visitor)
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         inputs = [value for part in parts for value in part.inputs]

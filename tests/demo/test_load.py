@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+import random
+import threading
 import time
 from contextlib import closing
 from typing import Any
@@ -28,6 +31,37 @@ def test_eight_visitors_leave_the_model_as_it_was(tokenizer: Any) -> None:
     assert sum(outcome.done.values()) >= 30
     assert [what for what, true in outcome.checks.items() if not true] == []
     assert max(outcome.waits_seconds) < SECONDS
+
+
+@pytest.mark.slow
+def test_who_holds_the_model_finds_no_hook_of_others(tokenizer: Any) -> None:
+    """Once, seconds after a long soak, a plan's hooks were seen on the model; but that look did not hold the lock."""
+    backend = Backend(tiny_loaded(tokenizer))
+    modules = list(backend.ready().model.modules())
+    chance, end = random.Random(0), time.monotonic() + SECONDS
+    outcome, looks, found = Outcome(), 0, []
+    kinds = (Visitor.compares, Visitor.stops, Visitor.leaves, Visitor.generates, Visitor.leaves, Visitor.stops)
+    with serve(backend) as (page, url):
+        visitors = [Visitor(page, url, outcome, seed) for seed in range(6)]
+        threads = [
+            threading.Thread(
+                target=visitor.acts,
+                args=(itertools.cycle([*kinds[place:], *kinds[:place]]), lambda: time.monotonic() > end),
+            )
+            for place, visitor in enumerate(visitors)
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(chance.expovariate(20))
+            with backend.lock:
+                looks += 1
+                found += [type(module).__name__ for module in modules if module._forward_hooks]
+                found += [type(module).__name__ for module in modules if module._forward_pre_hooks]
+    assert outcome.errors == []
+    assert sum(outcome.done.values()) >= 20
+    assert looks >= 20
+    assert found == []
 
 
 @pytest.mark.parametrize("event", ["compare", "stream", "measure_texts", "measure_openings", "finding"])

@@ -18,11 +18,13 @@ from browsing import serve
 from families import build
 from gradio_client import Client
 
+from benchmarks.load import Outcome, Visitor
 from lape import Intervention, LapeError, NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.compare.comparison import compare, request_of
 from lape.demo.compare.request import DEFAULTS
 from lape.demo.loaded import Loaded
+from lape.demo.page import Page
 from lape.demo.part import visitor_of
 from lape.demo.visitors import KEPT
 
@@ -245,9 +247,14 @@ def test_on_zero_gpu_all_that_work_is_given_and_yields_is_pickled(
 
 
 @pytest.fixture
-def url(backend: Backend) -> Iterator[str]:
-    with serve(backend) as (_, url):
-        yield url
+def served(backend: Backend) -> Iterator[tuple[Page, str]]:
+    with serve(backend) as page_and_url:
+        yield page_and_url
+
+
+@pytest.fixture
+def url(served: tuple[Page, str]) -> str:
+    return served[1]
 
 
 def test_two_clients_compare_with_their_own_masks(url: str, backend: Backend) -> None:
@@ -259,6 +266,22 @@ def test_two_clients_compare_with_their_own_masks(url: str, backend: Backend) ->
     assert job.outputs()[-1]["steered"]["neurons_on"] == 2
     with pytest.raises(Exception, match="one of fr, es, zh"):
         second.predict(**words, api_name="/compare")
+
+
+def test_a_session_does_not_grow_with_its_runs_and_ends_with_its_page(served: tuple[Page, str]) -> None:
+    """gradio would keep a new component for each update that an event makes, and the session for an hour."""
+    page = served[0]
+    visitor = Visitor(*served, Outcome(), seed=0)
+    kept = []
+    for _ in range(3):
+        visitor.call("busy_1", [None, None, False])
+        visitor.call("stream", [None, None, *visitor.comparison(3)])
+        kept.append(len(page.app.state_holder.session_data[visitor.session].blocks_config.blocks))
+    assert kept == [len(page.blocks)] * 3
+    assert not page.app.state_holder.session_data[visitor.session].config_values
+    page.forget(visitor.session)
+    assert visitor.session not in page.app.state_holder.session_data
+    assert visitor.session not in page._queue.pending_event_ids_session
 
 
 def test_closing_the_page_frees_what_its_visitor_had(url: str, backend: Backend) -> None:
