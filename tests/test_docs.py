@@ -72,7 +72,7 @@ class Text:
 
 
 def texts() -> list[Text]:
-    files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+    files = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")]
     files += [*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "precomputed").rglob("*.md"))]
     return [Text.read(path) for path in files]
 
