@@ -18,6 +18,7 @@ from lape.storage.names import LABEL, check_label
 SPLITS = ("train", "valid")
 WAYS = "Give a folder, a file, or hf:ID[:config]."
 NAMED = f"Name files by language and split, such as fr.txt or fr.train.txt; they must end in {READABLE}."
+MOST_NAMED = 20  # files that are left out
 LONGEST_HUB_NAME = 300  # an id has two words of up to 96 characters, and a config is a file's name
 LANGUAGE_NAME = re.compile(r"[a-z]{2,3}([-_][a-z0-9]+)*\.", re.IGNORECASE)  # how a file named by its language begins
 
@@ -77,7 +78,7 @@ def read_corpora(
 
 def _folder_corpora(folder: Path, languages: Sequence[str] | None, split: str) -> dict[str, Source]:
     found: dict[str, dict[str | None, Path]] = {}
-    left_out: list[str] = []
+    left_out: list[tuple[str, str]] = []  # a file's name, and why where its name does not say it
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -87,18 +88,19 @@ def _folder_corpora(folder: Path, languages: Sequence[str] | None, split: str) -
             continue
         if odd := _irregular(path):
             if format_of(path.name):
-                left_out.append(f"{path.name} ({odd})")
+                left_out.append((path.name, f" ({odd})"))
         elif place := _place(path.name):
             language, kind = place
             if found.setdefault(language, {}).setdefault(kind, path) != path:
-                left_out.append(f"{path.name} (beside {found[language][kind].name})")
+                left_out.append((path.name, f" (beside {found[language][kind].name})"))
         elif format_of(path.name) or LANGUAGE_NAME.match(path.name):
-            left_out.append(path.name)
+            left_out.append((path.name, ""))
     if languages:
-        left_out = [name for name in left_out if name.partition(".")[0] in languages]
+        left_out = [(name, why) for name, why in left_out if name.partition(".")[0] in languages]
     if left_out:
-        said = f"Left out of the corpus {str(folder)!r}: {', '.join(left_out)}. {NAMED}"
-        warnings.warn(said, LapeWarning, stacklevel=3)
+        names = ", ".join(f"{name if name.isprintable() else repr(name)}{why}" for name, why in left_out[:MOST_NAMED])
+        more = f" and {len(left_out) - MOST_NAMED:,} more" if len(left_out) > MOST_NAMED else ""
+        warnings.warn(f"Left out of the corpus {str(folder)!r}: {names}{more}. {NAMED}", LapeWarning, stacklevel=3)
     if not found:
         raise BadFile(f"{str(folder)!r} holds no corpus. {NAMED}")
     sources: dict[str, Source] = {}

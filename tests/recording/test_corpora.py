@@ -399,6 +399,17 @@ def test_what_is_no_regular_file_is_refused_by_name(make: Callable[[Path], None]
         read_corpora(tmp_path / "fr.txt")
 
 
+def test_names_that_are_left_out_are_few_and_plain(tmp_path: Path) -> None:
+    for name in ("fr.txt", "de\n.txt", "de\u202etxt.jsonl", *(f"xx.{number:03}.txt" for number in range(100))):
+        (tmp_path / name).touch()
+    with pytest.warns(LapeWarning) as warned:
+        read_corpora(tmp_path)
+    said = str(warned[0].message)
+    assert said.isprintable()
+    assert r"'de\n.txt', 'de\u202etxt.jsonl', xx.000.txt" in said
+    assert "xx.017.txt and 82 more. Name files" in said
+
+
 def test_a_link_to_a_text_is_the_text(tmp_path: Path) -> None:
     (tmp_path / "text").mkdir()
     write_text(tmp_path / "text" / "one.txt", DOCUMENTS)

@@ -27,7 +27,7 @@ from lape import BadFile, LapeError, read_corpora, record
 from lape.recording import documents
 from lape.recording import pieces as cutting
 from lape.recording.blocks import DOCUMENTS_AT_ONCE, token_blocks
-from lape.recording.documents import PART, TextFile
+from lape.recording.documents import PART, TextFile, text_documents
 from lape.recording.pieces import LONGEST_PIECE, Piece, pieces, whole
 from lape.recording.sources import open_source
 from lape.recording.texts import Texts, taken
@@ -360,6 +360,14 @@ def test_documents_given_at_once_are_bounded_in_number_and_length(length: int, m
     assert blocks_of(spy, documents, 64) == oracle.blocks(spy, documents, 64)
     at_once = [given for given in spy.given if isinstance(given, list)]
     assert len(at_once[0]) == most == max(map(len, at_once))
+
+
+def test_blanks_without_end_are_handed_on() -> None:
+    """A document of few letters may be an archive of a gigabyte of blanks."""
+    parts = itertools.chain(["a"], iter([" " * PART] * 50))
+    first, second, *_ = itertools.islice(text_documents(parts, False), 2)
+    assert (first[0], first[1:].strip(), second.strip()) == ("a", "", "")
+    assert len(list(parts)) >= 48
 
 
 def test_a_blank_line_of_any_length_divides_documents(tmp_path: Path) -> None:
