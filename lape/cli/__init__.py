@@ -18,11 +18,15 @@ from lape.errors import LapeError, LapeWarning
 from lape.interrupts import STOPPED, interrupts
 from lape.version import __version__
 
+LONGEST_MESSAGE = 400  # characters; the one that names all commands is shorter
+
 
 class _Parser(argparse.ArgumentParser):
     """Says what was wrong in one line; argparse would print the whole usage first."""
 
     def error(self, message: str) -> NoReturn:
+        if len(message) > LONGEST_MESSAGE:  # it repeats the word that was wrong
+            message = f"{message[:LONGEST_MESSAGE]}..."
         raise LapeError(f"{message} (see `{self.prog} --help`)")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model
+from lape.errors import LapeError
 from lape.generation.settings import MAX_NEW_TOKENS, MODE, REPETITION_PENALTY, SEED, STRENGTH, TEMPERATURE, TOP_P
 
 
@@ -31,12 +32,15 @@ def register(commands: Any) -> None:
 def _generate(options: argparse.Namespace) -> None:
     from lape.generation.generate import side_by_side
     from lape.generation.interventions import Intervention
+    from lape.generation.prompts import NO_PROMPT
     from lape.generation.settings import SETTINGS, check_sampling
     from lape.masks.bundled import bundled_folder
     from lape.masks.mask import NeuronMask
 
     settings = {name: getattr(options, name) for name in SETTINGS}
     check_sampling(**settings)  # before a model is loaded
+    if not options.prompt and not options.chat:
+        raise LapeError(NO_PROMPT)
     variants: dict[str, Intervention | None] = {"on": None}
     if options.off or options.on:
         mask = NeuronMask.load(options.mask or bundled_folder(options.model))

@@ -44,6 +44,7 @@ def register(commands: Any) -> None:
 def _record(options: argparse.Namespace) -> None:
     from lape.evaluation.metrics.stability import UntilStable
     from lape.recording.corpora import read_corpora
+    from lape.recording.reading import check_groups, check_settings
     from lape.recording.recorder import GROUPS, record, record_groups
     from lape.storage.names import GROUPS_NAME, STATISTICS_NAME
 
@@ -51,6 +52,11 @@ def _record(options: argparse.Namespace) -> None:
     until = None if options.until_stable is None else UntilStable(options.until_stable)
     if until and len(corpora) < 2:
         raise LapeError(f"--until-stable compares masks, which need two languages or more; there is {len(corpora)}.")
+    number = GROUPS if options.groups is None and until else options.groups
+    # Before a model is loaded, which has a context and a number of blocks for a pass.
+    check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
+    if number is not None:
+        check_groups(number, options.tokens)
     checkpoint = options.out / "checkpoint.safetensors"
     if checkpoint.exists() and not options.resume:
         raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
@@ -63,10 +69,9 @@ def _record(options: argparse.Namespace) -> None:
         "allow_short": options.allow_short,
     }
     groups = None
-    if options.groups is None and until is None:
+    if number is None:
         statistics = record(model, tokenizer, corpora, **settings)
     else:
-        number = GROUPS if options.groups is None else options.groups
         statistics, groups = record_groups(model, tokenizer, corpora, groups=number, until=until, **settings)
     (options.out / GROUPS_NAME).unlink(missing_ok=True)  # of a recording that is now written over
     path = options.out / STATISTICS_NAME

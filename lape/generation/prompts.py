@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError
 from lape.models.inputs import check_ids, embedding_rows
 
+NO_PROMPT = "The prompt is empty; write something for the model to continue."
 Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
 
 
@@ -52,7 +53,7 @@ def _encode(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
             raise LapeError(f"The model's chat template refuses these messages: {error}") from error
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:
-        raise LapeError("The prompt is empty; write something for the model to continue.")
+        raise LapeError(NO_PROMPT)
     return ids
 
 

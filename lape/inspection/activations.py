@@ -16,6 +16,8 @@ from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
 from lape.models.inputs import check_ids, context_length
 from lape.recording.blocks import document_end
+from lape.recording.pieces import LONGEST_PIECE
+from lape.recording.texts import count_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +74,14 @@ def activations(
     layers, width = sites.shape
     if len(neurons) == 0 or neurons.min() < 0 or neurons.max() >= layers * width:
         raise LapeError(f"Name at least one neuron, all of them inside the model's {size_text(sites.shape)}.")
+    context = context_length(model)
+    most = min((bound for bound in (longest_tokens, context) if bound), default=None)
+    if most and len(text) > LONGEST_PIECE and count_tokens(tokenizer, [text], 2 * most) > most + 1:  # with its end
+        raise LapeError(f"The text has more than {most:,} tokens, and no more are read; shorten it.")
     ids, pieces, tokens = pieces_of(tokenizer, text)
     start = [end] if (end := document_end(tokenizer)) is not None else []
     inputs = torch.tensor([[*start, *ids]])
     check_ids(model, inputs, tokenizer)
-    context = context_length(model)
     longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))
     if len(ids) > longest:
         raise LapeError(f"The text has {len(ids):,} tokens and at most {longest:,} are read; shorten it.")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
 import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.recording.sources import Source, open_source
+from lape.recording.pieces import LONGEST_PIECE, Piece
+from lape.recording.sources import Source, open_pieces
 
-DOCUMENTS_AT_ONCE = 64  # that the tokenizer is given
+DOCUMENTS_AT_ONCE = 64  # that the tokenizer is given, or fewer that together are as long as a piece
 # What ends a document in training data, under the names that model families give it. The order decides only where a
 # tokenizer has several of them and its eos is none: Phi-3 keeps Llama's `</s>` but ends documents with
 # `<|endoftext|>`, and Gemma's `</s>` is a tag of HTML.
@@ -49,7 +49,7 @@ def token_blocks(
     """Packs documents into blocks of exactly `block` tokens.
 
     Every document is followed by the tokenizer's document end; no BOS token, no padding. The tokens after
-    the last full block are dropped.
+    the last full block are dropped. Long documents are tokenised in pieces, and no more is read than is taken.
 
     Args:
         tokenizer: The model's own tokenizer.
@@ -65,12 +65,23 @@ def token_blocks(
     """
     end = document_end(tokenizer)
     pending: list[int] = []
-    documents = open_source(source, language)
-    while some := list(itertools.islice(documents, DOCUMENTS_AT_ONCE)):
-        for ids in tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]:
+    pieces = open_pieces(source, language)
+    while some := _at_once(pieces):
+        encoded = tokenizer(some, add_special_tokens=False, verbose=False)["input_ids"]
+        for piece, ids in zip(some, encoded, strict=True):
             pending.extend(ids)
-            if end is not None:
+            if end is not None and not isinstance(piece, Piece):
                 pending.append(end)
         full = len(pending) // block * block
         yield from torch.tensor(pending[:full], dtype=torch.long).view(-1, block)
         pending = pending[full:]
+
+
+def _at_once(pieces: Iterator[str]) -> list[str]:
+    """The next pieces, as many as the tokenizer is given at once."""
+    some: list[str] = []
+    characters = 0
+    while len(some) < DOCUMENTS_AT_ONCE and characters < LONGEST_PIECE and (piece := next(pieces, None)) is not None:
+        some.append(piece)
+        characters += len(piece)
+    return some

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import reprlib
+import stat
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +16,10 @@ from lape.recording.sources import Source
 from lape.storage.names import LABEL, check_label
 
 SPLITS = ("train", "valid")
+WAYS = "Give a folder, a file, or hf:ID[:config]."
 NAMED = f"Name files by language and split, such as fr.txt or fr.train.txt; they must end in {READABLE}."
+MOST_NAMED = 20  # files that are left out
+LONGEST_HUB_NAME = 300  # an id has two words of up to 96 characters, and a config is a file's name
 LANGUAGE_NAME = re.compile(r"[a-z]{2,3}([-_][a-z0-9]+)*\.", re.IGNORECASE)  # how a file named by its language begins
 
 
@@ -37,7 +42,7 @@ def read_corpora(
 
     Raises:
         LapeError: The split does not exist, a language is missing, or `languages` is needed and absent.
-        BadFile: There is nothing to read at that path.
+        BadFile: There is nothing to read at that path, or no regular file.
 
     Warns:
         LapeWarning: A file of the folder looks like text of a language and is not read; names it and says why.
@@ -52,13 +57,17 @@ def read_corpora(
     languages = [languages] if isinstance(languages, str) else languages
     for label in languages or ():
         check_label(label)
+    if not corpus.strip():
+        raise LapeError(f"The name of the corpus is empty. {WAYS}")
     if corpus.startswith("hf:"):
         return _hub_corpora(corpus, languages, split)
     path = Path(corpus)
-    if path.is_dir():
+    if os.path.isdir(corpus):  # unlike the path's own, it takes a name of any length
         return _folder_corpora(path, languages, split)
-    if not path.is_file():
-        raise BadFile(f"There is no corpus at {corpus!r}. Give a folder, a file, or hf:ID[:config].")
+    if not os.path.lexists(corpus):
+        raise BadFile(f"There is no corpus at {_shown(corpus)}. {WAYS}")
+    if odd := _irregular(path):
+        raise BadFile(f"{_shown(corpus)} is {odd}, not a corpus. {WAYS}")
     if format_of(path.name) is None:
         raise BadFile(f"{path.name!r} is not a text corpus; it must end in {READABLE}.")
     found = languages or [path.name.partition(".")[0]]
@@ -69,21 +78,29 @@ def read_corpora(
 
 def _folder_corpora(folder: Path, languages: Sequence[str] | None, split: str) -> dict[str, Source]:
     found: dict[str, dict[str | None, Path]] = {}
-    left_out: list[str] = []
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith(".") or not path.is_file():
+    left_out: list[tuple[str, str]] = []  # a file's name, and why where its name does not say it
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise BadFile(f"{str(folder)!r} could not be read: {error.strerror}.") from error
+    for path in entries:
+        if path.name.startswith("."):
             continue
-        if place := _place(path.name):
+        if odd := _irregular(path):
+            if format_of(path.name):
+                left_out.append((path.name, f" ({odd})"))
+        elif place := _place(path.name):
             language, kind = place
             if found.setdefault(language, {}).setdefault(kind, path) != path:
-                left_out.append(f"{path.name} (beside {found[language][kind].name})")
+                left_out.append((path.name, f" (beside {found[language][kind].name})"))
         elif format_of(path.name) or LANGUAGE_NAME.match(path.name):
-            left_out.append(path.name)
+            left_out.append((path.name, ""))
     if languages:
-        left_out = [name for name in left_out if name.partition(".")[0] in languages]
+        left_out = [(name, why) for name, why in left_out if name.partition(".")[0] in languages]
     if left_out:
-        said = f"Left out of the corpus {str(folder)!r}: {', '.join(left_out)}. {NAMED}"
-        warnings.warn(said, LapeWarning, stacklevel=3)
+        names = ", ".join(f"{name if name.isprintable() else repr(name)}{why}" for name, why in left_out[:MOST_NAMED])
+        more = f" and {len(left_out) - MOST_NAMED:,} more" if len(left_out) > MOST_NAMED else ""
+        warnings.warn(f"Left out of the corpus {str(folder)!r}: {names}{more}. {NAMED}", LapeWarning, stacklevel=3)
     if not found:
         raise BadFile(f"{str(folder)!r} holds no corpus. {NAMED}")
     sources: dict[str, Source] = {}
@@ -92,6 +109,24 @@ def _folder_corpora(folder: Path, languages: Sequence[str] | None, split: str) -
             raise unknown_label("language in the corpus", language, found)
         sources[language] = _choose_file(language, found[language], split)
     return sources
+
+
+def _irregular(path: Path) -> str | None:
+    """What is there instead of a regular file; it is not opened, since a pipe may keep its reader waiting for ever."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return "a broken link" if path.is_symlink() else f"out of reach ({error.strerror})"
+    if stat.S_ISREG(mode):
+        return None
+    return "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
+
+
+def _shown(name: str) -> str:
+    """A name as an error repeats it: the ends of a long one."""
+    shown = reprlib.Repr()
+    shown.maxstring = 200
+    return shown.repr(name)
 
 
 def _place(name: str) -> tuple[str, str | None] | None:
@@ -118,7 +153,7 @@ def _choose_file(language: str, files: Mapping[str | None, Path], split: str) ->
 def _hub_corpora(corpus: str, languages: Sequence[str] | None, split: str) -> dict[str, Source]:
     _, _, rest = corpus.partition("hf:")
     name, _, config = rest.partition(":")
-    if not name:
+    if not name or len(rest) > LONGEST_HUB_NAME or not rest.isprintable():
         raise LapeError("A Hugging Face corpus is written hf:ID[:config], such as hf:wikimedia/wikipedia.")
     if not languages:
         raise LapeError(f"Say which languages to take from {corpus!r}, such as --languages fr,es.")

@@ -2,10 +2,14 @@
 
 In a text file a blank line ends a document. Corpora of sentences (FLORES, NTREX, OPUS) have none: there every line
 is a document. A text is read so when its first 1,000 lines, or all of at least 20, have no blank line between them.
+
+A text file may have any size and a line any length: it is read in parts, and a document longer than a piece is handed
+on in pieces while it is read (`lape.recording.pieces`).
 """
 
 from __future__ import annotations
 
+import codecs
 import glob
 import gzip
 import itertools
@@ -16,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import BadFile
+from lape.recording.pieces import LONGEST_PIECE, Piece, pieces
 
 # What a file's name ends in -> how `datasets` reads it; None is plain text, read here.
 FORMATS: dict[str, tuple[str, dict[str, Any]] | None] = {
@@ -31,6 +36,8 @@ READABLE = f"{', '.join(FORMATS)}, or one of these and {COMPRESSED}"
 VALID_EVERY = 10  # one document in ten is held out where no <code>.valid file exists
 FEWEST_LINES = 20  # that are documents of their own; twice as many as leave one held out on average
 LINES_LOOKED_AT = 1000
+CHARACTERS_LOOKED_AT = FEWEST_LINES * LONGEST_PIECE  # so the fewest lines are seen, unless they are cut in pieces
+PART = 4 * LONGEST_PIECE  # bytes: a line that is shorter than a piece is one part, in any script
 BY_LINE = ", a document a line"  # in descriptions
 
 
@@ -40,7 +47,8 @@ class TextFile:
 
     Attributes:
         path: Its name ends in one of `FORMATS`, `.gz` or not; all but `.txt` have a column `text`.
-        split: None takes every document; `"train"` and `"valid"` divide them by a hash of their text.
+        split: None takes every document; `"train"` and `"valid"` divide them by a hash of their text, of a long one's
+            first piece.
         by_line: Whether every line of a `.txt` file is a document; else a blank line ends one.
     """
 
@@ -103,34 +111,61 @@ def format_of(name: str) -> str | None:
 
 
 def each_line_is_a_document(lines: Iterable[str]) -> bool:
-    """Whether a text has a document a line: many lines, and no blank one between the first thousand."""
-    written = blank = 0
-    for line in itertools.islice(lines, LINES_LOOKED_AT):
-        if not line.strip():
+    """Whether a text has a document a line: many lines, and no blank one between the first thousand.
+
+    Args:
+        lines: With their line breaks, or parts of them; no more than two million characters are looked at.
+    """
+    written = blank = characters = 0
+    inside = False  # a line that is in parts
+    for part in itertools.islice(lines, LINES_LOOKED_AT):
+        if not (inside or part.strip()):
             blank += 1
-        elif written and blank:
-            return False
-        else:
+        elif not inside:
+            if written and blank:
+                return False
             written, blank = written + 1, 0
+        inside = not part.endswith("\n")
+        characters += len(part)
+        if characters >= CHARACTERS_LOOKED_AT:
+            break
     return written >= FEWEST_LINES
 
 
 def text_documents(lines: Iterable[str], by_line: bool) -> Iterator[str]:
-    """Documents from the lines of a text.
+    """Documents from the lines of a text, long ones in pieces.
 
     Args:
-        lines: With their line breaks.
+        lines: With their line breaks, or parts of them: a long line that begins with a blank part is a blank line.
         by_line: Whether each is a document, unless it is blank; else a blank line ends one.
     """
-    document: list[str] = []
-    for line in lines:
-        if line.strip():
-            document.append(line)
-        if document and (by_line or not line.strip()):
-            yield "".join(document).strip()
-            document = []
-    if document:
-        yield "".join(document).strip()
+    held: list[str] = []  # of the document, and not handed on
+    length = 0
+    inside = False  # a line that is in parts
+    for part in lines:
+        blank = not (inside or part.strip())
+        inside = not part.endswith("\n")
+        if not blank and (text := part if held else part.lstrip()):
+            held.append(text)
+            length += len(text)
+            if length > LONGEST_PIECE:
+                *ready, rest = _pieces_so_far("".join(held))
+                yield from ready
+                held, length = [rest], len(rest)
+        if held and (blank or (by_line and not inside)):
+            yield "".join(held).rstrip()
+            held, length = [], 0
+    if held:
+        yield "".join(held).rstrip()
+
+
+def _pieces_so_far(text: str) -> list[str]:
+    """The pieces of a document that may go on; blanks at its end do not count, unless they are a piece themselves."""
+    body = text.rstrip()
+    if len(text) - len(body) > LONGEST_PIECE:
+        return list(pieces(text))
+    *ready, rest = pieces(body)
+    return [*ready, rest + text[len(body) :]]
 
 
 def rows(description: str, builder: str, **arguments: Any) -> Iterator[str]:
@@ -156,23 +191,33 @@ def rows(description: str, builder: str, **arguments: Any) -> Iterator[str]:
 
 
 def divided(documents: Iterable[str], split: str | None) -> Iterator[str]:
-    """The documents of a split: one in ten is for validation, whatever the order."""
+    """The documents of a split: one in ten is for validation, whatever the order; its first piece decides."""
+    held_out = goes_on = False
     for document in documents:
-        held_out = zlib.crc32(document.encode(errors="surrogatepass")) % VALID_EVERY == 0
+        if not goes_on:
+            held_out = zlib.crc32(document.encode(errors="surrogatepass")) % VALID_EVERY == 0
+        goes_on = isinstance(document, Piece)
         if split is None or held_out == (split == "valid"):
             yield document
 
 
 def _lines(path: Path, errors: str = "strict") -> Iterator[str]:
-    """The lines of a file of UTF-8 text, compressed or not, with their line breaks."""
+    """The lines of a file of UTF-8 text, compressed or not, with their line breaks; long ones in parts."""
     opened = gzip.open if path.name.lower().endswith(COMPRESSED) else open
+    decoder = codecs.getincrementaldecoder("utf-8-sig")(errors)
+    number, kept = 1, ""
     try:
-        with opened(path, "rb") as lines:
-            for number, raw in enumerate(lines, start=1):
-                try:
-                    text = raw.decode("utf-8-sig" if number == 1 else "utf-8", errors)
-                except UnicodeDecodeError as error:
-                    raise BadFile(f"{str(path)!r} is not UTF-8 text (line {number}).") from error
-                yield text.replace("\r\n", "\n")
+        with opened(path, "rb") as file:
+            while True:
+                raw = file.readline(PART)
+                text = kept + decoder.decode(raw, final=not raw)
+                kept = "\r" if raw and text.endswith("\r") else ""  # its line feed may be in the next part
+                if text := text.removesuffix(kept).replace("\r\n", "\n"):
+                    yield text
+                if not raw:
+                    return
+                number += raw.endswith(b"\n")
+    except UnicodeDecodeError as error:
+        raise BadFile(f"{str(path)!r} is not UTF-8 text (line {number}).") from error
     except (OSError, EOFError, zlib.error) as error:
         raise BadFile(f"{str(path)!r} could not be read: {error}") from error

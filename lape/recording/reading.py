@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
+from reprlib import repr as shown  # numbers have up to 4,300 digits
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from lape.recording.blocks import token_blocks
 from lape.recording.sources import Source, check_sources
 from lape.recording.tallies import Tally
 
+MAX_TOKENS = 2**53  # counts are divided as float64, which is exact up to here
 MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
 MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32
+MAX_GROUPS = 1024  # of 46,080 neurons they have 190 MB a language; a bootstrap of more would be nearer by 1/1024
 
 
 def batches(
@@ -51,17 +54,23 @@ def check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch
     if not corpora:
         raise LapeError("There is nothing to record: name at least one language.")
     if tokens < 1 or block < 1 or batch < 1:
-        raise LapeError(f"tokens ({tokens}), block ({block}) and batch ({batch}) must be at least 1.")
+        given = f"tokens ({shown(tokens)}), block ({shown(block)}) and batch ({shown(batch)})"
+        raise LapeError(f"{given} must be at least 1.")
+    if tokens > MAX_TOKENS:
+        raise LapeError(f"At most {MAX_TOKENS:,} tokens a language can be counted, not {shown(tokens)}.")
     if context is not None and block > context:
-        raise LapeError(f"A block of {block} tokens is longer than the model's context of {context}.")
+        raise LapeError(f"A block of {shown(block)} tokens is longer than the model's context of {context}.")
     if block * batch > MAX_BATCH_TOKENS:
-        raise LapeError(f"block x batch is {block * batch} tokens; at most {MAX_BATCH_TOKENS} fit one pass.")
+        given = f"{shown(block)} x {shown(batch)}"
+        raise LapeError(f"block x batch is {given} tokens; at most {MAX_BATCH_TOKENS} fit one pass.")
 
 
 def check_groups(groups: int, tokens: int) -> None:
     """Refuses groups of blocks that cannot be kept."""
     if groups < 2 or groups % 2:
-        raise LapeError(f"groups is an even number from 2 on, not {groups}: the halves are of whole groups.")
+        raise LapeError(f"groups is an even number from 2 on, not {shown(groups)}: the halves are of whole groups.")
+    if groups > MAX_GROUPS:
+        raise LapeError(f"At most {MAX_GROUPS:,} groups can be kept, not {shown(groups)}.")
     if tokens > MAX_GROUPED_TOKENS:
         raise LapeError(f"At most {MAX_GROUPED_TOKENS:,} tokens a language can be kept in groups, not {tokens:,}.")
 

@@ -8,6 +8,7 @@ exactly: counts after a kill equal those of an undisturbed run.
 from __future__ import annotations
 
 import datetime
+import itertools
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -50,7 +51,7 @@ class Recording:
         corpora: Language code to documents: a list, or a function that opens them.
         in_turn: Whether languages take turns of one batch, so that all have been read when the loop is left. Of a
             recording that runs to its end, the counts are the same, bit for bit.
-        groups: Of blocks whose counts are kept, an even number; None keeps none.
+        groups: Of blocks whose counts are kept, an even number up to 1,024; None keeps none.
         snapshots: Tokens per language at which to keep the counts of the two halves, each rounded up to an even
             number of blocks; None takes 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000 and on.
         until: Ends the recording when it returns true, given the groups so far and the number of blocks; asked at
@@ -101,8 +102,7 @@ class Recording:
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
         self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
-        stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
-        self._goals = (*stages, self._blocks)  # reached by whole batches, as without stages
+        self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
         kept = {"groups": groups, "in_step": until is not None, "snapshots": list(self._snapshots)}
         self._settings = {
             **asdict(identity(model)),
@@ -166,7 +166,7 @@ class Recording:
         tallies = self.state.tallies
         readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
         with counting(self._sites, self._block if self._groups else None) as take_counts:
-            for goal in self._goals:
+            for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
                         tally = tallies.setdefault(code, Tally.empty(self._sites.shape, self._groups))
@@ -252,7 +252,7 @@ def record_groups(
         model: A causal language model with an activation module per layer.
         tokenizer: Its tokenizer.
         corpora: Language code to documents: a list, or a function that opens them.
-        groups: Of blocks, an even number.
+        groups: Of blocks, an even number up to 1,024.
         snapshots: Tokens per language at which to keep the counts of the two halves, each rounded up to an even
             number of blocks; None takes 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000 and on.
         until: Ends the recording when it returns true. It is called with the groups so far and the number of
@@ -270,7 +270,7 @@ def record_groups(
         The statistics, the same as those of `record` over as many tokens, and the groups.
 
     Raises:
-        LapeError: The number of groups is not even, or there are too many tokens for their counts.
+        LapeError: The number of groups is not even or too large, or there are too many tokens for their counts.
     """
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
     given |= {"groups": groups, "snapshots": snapshots, "until": until, "allow_short": allow_short}

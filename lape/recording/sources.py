@@ -1,7 +1,8 @@
 """Sources of text: documents that can be read again, and the check that every one of them passes.
 
 A source is a list of documents, or a function that opens them anew, such as one that reads a file. A resumed
-recording must read the same blocks again, so a source that can be read only once is refused.
+recording must read the same blocks again, so a source that can be read only once is refused. One that reads while it
+goes may hand on a long document in pieces (`lape.recording.pieces`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from lape.errors import LapeError
+from lape.recording.pieces import Piece, pieces, whole
 from lape.storage.names import check_label
 
 Source = Callable[[], Iterable[str]] | Sequence[str]
@@ -69,6 +71,19 @@ def open_source(source: Source, language: str | None = None) -> Iterator[str]:
     Raises:
         LapeError: The source cannot be read, or a document is not text; says which one.
     """
+    return whole(open_pieces(source, language))
+
+
+def open_pieces(source: Source, language: str | None = None) -> Iterator[str]:
+    """The same in pieces, for who needs no document as a whole: of a long one only the piece whose turn it is.
+
+    Args:
+        source: A list of documents, or a function that opens them.
+        language: Whose text it is, for errors.
+
+    Raises:
+        LapeError: The source cannot be read, or a document is not text; says which one.
+    """
     check_source(source, language)
     opened = source() if callable(source) else source
     if callable(opened):
@@ -89,20 +104,23 @@ def describe(source: Source) -> str:
 
 
 def _checked(documents: Iterable[Any], language: str | None) -> Iterator[str]:
-    for number, document in enumerate(documents, start=1):
+    number, read = 1, 0  # the document, and characters of it
+    for document in documents:
         if not isinstance(document, str):
             raise LapeError(
                 f"Document {number}{_whose(language)} is {_kind(document)}, not text. Leave out documents that are "
                 "missing, and make strings of the others."
             )
-        try:
-            document.encode()
-        except UnicodeEncodeError as error:
-            raise LapeError(
-                f"Document {number}{_whose(language)} holds half a character (a lone surrogate) at character "
-                f"{error.start + 1}. Decode it as UTF-8 again, or remove that character."
-            ) from error
-        yield document
+        for piece in pieces(document):
+            try:
+                piece.encode()
+            except UnicodeEncodeError as error:
+                raise LapeError(
+                    f"Document {number}{_whose(language)} holds half a character (a lone surrogate) at character "
+                    f"{read + error.start + 1}. Decode it as UTF-8 again, or remove that character."
+                ) from error
+            yield piece
+            number, read = (number, read + len(piece)) if isinstance(piece, Piece) else (number + 1, 0)
 
 
 def _whose(language: str | None) -> str:

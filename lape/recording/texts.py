@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import BadFile
 from lape.recording.blocks import token_blocks
 from lape.recording.documents import BY_LINE, each_line_is_a_document, text_documents
-from lape.recording.sources import Source, open_source
+from lape.recording.pieces import whole
+from lape.recording.sources import Source, open_pieces
 
 SHORTEST_BLOCK = 8  # tokens
 LONGEST_BLOCK = 512
@@ -24,7 +25,7 @@ class Texts:
     """Documents in memory, as a source.
 
     Attributes:
-        documents: In order.
+        documents: In order; one may be in pieces.
         description: What a recording says of where they come from.
     """
 
@@ -39,11 +40,11 @@ class Texts:
         """The documents of one text, as in a `.txt` corpus: a blank line ends one, else every line of many."""
         text = text.replace("\r\n", "\n")
         by_line = each_line_is_a_document(StringIO(text))
-        return cls(tuple(text_documents(StringIO(text), by_line)), f"texts{BY_LINE * by_line}")
+        return cls(tuple(whole(text_documents(StringIO(text), by_line))), f"texts{BY_LINE * by_line}")
 
 
 def taken(source: Source, characters: int, language: str | None = None) -> Iterator[str]:
-    """The first documents of a source, until there is enough text.
+    """The first documents of a source, until there is enough text; long ones in pieces.
 
     Args:
         source: Such as a dataset that is streamed.
@@ -53,11 +54,12 @@ def taken(source: Source, characters: int, language: str | None = None) -> Itera
     Raises:
         LapeError: The source cannot be read, or a document is not text.
     """
-    for document in open_source(source, language):
-        yield document[:characters]
-        characters -= len(document)
-        if characters <= 0:
+    for piece in open_pieces(source, language):
+        if len(piece) >= characters:
+            yield piece[:characters]
             return
+        yield piece
+        characters -= len(piece)
 
 
 def decoded(data: bytes, name: str, characters: int) -> str:

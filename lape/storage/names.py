@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import reprlib
 
 import torch
 
@@ -24,5 +25,6 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
 def check_label(label: str) -> str:
     """Returns a language label unchanged, or raises when it is not `[A-Za-z0-9_-]{1,32}`."""
     if not isinstance(label, str) or not LABEL.fullmatch(label):
-        raise LapeError(f"{label!r} cannot be a language label: use 1 to 32 of the characters A-Z a-z 0-9 _ -.")
+        shown = reprlib.repr(label)
+        raise LapeError(f"{shown} cannot be a language label: use 1 to 32 of the characters A-Z a-z 0-9 _ -.")
     return label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -89,6 +90,9 @@ def test_an_unfinished_recording_is_not_overwritten(
     assert (tmp_path / "checkpoint.safetensors").read_bytes() == b"something"
 
 
+RECORD = ("record", "--corpus", "{corpus}", "--model", "no/model", "--out", "out")  # refused before it is loaded
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
@@ -97,6 +101,18 @@ def test_an_unfinished_recording_is_not_overwritten(
         (["record", "--corpus", "{corpus}", "--languages", "frr", "--out", "out"], "Did you mean 'fr'"),
         (["record", "--corpus", "{corpus}", "--tokens", "many", "--out", "out"], "invalid int value: 'many'"),
         (["record", "--corpus", "hf:wikimedia/wikipedia", "--out", "out"], "Say which languages"),
+        (["record", "--corpus", "", "--out", "out"], "The name of the corpus is empty"),
+        (["record", "--corpus", "{corpus}" + "/x" * 5000, "--out", "out"], "There is no corpus at"),
+        (["record", "--corpus", "{pipe}", "--out", "out"], "is a pipe, socket or device, not a corpus"),
+        ([*RECORD, "--groups", "1000000000"], "At most 1,024 groups can be kept, not 1000000000."),
+        ([*RECORD, "--groups", "3"], "groups is an even number"),
+        ([*RECORD, "--tokens", "9" * 4000], "At most 9,007,199,254,740,992 tokens a language can be counted"),
+        ([*RECORD, "--tokens", "9" * 5000], "argument --tokens: invalid int value: '999"),
+        (["9" * 5000], "invalid choice: '999"),
+        ([*RECORD, "--tokens", "0"], "tokens (0), block (512) and batch (1) must be at least 1"),
+        ([*RECORD, "--tokens", "2000000000", "--until-stable", "0.9"], "At most 1,073,741,824 tokens a language"),
+        ([*RECORD, "--block", "1000000000"], "at most 16777216 fit one pass"),
+        ([*RECORD, "--batch", "1000000000"], "block x batch is 512 x 1000000000 tokens"),
         (["identify", "nowhere"], "There is no file"),
         (["identify", "{recorded}", "--method", "lapee"], "Did you mean 'lape'"),
         (["identify", "{recorded}", "--top-rate", "7"], "top_rate is a share above 0 and up to 1, not 7.0"),
@@ -105,6 +121,7 @@ def test_an_unfinished_recording_is_not_overwritten(
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--mode", "swap"], "No mode 'swap'"),
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--strength", "inf"], "strength must be"),
         (["generate", "", "--model", "{tiny}"], "The prompt is empty"),
+        (["generate", "", "--model", "no/model"], "The prompt is empty"),
         (["generate", "Bonjour", "--model", "{tiny}", "--top-p", "0"], "top_p must be above 0"),
         (["generate", "Bonjour", "--model", "no/model", "--seed", "-1"], "seed must be from 0"),
         (["generate", "Bonjour", "--model", "model.gguf", "--off", "fr"], "'model.gguf' is a GGUF file"),
@@ -126,13 +143,16 @@ def test_bad_input_is_one_line_and_exit_code_2(
     mask = NeuronMask.load(recorded)
     NeuronMask(mask.neurons, mask.means, (mask.shape[0], mask.shape[1] + 1), mask.metadata).save(tmp_path / "wide")
     monkeypatch.chdir(tmp_path)
+    os.mkfifo(tmp_path / "fr.txt")
     places = {"corpus": corpus, "recorded": recorded, "tiny": tiny_folder, "wide": tmp_path / "wide"}
+    places["pipe"] = tmp_path / "fr.txt"
     assert main([word.format(**places) for word in words]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
     lines = [line for line in printed.err.splitlines() if line.startswith("lape: ")]
     assert len(lines) == 1
     assert expected in lines[0]
+    assert len(lines[0]) < 500
     assert "Traceback" not in printed.err
 
 

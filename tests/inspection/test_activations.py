@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 import torch
-from families import DOCUMENT_END, FAMILIES, build, layers_of
+from families import CONTEXT, DOCUMENT_END, FAMILIES, build, layers_of
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -114,6 +114,24 @@ def test_what_cannot_be_looked_at_is_refused_before_the_model_runs(
     tiny_model.get_decoder().register_forward_pre_hook(lambda *_: pytest.fail("the model ran"))
     with pytest.raises(LapeError, match=expected):
         activations(tiny_model, tokenizer, text, chosen, longest_tokens=longest)
+
+
+def test_a_text_of_megabytes_is_refused_before_it_is_tokenised(
+    tiny_model: PreTrainedModel, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tokens took 200 bytes a character, before they were found to be too many."""
+    monkeypatch.setattr("lape.inspection.activations.pieces_of", lambda *_: pytest.fail("all of it was tokenised"))
+    for longest, most in ((None, CONTEXT), (5, 5)):
+        with pytest.raises(LapeError, match=rf"more than {most} tokens, and no more are read; shorten it"):
+            activations(tiny_model, tokenizer, "a " * 2_000_000, torch.tensor([0]), longest_tokens=longest)
+
+
+def test_a_long_text_that_fits_is_read(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build("llama", max_position_embeddings=64)
+    monkeypatch.setattr("lape.inspection.activations.LONGEST_PIECE", 9)
+    assert activations(model, tokenizer, "a" * 63, torch.tensor([0])).tokens == (1,) * 63
+    with pytest.raises(LapeError, match="has 64 tokens and at most 63 are read"):
+        activations(model, tokenizer, "a" * 64, torch.tensor([0]))
 
 
 def test_a_slow_tokenizer_is_refused(tiny_model: PreTrainedModel, tokenizer: Tokenizer) -> None:

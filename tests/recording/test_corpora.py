@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import json
+import os
+import re
+import socket
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from lape import BadFile, LapeError, LapeWarning, UnknownLabel, read_corpora
+from lape.recording import documents
 from lape.recording.blocks import document_end, token_blocks
 from lape.recording.documents import HubDataset, TextFile
 from lape.recording.sources import describe
@@ -320,6 +325,131 @@ def test_a_path_with_no_text_is_refused(tmp_path: Path, name: str, match: str) -
     (tmp_path / "empty").mkdir()
     with pytest.raises(BadFile, match=match):
         read_corpora(str(tmp_path / name))
+
+
+# What may lie in a folder
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_dangling_link(path: Path) -> None:
+    path.symlink_to(path.with_name("nowhere.txt"))
+
+
+def a_link_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def a_socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as opened:
+        here = Path.cwd()
+        os.chdir(path.parent)  # the name of a socket is short
+        try:
+            opened.bind(path.name)
+        finally:
+            os.chdir(here)
+
+
+def a_device(path: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+ODD: dict[Callable[[Path], None], str] = {
+    os.mkfifo: "a pipe, socket or device",
+    a_socket: "a pipe, socket or device",
+    a_device: "a pipe, socket or device",
+    a_folder: "a folder",
+    a_dangling_link: "a broken link",
+    a_link_to_itself: "a broken link",
+}
+
+
+@pytest.mark.parametrize("make", ODD, ids=lambda make: make.__name__)
+@pytest.mark.parametrize("name", ["de.txt", "de.train.jsonl", "de.csv.gz"])
+def test_only_regular_files_of_a_folder_are_read(
+    make: Callable[[Path], None], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pipe keeps its reader waiting for ever, so it is named without being opened."""
+    monkeypatch.setattr(documents, "open", _never_odd(tmp_path / name), raising=False)
+    (tmp_path / "fr.txt").write_text("Oui.")
+    make(tmp_path / name)
+    with pytest.warns(LapeWarning, match=rf"Left out of the corpus .*: {re.escape(name)} \({ODD[make]}\)\. Name files"):
+        assert list(read_corpora(tmp_path)) == ["fr"]
+    with (
+        pytest.warns(LapeWarning, match=ODD[make]),
+        pytest.raises(UnknownLabel, match="No language in the corpus 'de'"),
+    ):
+        read_corpora(tmp_path, "de")
+
+
+def _never_odd(odd: Path) -> Callable[..., Any]:
+    def opened(path: Path, mode: str) -> Any:
+        assert path != odd
+        return open(path, mode)
+
+    return opened
+
+
+@pytest.mark.parametrize("make", [make for make in ODD if make is not a_folder], ids=lambda make: make.__name__)
+def test_what_is_no_regular_file_is_refused_by_name(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "fr.txt")
+    with pytest.raises(BadFile, match=rf"fr\.txt' is {ODD[make]}, not a corpus\. Give a folder, a file, or hf:"):
+        read_corpora(tmp_path / "fr.txt")
+
+
+def test_names_that_are_left_out_are_few_and_plain(tmp_path: Path) -> None:
+    for name in ("fr.txt", "de\n.txt", "de\u202etxt.jsonl", *(f"xx.{number:03}.txt" for number in range(100))):
+        (tmp_path / name).touch()
+    with pytest.warns(LapeWarning) as warned:
+        read_corpora(tmp_path)
+    said = str(warned[0].message)
+    assert said.isprintable()
+    assert r"'de\n.txt', 'de\u202etxt.jsonl', xx.000.txt" in said
+    assert "xx.017.txt and 82 more. Name files" in said
+
+
+def test_a_link_to_a_text_is_the_text(tmp_path: Path) -> None:
+    (tmp_path / "text").mkdir()
+    write_text(tmp_path / "text" / "one.txt", DOCUMENTS)
+    (tmp_path / "fr.train.txt").symlink_to(tmp_path / "text" / "one.txt")
+    write_text(tmp_path / "fr.valid.txt", ["Retenu."])
+    assert texts_of(tmp_path) == DOCUMENTS
+
+
+@pytest.mark.parametrize("corpus", ["", " ", "\t\n"])
+def test_an_empty_name_is_not_the_current_folder(corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "fr.txt", DOCUMENTS)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LapeError, match=r"The name of the corpus is empty\. Give a folder, a file, or hf:"):
+        read_corpora(corpus)
+
+
+@pytest.mark.parametrize(
+    "corpus",
+    ["a" * 5000, "a/" * 2500 + "fr.txt", "fr\0.txt", "hf:" + "a" * 5000, "hf:org/data:a\0", "hf:org/" + "../" * 999],
+)
+def test_an_impossible_name_is_one_short_sentence(corpus: str) -> None:
+    with pytest.raises(LapeError, match=r"There is no corpus at '.*'|is written hf:ID") as error:
+        read_corpora(corpus, "fr")
+    assert len(str(error.value)) < 400
+    assert "\0" not in str(error.value)
+
+
+def test_a_label_of_any_length_is_refused_in_a_short_sentence() -> None:
+    with pytest.raises(LapeError, match="cannot be a language label") as error:
+        check_label("a" * 5000)
+    assert len(str(error.value)) < 200
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: Path) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    with pytest.raises(BadFile, match=rf"{tmp_path.name}' could not be read: Permission denied\."):
+        read_corpora(tmp_path)
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path) -> None:

@@ -353,14 +353,34 @@ def test_out_of_memory_says_what_to_make_smaller(
         ({"block": 0}, r"block \(0\)"),
         ({"batch": 0}, r"batch \(0\)"),
         ({"block": CONTEXT + 1}, f"context of {CONTEXT}"),
-        ({"batch": 2**22}, "at most 16777216"),
+        ({"batch": 2**22}, "is 16 x 4194304 tokens; at most 16777216"),
+        (
+            {"tokens": 2**53 + 1},
+            r"At most 9,007,199,254,740,992 tokens a language can be counted, not 9007199254740993\.",
+        ),
+        ({"tokens": 10**4000}, r"can be counted, not 1000+\.\.\.0+\."),
+        ({"tokens": -(10**4000)}, r"tokens \(-1000+\.\.\.0+\)"),
+        ({"block": 10**4000}, r"A block of 1000+\.\.\.0+ tokens"),
+        ({"batch": 10**4000}, r"16 x 1000+\.\.\.0+ tokens"),
     ],
 )
 def test_wrong_settings_are_refused(
     changes: dict[str, Any], message: str, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    with pytest.raises(LapeError, match=message):
+    with pytest.raises(LapeError, match=message) as error:
         record_both(tiny_model, tokenizer, **changes)
+    assert len(str(error.value)) < 200
+
+
+def test_as_many_tokens_as_can_be_counted_are_asked_for_in_no_time(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """The languages' turns were once a list as long as the tokens asked for, whatever text there was."""
+    asked = {"tokens": 2**53, "block": 1, "batch": 1, "in_turn": True, "allow_short": True}
+    recording = Recording(tiny_model, tokenizer, {"xx": ["abc"], "yy": ["de"]}, **asked)
+    turns = [step.language for step in islice(recording, 8)]
+    assert turns == ["xx", "xx", "yy", "yy"] * 2  # at the beginning of each turn, and after a batch
+    assert recording.asked_tokens == 2**54
 
 
 @pytest.fixture(scope="module")
