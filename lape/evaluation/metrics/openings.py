@@ -13,6 +13,7 @@ from typing import Any
 
 from lape.errors import BadFile, unknown_label
 from lape.languages import language
+from lape.storage.json import read_json
 
 DEV, TEST = "dev", "test"  # settings are chosen on one half, and reported on the other
 HALVES = (DEV, TEST)
@@ -92,10 +93,7 @@ def _lines(file: Path) -> list[str]:
 
 
 def _json(file: Path) -> dict[str, list[Any]]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise BadFile(f"{file.name!r} is not JSON ({type(error).__name__}).") from error
+    found = read_json(file, name=repr(file.name))
     if not isinstance(found, dict) or not all(isinstance(texts, list) for texts in found.values()):
         raise BadFile(f'{file.name!r} must be like {{"fr": ["Il était", ...], ...}}: language code to a list of texts.')
     return found
