@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import BadFile, LapeWarning
+from lape.hub.snapshots import PLAIN
 from lape.storage.json import read_json
 from lape.storage.names import MASK_NAME, SUMMARY_NAME
 from lape.storage.schema import COUNT, TEXT, mapping, misfit, record
@@ -21,8 +22,9 @@ from lape.storage.schema import COUNT, TEXT, mapping, misfit, record
 _PLACE = r"((?!\.)[\w.-]{1,96}?)--([\w.-]{1,96})/((?!\.)[\w.-]{1,64})/"
 PLACE = re.compile(_PLACE + re.escape(MASK_NAME), re.ASCII)
 SUMMARY_PLACE = re.compile(_PLACE + re.escape(SUMMARY_NAME), re.ASCII)
-ALIKE = re.compile(rf"[^/\\]*[/\\][^/\\]*[/\\]{re.escape(SUMMARY_NAME)}")  # what was meant for a place, perhaps
 MOST_NAMED = 20  # of the files that lie where no mask can
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = 100
 SUMMARY = record({"model": TEXT, "sha256": TEXT, "counts": mapping(COUNT)})
 
 
@@ -69,8 +71,10 @@ def entries_of(
 
 def odd_places(paths: Iterable[str]) -> list[str]:
     """A sentence for each file that looks like a mask's summary and has a name that no mask's has."""
-    odd = [path for path in paths if ALIKE.fullmatch(path) and not SUMMARY_PLACE.fullmatch(path)]
-    said = [f"{reprlib.repr(path)} is not the place of a mask, ORG--MODEL/METHOD." for path in odd[:MOST_NAMED]]
+    alike = [path for path in paths if path.endswith((f"/{SUMMARY_NAME}", f"\\{SUMMARY_NAME}"))]
+    odd = [path for path in alike if path.count("/") == 2 or not PLAIN.fullmatch(path)]
+    odd = [path for path in odd if not SUMMARY_PLACE.fullmatch(path)]
+    said = [f"{_SHORT.repr(path)} is not the place of a mask, ORG--MODEL/METHOD." for path in odd[:MOST_NAMED]]
     return said + ([f"{len(odd) - MOST_NAMED:,} more files lie where no mask can."] if odd[MOST_NAMED:] else [])
 
 
