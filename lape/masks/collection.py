@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lape.errors import BadFile, HubError, LapeError
+from lape.errors import BadFile, HubError, LapeError, leave_out
 from lape.hub import snapshots
 from lape.hub.client import reachable
 from lape.masks.bundled import bundled_folder, bundled_masks
@@ -23,7 +23,6 @@ from lape.masks.summaries import (
     SUMMARY_PLACE,
     MaskEntry,
     entries_of,
-    leave_out,
     mask_path,
     odd_places,
     summary_in,
@@ -87,7 +86,8 @@ def list_masks(collection: str, revision: str | None = None, *, left_out: list[s
         HubError: The Hub refuses, or cannot be reached and the collection is not cached.
     """
     found = snapshots.snapshot(collection, revision, SUMMARY_PLACE.fullmatch, largest=LARGEST_BYTES)
-    leave_out(odd_places(found.paths), left_out)
+    for reason in odd_places(found.paths):
+        leave_out("One mask", reason, left_out)
     paths = sorted(found.folder / path for path in found.paths if SUMMARY_PLACE.fullmatch(path))
     return entries_of(paths, left_out, collection, found.commit)
 

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import re
 import reprlib
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lape.errors import BadFile, LapeWarning
+from lape.errors import BadFile, leave_out
 from lape.hub.snapshots import PLAIN
 from lape.storage.json import read_json
 from lape.storage.names import MASK_NAME, SUMMARY_NAME
@@ -63,7 +62,7 @@ def entries_of(
             if commit and mask_path(summary["model"], path.parent.name) != "/".join(path.parts[-3:-1]):
                 raise BadFile(f"{'/'.join(path.parts[-3:])} is of {summary['model']}, which is not its folder's model.")
         except BadFile as error:
-            leave_out([str(error)], left_out)
+            leave_out("One mask", str(error), left_out)
             continue
         entries.append(MaskEntry(summary["model"], path.parent.name, summary["counts"], collection, commit))
     return entries
@@ -76,15 +75,6 @@ def odd_places(paths: Iterable[str]) -> list[str]:
     odd = [path for path in odd if not SUMMARY_PLACE.fullmatch(path)]
     said = [f"{_SHORT.repr(path)} is not the place of a mask, ORG--MODEL/METHOD." for path in odd[:MOST_NAMED]]
     return said + ([f"{len(odd) - MOST_NAMED:,} more files lie where no mask can."] if odd[MOST_NAMED:] else [])
-
-
-def leave_out(reasons: Iterable[str], left_out: list[str] | None) -> None:
-    """Keeps why masks are left out, or warns of it where nobody keeps it."""
-    for reason in reasons:
-        if left_out is None:
-            warnings.warn(f"One mask is left out. {reason}", LapeWarning, stacklevel=4)
-        else:
-            left_out.append(reason)
 
 
 def summary_in(path: Path) -> dict[str, Any]:

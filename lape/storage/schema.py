@@ -120,9 +120,9 @@ def mapping(of: Form, key: Form | None = None, *, least: int = 0, most: int = MO
         most: How many there may be.
     """
     named = key or TEXT
-    size = f"{least} to {most:,} " if least else ""
+    size = f" of {least} to {most:,}" if least else f" of at most {most:,}" if most < MOST else ""
     return Form(
-        f"a mapping from {size}keys, each {named.text}",
+        f"a mapping{size}, each key {named.text}",
         lambda value: isinstance(value, dict) and least <= len(value) <= most and all(map(named.fits, value)),
         lambda value: ((name, each, of) for name, each in value.items()),
     )

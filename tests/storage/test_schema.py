@@ -52,8 +52,8 @@ def test_what_fits_has_no_misfit() -> None:
         ({"share": 1.01}, "share as a number from 0 to 1, or null"),
         ({"languages": {"fr": {}}}, "languages.fr.ok as true or false"),
         ({"languages": {"fr": 5}}, "languages.fr as a mapping"),
-        ({"languages": {"a\nb": {"ok": True}}}, "languages as a mapping from keys, each a label"),
-        ({"languages": {key: {"ok": True} for key in "abc"}}, "languages as a mapping from keys"),
+        ({"languages": {"a\nb": {"ok": True}}}, "languages as a mapping of at most 2, each key a label"),
+        ({"languages": {key: {"ok": True} for key in "abc"}}, "languages as a mapping of at most 2,"),
     ],
     ids=lambda value: repr(value)[:40],
 )
