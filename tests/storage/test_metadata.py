@@ -91,11 +91,28 @@ def test_what_our_own_files_say_is_accepted(tmp_path: Path) -> None:
 def test_numbers_that_are_none_are_refused(tmp_path: Path) -> None:
     cells = torch.tensor([[0, 1], [1, 2]])
     for wrong in (cells.to(torch.complex64), cells.bool(), cells.to(torch.uint16)):
-        with pytest.raises(BadFile, match="whole numbers"):
+        named = str(wrong.dtype).removeprefix("torch.")
+        with pytest.raises(BadFile, match=rf"whole numbers \[n, 2\] in int64, .*int8, not {named} \[2, 2\]\.$"):
             NeuronMask.load(written(tmp_path, MASK, {"neurons.fr": wrong}))
-    for means in (torch.ones(2, dtype=torch.complex64), torch.tensor([1e300, 1.0], dtype=torch.float64)):
-        with pytest.raises(BadFile, match="not finite"):
-            NeuronMask.load(written(tmp_path, MASK, {"mean.fr": means}))
+    with pytest.raises(BadFile, match=r"means for 'fr' that are not finite numbers in float32\.$"):
+        NeuronMask.load(written(tmp_path, MASK, {"mean.fr": torch.tensor([1e300, 1.0], dtype=torch.float64)}))
+
+
+@pytest.mark.parametrize("kind", [torch.complex64, torch.bool, torch.uint16, torch.uint64, torch.float8_e5m2])
+def test_columns_of_types_that_torch_hardly_computes_with_are_named(tmp_path: Path, kind: torch.dtype) -> None:
+    # A column of the right shape and a wrong type was said to have 2 numbers for 2 neurons, or ended in a traceback.
+    named = str(kind).removeprefix("torch.")
+    for name, text in (("mean", "means"), ("selection", "selection probabilities")):
+        with pytest.raises(BadFile, match=f"has {text} for 'fr' as {named}, not numbers in one of int64, .*bfloat16"):
+            NeuronMask.load(written(tmp_path, MASK, {f"{name}.fr": torch.zeros(2).to(kind)}))
+    for name in ("active", "sum", "positive_sum"):
+        with pytest.raises(BadFile, match=f"holds the tensor '{name}.fr' as {named}, not numbers in one of int64"):
+            ActivationStatistics.load(written(tmp_path, STATISTICS, {f"{name}.fr": torch.zeros(2, 2).to(kind)}))
+
+
+def test_a_column_of_another_shape_is_told_its_shape(tmp_path: Path) -> None:
+    with pytest.raises(BadFile, match=r"The mask has means for 'fr' as \[2, 1\], not as a list\.$"):
+        NeuronMask.load(written(tmp_path, MASK, {"mean.fr": torch.zeros(2, 1)}))
 
 
 @pytest.mark.parametrize(
