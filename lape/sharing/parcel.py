@@ -31,9 +31,11 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
+from lape.storage.schema import LONG_TEXT, TEXT, misfit, record
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
 KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, EVIDENCE_NAME, *MADE_HERE)
+SAID = record({}, {"title": TEXT, "summary": LONG_TEXT})  # what a card shows of evidence
 EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json")
 
 
@@ -187,5 +189,6 @@ def _method(folder: Path, mask: NeuronMask, model: str) -> str:
 def _evidence(name: str, path: Path) -> Evidence:
     """What a file of measurements says of itself; refuses one that is not what its name says."""
     content = read_json(path, name=name)
-    said = {key: text for key, text in content.items() if isinstance(text, str)} if isinstance(content, dict) else {}
-    return Evidence(path.name, said.get("title", ""), said.get("summary", ""))
+    if wrong := misfit(content, SAID):
+        raise BadFile(f"{name} does not say its {wrong}.")
+    return Evidence(path.name, content.get("title", ""), content.get("summary", ""))
