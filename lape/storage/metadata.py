@@ -26,12 +26,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from lape.errors import BadFile
-from lape.storage.schema import COUNT, TEXT, Form, is_count, is_label, is_number, is_text
+from lape.storage.schema import COUNT, TEXT, Form, is_count, is_label, is_text
 
 # What decides counts: statistics must agree in it to be merged, and a mask has it from its statistics.
 COUNTED_UNDER = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
 
 MOST_LANGUAGES = 1_000
+LARGEST_SETTING = 2**64  # such as a seed; more is neither a number that counts nor finite
 MOST_LAYERS, MOST_NEURONS = 10_000, 10_000_000  # of a model; a wrong one would ask for that much memory
 
 
@@ -69,7 +70,8 @@ def _mapping(value: Any) -> bool:
 def _settings(value: Any) -> bool:
     def setting(each: Any) -> bool:
         # A number for each language is how many neurons it gets.
-        return each is None or isinstance(each, bool) or is_number(each) or is_text(each) or _counts(each)
+        number = isinstance(each, bool | int | float) and abs(each) <= LARGEST_SETTING
+        return each is None or number or is_text(each) or _counts(each)
 
     return isinstance(value, dict) and all(map(setting, value.values()))
 
