@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from evidence_samples import EVERYTHING, MASK
+from evidence_samples import EVERYTHING, MASK, steering
 
 from lape.cli import main
 from lape.demo.measure import evidence as measure
@@ -188,3 +188,9 @@ def test_figures_that_do_not_belong_together_are_left_out(tmp_path: Path) -> Non
     assert said.startswith("The evidence of perplexity cannot be read (KeyError: ")
     with pytest.warns(LapeWarning, match=r"^Evidence is left out\. The evidence of perplexity"):
         assert evidence_of(tmp_path, MASK["sha256"]) == {}
+
+
+def test_what_a_model_wrote_is_shown_without_what_no_html_may_hold() -> None:
+    html = html_of({"steering": steering(sample="eins\0zwei <b>\n\tdrei")})
+    assert "eins\ufffdzwei &lt;b&gt; drei" in html
+    assert "\0" not in html
