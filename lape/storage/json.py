@@ -39,19 +39,33 @@ def read_json(path: str | os.PathLike[str], *, name: str | None = None, largest:
         BadFile: It is missing, no regular file, too large, or not JSON as `parse_json` reads it.
     """
     called = repr(str(path)) if name is None else name
-    try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):  # a pipe would keep its reader waiting
-            raise BadFile(f"{called} is no regular file.")
-        if found.st_size > largest:
-            raise BadFile(f"{called} has more than {largest:,} bytes, which no file of its kind has.")
-        content = Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise BadFile(f"{called} is missing or cannot be read ({type(error).__name__}).") from error
+    content = read_regular(path, called, largest)
     try:
         return parse_json(content)
     except ValueError as error:
         raise BadFile(f"{called} is not JSON ({error}).") from error
+
+
+def read_regular(path: str | os.PathLike[str], name: str, largest: int = LARGEST_BYTES) -> bytes:
+    """The bytes of a small file.
+
+    Args:
+        path: The file.
+        name: What errors call it.
+        largest: Bytes; more are not read.
+
+    Raises:
+        BadFile: It is missing, no regular file, or too large.
+    """
+    try:
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode):  # a pipe would keep its reader waiting
+            raise BadFile(f"{name} is no regular file.")
+        if found.st_size > largest:
+            raise BadFile(f"{name} has more than {largest:,} bytes, which no file of its kind has.")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadFile(f"{name} is missing or cannot be read ({type(error).__name__}).") from error
 
 
 def parse_json(content: bytes) -> Any:
