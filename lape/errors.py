@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from collections.abc import Iterable
 
 
@@ -52,6 +53,20 @@ class HubError(LapeError):
 
 class LapeWarning(UserWarning):
     """Something the user should know that does not stop the work."""
+
+
+def leave_out(what: str, reason: str, left_out: list[str] | None) -> None:
+    """Keeps why something is left out, or warns of it where nobody keeps it.
+
+    Args:
+        what: That is left out, such as "One mask".
+        reason: A sentence.
+        left_out: Gets it; None warns.
+    """
+    if left_out is None:
+        warnings.warn(f"{what} is left out. {reason}", LapeWarning, stacklevel=4)
+    else:
+        left_out.append(reason)
 
 
 def unknown_label(what: str, name: str, allowed: Iterable[str]) -> UnknownLabel:

@@ -159,7 +159,7 @@ def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
         else:
             device = str(input_device(subject.loaded[0])) if KINDS[name].runs_model else "cpu"
             run(name, work, out, command=_command(KINDS[name], options), device=device)
-        found = read_evidence(out)[name]
+        found = read_evidence(out, [])[name]
         done.append({"path": str(out / f"{name}.json"), "summary": found["summary"], "seconds": found["seconds"]})
     seconds = sum(each["seconds"] for each in done)
     lines = [f"{each['path']}: {each['summary']}" for each in done]

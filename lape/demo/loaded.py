@@ -113,19 +113,19 @@ class Loaded:
             raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
         return self.mask
 
-    def evidence(self) -> dict[str, Evidence]:
+    def evidence(self, left_out: list[str] | None = None) -> dict[str, Evidence]:
         """What has been measured of the very mask in use, by kind; nothing of one that was made or changed here.
 
         It lies beside the mask, where that was read from or among the bundled ones.
 
-        Raises:
-            BadFile: A file of evidence is damaged.
+        Args:
+            left_out: Gets a sentence for each file of it that is damaged or cannot be shown; None warns of it instead.
         """
         places = [path.parent for path in bundled_masks() if path.parts[-3] == self.name.replace("/", "--")]
         for place in [self.place, *places] if self.place is not None else places:
             file = place / MASK_NAME if place.is_dir() else place
             if file.is_file() and _holds(file, self.mask):
-                return evidence_of(file.parent / FOLDER, sha256_of(file))
+                return evidence_of(file.parent / FOLDER, sha256_of(file), left_out)
         return {}
 
     def with_mask(

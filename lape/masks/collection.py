@@ -7,23 +7,30 @@ A collection is one *model* repo on the Hub with the same folders as `precompute
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from lape.errors import BadFile, HubError, LapeError, LapeWarning
+from lape.errors import BadFile, HubError, LapeError, leave_out
 from lape.hub import snapshots
 from lape.hub.client import reachable
 from lape.masks.bundled import bundled_folder, bundled_masks
+from lape.masks.summaries import (
+    PLACE,
+    SUMMARY_PLACE,
+    MaskEntry,
+    entries_of,
+    mask_path,
+    odd_places,
+    summary_in,
+)
 from lape.models.presets import resolve_name
 from lape.storage.files import atomic_write, load_tensors, sha256_of, write_json
+from lape.storage.json import read_json
+from lape.storage.metadata import check_metadata
 from lape.storage.names import (
     EVIDENCE_NAME,
     MASK_NAME,
@@ -33,30 +40,10 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
+from lape.storage.schema import is_text
 
 PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME, EVIDENCE_NAME)
 LARGEST_BYTES = 2_000_000_000
-LARGEST_SUMMARY_BYTES = 10_000_000
-PLACE = re.compile(rf"([\w.-]+?)--([\w.-]+)/([\w.-]+)/{re.escape(MASK_NAME)}")
-
-
-@dataclass(frozen=True)
-class MaskEntry:
-    """A mask that a collection holds.
-
-    Attributes:
-        model: Hub id of its model.
-        method: Name of its folder: the method, or a slug such as `lape-top0.01`.
-        counts: Language code to number of neurons.
-        collection: Repo on the Hub, or None for a bundled mask.
-        commit: Commit of that repo.
-    """
-
-    model: str
-    method: str
-    counts: Mapping[str, int]
-    collection: str | None = None
-    commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,11 +64,6 @@ def collections() -> tuple[str, ...]:
     return tuple(name.strip() for name in os.environ.get("LAPE_MASKS_REPO", "").split(",") if name.strip())
 
 
-def mask_path(model: str, method: str) -> str:
-    """The folder of a mask inside a collection: `<org>--<model>/<method>`."""
-    return f"{model.replace('/', '--')}/{method}"
-
-
 def bundled_entries(left_out: list[str] | None = None) -> list[MaskEntry]:
     """The masks that are on this machine: bundled, or pulled into `precomputed/`.
 
@@ -89,7 +71,7 @@ def bundled_entries(left_out: list[str] | None = None) -> list[MaskEntry]:
         left_out: Gets a sentence for each mask that is damaged; None warns of it instead.
     """
     paths = [file for path in bundled_masks() if (file := path.with_name(SUMMARY_NAME)).is_file()]
-    return _entries(paths, left_out)
+    return entries_of(paths, left_out)
 
 
 def list_masks(collection: str, revision: str | None = None, *, left_out: list[str] | None = None) -> list[MaskEntry]:
@@ -103,8 +85,11 @@ def list_masks(collection: str, revision: str | None = None, *, left_out: list[s
     Raises:
         HubError: The Hub refuses, or cannot be reached and the collection is not cached.
     """
-    folder = snapshots.snapshot(collection, revision, [f"*/*/{SUMMARY_NAME}"], largest=LARGEST_BYTES)
-    return _entries(sorted(folder.glob(f"*/*/{SUMMARY_NAME}")), left_out, collection, folder.name)
+    found = snapshots.snapshot(collection, revision, SUMMARY_PLACE.fullmatch, largest=LARGEST_BYTES)
+    for reason in odd_places(found.paths):
+        leave_out("One mask", reason, left_out)
+    paths = sorted(found.folder / path for path in found.paths if SUMMARY_PLACE.fullmatch(path))
+    return entries_of(paths, left_out, collection, found.commit)
 
 
 def find_mask(
@@ -213,80 +198,39 @@ def _place(found: FoundMask, target: Path, revision: str | None) -> None:
 def _fetch(collection: str, model: str, method: str, revision: str | None, statistics: bool) -> FoundMask:
     """Downloads a mask into the cache, checks it, and says where it is."""
     path = mask_path(model, method)
-    patterns = [f"{path}/{name}" for name in PULLED if statistics or name != STATISTICS_NAME]
-    snapshot = snapshots.snapshot(collection, revision, patterns, largest=LARGEST_BYTES)
-    folder = snapshot / path
+    wanted = {f"{path}/{name}" for name in PULLED if statistics or name != STATISTICS_NAME}.__contains__
+    snapshot = snapshots.snapshot(collection, revision, wanted, largest=LARGEST_BYTES)
+    folder = snapshot.folder / path
     if not os.path.isfile(folder / MASK_NAME):
-        held = _held(collection, snapshot.name)
+        held = sorted("{}/{} {}".format(*place.groups()) for place in map(PLACE.fullmatch, snapshot.paths) if place)
         raise BadFile(f"{collection} has no {method!r} mask for {model}. It has: {'; '.join(held) or 'none'}.")
     try:
         _check(folder, collection, path)
     except BadFile:  # the cache may be what is damaged
         if not reachable():
             raise
-        snapshots.snapshot(collection, snapshot.name, patterns, largest=LARGEST_BYTES, force_download=True)
+        snapshots.snapshot(collection, snapshot.commit, wanted, largest=LARGEST_BYTES, force_download=True)
         _check(folder, collection, path)
     _, metadata = load_tensors(folder / MASK_NAME, "mask")
-    for made_for in (_summary(folder / SUMMARY_NAME)["model"], metadata.get("model")):
+    check_metadata(metadata, str(folder / MASK_NAME))
+    for made_for in (summary_in(folder / SUMMARY_NAME)["model"], metadata.get("model")):
         if made_for != model:
             raise BadFile(f"{collection} has a mask of {made_for} in the place of one for {model}.")
-    return FoundMask(folder, {"collection": collection, "commit": snapshot.name})
-
-
-def _held(collection: str, commit: str) -> list[str]:
-    """The masks of a commit that was just looked at, by their places."""
-    places = map(PLACE.fullmatch, snapshots.paths(collection, commit))
-    return sorted("{}/{} {}".format(*place.groups()) for place in places if place)
+    return FoundMask(folder, {"collection": collection, "commit": snapshot.commit})
 
 
 def _check(folder: Path, collection: str, path: str) -> None:
     """Refuses a mask that is not the one its summary is about."""
-    if _summary(folder / SUMMARY_NAME)["sha256"] != sha256_of(folder / MASK_NAME):
+    if summary_in(folder / SUMMARY_NAME)["sha256"] != sha256_of(folder / MASK_NAME):
         raise BadFile(f"The mask {path} of {collection} is damaged: its {SUMMARY_NAME} names another SHA-256.")
-
-
-def _entries(
-    paths: Iterable[Path], left_out: list[str] | None, collection: str | None = None, commit: str | None = None
-) -> list[MaskEntry]:
-    """The masks whose summaries are at these paths; one that is damaged does not hide the others."""
-    entries = []
-    for path in paths:
-        try:
-            summary = _summary(path)
-            if commit and mask_path(summary["model"], path.parent.name) != "/".join(path.parts[-3:-1]):
-                raise BadFile(f"{'/'.join(path.parts[-3:])} is of {summary['model']}, which is not its folder's model.")
-        except BadFile as error:
-            if left_out is None:
-                warnings.warn(f"One mask is left out. {error}", LapeWarning, stacklevel=3)
-            else:
-                left_out.append(str(error))
-            continue
-        entries.append(MaskEntry(summary["model"], path.parent.name, summary["counts"], collection, commit))
-    return entries
-
-
-def _summary(path: Path) -> dict[str, Any]:
-    """Reads a `mask.json`."""
-    try:
-        if path.stat().st_size > LARGEST_SUMMARY_BYTES:
-            raise ValueError("too large for a summary")
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        if not "".join((summary["model"], summary["sha256"], *summary["counts"])).isprintable():
-            raise ValueError("model, sha256 and languages are one line of text")
-        if not all(type(count) is int and 0 <= count < 10**12 for count in summary["counts"].values()):
-            raise TypeError("counts are whole numbers by language")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        where = "/".join(path.parts[-3:])
-        raise BadFile(f"{where} is missing, damaged or was not written by lape ({type(error).__name__}).") from error
-    return summary
 
 
 def _origin(folder: Path) -> dict[str, str]:
     """Where a pulled mask is from; empty for one that was not pulled, or is another one by now."""
     try:
-        origin = json.loads((folder / ORIGIN_NAME).read_text(encoding="utf-8"))
+        origin = read_json(folder / ORIGIN_NAME)
         if origin["sha256"] != sha256_of(folder / MASK_NAME):
             return {}
-        return {key: origin[key] for key in ("collection", "commit", "revision") if isinstance(origin.get(key), str)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return {key: origin[key] for key in ("collection", "commit", "revision") if is_text(origin.get(key))}
+    except (BadFile, OSError, KeyError, TypeError, AttributeError):
         return {}

@@ -14,6 +14,7 @@ from typing import get_type_hints
 import torch
 
 from lape.errors import BadFile
+from lape.storage.names import NUMBERS, types_text
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,22 @@ class NeuronColumn:
         """
         if extra := set(given) - set(order):
             raise BadFile(f"The mask has {self.text} but no neurons for {', '.join(sorted(extra))}.")
-        for code, values in given.items():
-            if values.shape != order[code].shape:
-                raise BadFile(f"There are {len(order[code])} neurons for {code!r} but {values.numel()} {self.text}.")
-            if values.is_complex() or not values.float().isfinite().all():
-                raise BadFile(f"The mask has {self.text} for {code!r} that are not finite numbers.")
+        numbers = {}
+        for code, read in given.items():
+            if read.dtype not in NUMBERS:
+                wrong = f"{types_text(read.dtype)}, not numbers in one of {types_text(*NUMBERS)}"
+                raise BadFile(f"The mask has {self.text} for {code!r} as {wrong}.")
+            if read.dim() != 1:
+                raise BadFile(f"The mask has {self.text} for {code!r} as {list(read.shape)}, not as a list.")
+            if len(read) != len(order[code]):
+                raise BadFile(f"There are {len(order[code])} neurons for {code!r} but {len(read)} {self.text}.")
+            numbers[code] = values = read.float()
+            if not values.isfinite().all():
+                raise BadFile(f"The mask has {self.text} for {code!r} that are not finite numbers in float32.")
             below = self.low is not None and bool((values < self.low).any())
             if below or (self.high is not None and bool((values > self.high).any())):
                 raise BadFile(f"The mask has {self.text} for {code!r} that are not {self._range()}.")
-        return {code: values.float()[order[code]] for code, values in given.items()}
+        return {code: values[order[code]] for code, values in numbers.items()}
 
     def _range(self) -> str:
         if self.low is None:

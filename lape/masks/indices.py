@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from lape.errors import BadFile
-from lape.storage.names import INTEGERS
+from lape.storage.names import INTEGERS, types_text
 
 
 def pairs_of(flat: torch.Tensor, width: int) -> torch.Tensor:
@@ -35,7 +35,8 @@ def flat_of(pairs: torch.Tensor, shape: tuple[int, int], what: str) -> torch.Ten
     if pairs.numel() == 0:
         return torch.empty(0, dtype=torch.long)
     if pairs.dim() != 2 or pairs.shape[1] != 2 or pairs.dtype not in INTEGERS:
-        raise BadFile(f"The neurons of {what} must be whole numbers [n, 2], not {list(pairs.shape)}.")
+        given = f"{types_text(pairs.dtype)} {list(pairs.shape)}"
+        raise BadFile(f"The neurons of {what} must be whole numbers [n, 2] in {types_text(*INTEGERS)}, not {given}.")
     pairs = pairs.long()
     if pairs.min() < 0 or pairs[:, 0].max() >= layers or pairs[:, 1].max() >= width:
         raise BadFile(f"The mask names a neuron of {what} outside the model's {size_text(shape)}.")

@@ -21,6 +21,7 @@ from typing import Any
 
 from lape.errors import BadFile
 from lape.recording.pieces import LONGEST_PIECE, Piece, pieces
+from lape.storage.schema import shown
 
 # What a file's name ends in -> how `datasets` reads it; None is plain text, read here.
 FORMATS: dict[str, tuple[str, dict[str, Any]] | None] = {
@@ -178,11 +179,14 @@ def rows(description: str, builder: str, **arguments: Any) -> Iterator[str]:
 
     try:
         for row in datasets.load_dataset(builder, split="train", streaming=True, **arguments):
-            text = row.get("text", NotImplemented)
+            if "text" not in row:
+                listed = ", ".join(map(shown, map(str, row)))
+                raise BadFile(f"{description} has no text column 'text'; its columns are {listed}.")
+            text = row["text"]
             if text is None:
                 continue  # a row whose text is missing
             if not isinstance(text, str):
-                raise BadFile(f"{description} has no text column 'text'; its columns are {', '.join(row)}.")
+                raise BadFile(f"{description} has no text column 'text': there is {type(text).__name__} in it.")
             yield text
     except StopIteration:
         return  # what `datasets` raises for an empty file

@@ -39,6 +39,8 @@ import torch
 from lape.errors import BadFile, LapeError, MaskMismatch
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
+from lape.storage.metadata import check_metadata
+from lape.storage.schema import is_count, is_label
 
 STEPS = (1, 1.5, 2, 3, 5, 7)  # snapshots of each power of ten
 FIRST_SNAPSHOT_TOKENS = 1000
@@ -177,11 +179,14 @@ class BlockGroups:
             BadFile: It is missing or damaged, or its tensors do not fit each other.
         """
         tensors, metadata = load_tensors(path, "groups")
+        check_metadata(metadata, str(path))
         damaged = BadFile(f"The groups in {str(path)!r} do not fit each other. Record again with --groups.")
         blocks, snapshots, block = (metadata.get(key) for key in ("blocks", "snapshots", "block"))
         if not isinstance(blocks, dict) or not blocks or not isinstance(snapshots, list):
             raise damaged
-        if not all(type(number) is int and number > 0 for number in (block, *blocks.values(), *snapshots)):
+        if not all(is_count(number) and number for number in (block, *blocks.values(), *snapshots)):
+            raise damaged
+        if not all(map(is_label, blocks)):
             raise damaged
         if snapshots != sorted(set(snapshots)) or any(number % 2 for number in snapshots):
             raise damaged

@@ -33,7 +33,7 @@ import torch
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER, check_metadata
-from lape.storage.names import INTEGERS, STATISTICS_NAME
+from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,14 +131,15 @@ class ActivationStatistics:
         tokens = metadata.get("tokens")
         if not tokens or not all(tokens.values()):
             raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
-        if any(tensor.dtype not in INTEGERS and not tensor.is_floating_point() for tensor in tensors.values()):
-            raise BadFile(f"{str(path)!r} holds tensors that are not numbers.")
-        try:
-            active = {code: tensors[f"active.{code}"].long() for code in tokens}
-            sums = {code: tensors[f"sum.{code}"].double() for code in tokens}
-            positive_sums = {code: tensors[f"positive_sum.{code}"].double() for code in tokens}
-        except KeyError as error:
-            raise BadFile(f"{str(path)!r} lacks the tensor {error.args[0]!r}.") from error
+        for name in (f"{kind}.{code}" for code in tokens for kind in ("active", "sum", "positive_sum")):
+            if name not in tensors:
+                raise BadFile(f"{str(path)!r} lacks the tensor {name!r}.")
+            if (given := tensors[name].dtype) not in NUMBERS:
+                wrong = f"{types_text(given)}, not numbers in one of {types_text(*NUMBERS)}"
+                raise BadFile(f"{str(path)!r} holds the tensor {name!r} as {wrong}.")
+        active = {code: tensors[f"active.{code}"].long() for code in tokens}
+        sums = {code: tensors[f"sum.{code}"].double() for code in tokens}
+        positive_sums = {code: tensors[f"positive_sum.{code}"].double() for code in tokens}
         shapes = {tuple(tensor.shape) for group in (active, sums, positive_sums) for tensor in group.values()}
         if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or 0 in shape:
             listed = ", ".join(map(str, sorted(shapes)[:5]))

@@ -17,7 +17,16 @@ from lape.recording.sources import Source, describe
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER
+from lape.storage.schema import COUNT, LABELLED, TEXT, mapping, misfit, record
 from lape.version import __version__
+
+CHECKPOINT = record(
+    {
+        "settings": record({}),
+        "date": TEXT,
+        "done": mapping(record({"blocks": COUNT, "sha256": TEXT}), LABELLED),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,8 @@ class Progress:
         tensors, metadata = load_tensors(path, "checkpoint")
         if missing := {"settings", "date", "done"} - set(metadata):
             raise BadFile(f"The checkpoint {str(path)!r} lacks {', '.join(sorted(missing))}. Delete it to begin again.")
+        if wrong := misfit(metadata, CHECKPOINT):
+            raise BadFile(f"The checkpoint {str(path)!r} does not say its {wrong}. Delete it to begin again.")
         for code in metadata["done"]:
             if lost := [name for name in ("active", "sum", "positive_sum") if f"{name}.{code}" not in tensors]:
                 raise BadFile(f"The checkpoint {str(path)!r} lacks {lost[0]}.{code}. Delete it to begin again.")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from lape.drawing.html import Table, notice, paragraph, plain
+from lape.drawing.html import Table, notice, notices, paragraph, plain
 from lape.drawing.words import seconds_text
-from lape.errors import BadFile
+from lape.errors import BadFile, leave_out
 from lape.evaluation.kinds import KINDS, Evidence, Kind
-from lape.evaluation.runs.evidence import read_evidence
+from lape.report.found import evidence_of, read
 from lape.report.page import page
 from lape.sharing.readme import Marks, with_part
 from lape.storage.files import atomic_write
@@ -25,7 +24,7 @@ def write_page(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
     Raises:
         BadFile: There is no evidence, or a file is damaged or of another version.
     """
-    return _write(path, html_of(_evidence(folder)))
+    return _write(path, html_of(*_evidence(folder)))
 
 
 def write_readme(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
@@ -39,7 +38,7 @@ def write_readme(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
         raise BadFile(f"There is no file {str(path)!r}.")
     with file.open(encoding="utf-8", newline="") as opened:
         text = opened.read()
-    return _write(path, with_part(text, headlines(_evidence(folder)).markdown(), MARKS))
+    return _write(path, with_part(text, headlines(_evidence(folder)[0]).markdown(), MARKS))
 
 
 def write_tables(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
@@ -48,28 +47,14 @@ def write_tables(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
     Raises:
         BadFile: There is no evidence, or a file is damaged or of another version.
     """
-    return _write(path, markdown_of(_evidence(folder)) + "\n")
+    return _write(path, markdown_of(*_evidence(folder)) + "\n")
 
 
-def evidence_of(folder: str | os.PathLike[str], mask_sha256: str) -> dict[str, Evidence]:
-    """The evidence in a folder that is of one mask, by kind; none where there is no such folder.
-
-    Args:
-        folder: Usually `evidence` beside the mask.
-        mask_sha256: Of the mask's file.
-
-    Raises:
-        BadFile: A file is damaged.
-    """
-    found = read_evidence(folder) if Path(folder).is_dir() else {}
-    return {each["kind"]: each for each in found.values() if _mask_sha256(each["settings"]) == mask_sha256}
-
-
-def html_of(found: Mapping[str, Evidence]) -> str:
-    """The page of some evidence by kind."""
+def html_of(found: Mapping[str, Evidence], left_out: Sequence[str] = ()) -> str:
+    """The page of some evidence by kind, and why other files are left out."""
     first = next(iter(found.values()))["settings"]["mask"]
     parts: list[tuple[str, str, list[str]]] = [
-        ("results", "What came out", [headlines(found).html(), *_summaries(found)]),
+        ("results", "What came out", [headlines(found).html(), *notices(_said(left_out)), *_summaries(found)]),
     ]
     for name, kind in KINDS.items():
         shown = read(name, found[name], kind.section) if name in found else [notice(_missing(kind))]
@@ -79,14 +64,15 @@ def html_of(found: Mapping[str, Evidence]) -> str:
     return page(f"Language neurons of {first['model']}", lead, parts)
 
 
-def markdown_of(found: Mapping[str, Evidence]) -> str:
-    """All tables as Markdown, with what each shows."""
+def markdown_of(found: Mapping[str, Evidence], left_out: Sequence[str] = ()) -> str:
+    """All tables as Markdown, with what each shows, and why other files are left out."""
     mask = next(iter(found.values()))["settings"]["mask"]
     blocks = [
         f"# Evidence: {plain(mask['model'])}, {plain(str(mask['method']))}",
         "What switching the neurons of this mask does, measured on text and openings that nothing was chosen on unless "
         "it says so. The command lape report makes this page from the files in evidence; no figure is typed by hand.",
         headlines(found).markdown(),
+        *map(plain, _said(left_out)),
     ]
     for name, kind in KINDS.items():
         blocks.append(f"## {kind.heading}")
@@ -153,40 +139,28 @@ def texts(found: Mapping[str, Evidence]) -> Table:
     return Table("Mask and held-out text, by SHA-256", ["evidence", "what", "SHA-256", ""], rows, words=4)
 
 
-def _mask_sha256(settings: Any) -> Any:
-    mask = settings.get("mask") if isinstance(settings, dict) else None
-    return mask.get("sha256") if isinstance(mask, dict) else None
-
-
-def _evidence(folder: str | os.PathLike[str]) -> dict[str, Evidence]:
-    found: dict[str, Evidence] = {each["kind"]: each for each in read_evidence(folder).values()}
+def _evidence(folder: str | os.PathLike[str]) -> tuple[dict[str, Evidence], list[str]]:
+    """The evidence of a folder that can be shown, and why other files are left out, of which it warns."""
+    left_out: list[str] = []
+    found = evidence_of(folder, None, left_out)
     if not found:
-        raise BadFile(f"There is no evidence in {str(folder)!r}. `lape evaluate` makes it.")
-    masks = {each["settings"].get("mask", {}).get("sha256") for each in found.values()}
+        raise BadFile(" ".join([f"There is no evidence in {str(folder)!r}. `lape evaluate` makes it.", *left_out]))
+    masks = {each["settings"]["mask"]["sha256"] for each in found.values()}
     if len(masks) > 1:
         raise BadFile(
             f"The evidence in {str(folder)!r} is of {len(masks)} different masks. Measure again what is of an old one."
         )
-    return found
-
-
-def read(kind: str, evidence: Evidence, show: Callable[[Evidence], Any]) -> Any:
-    """Shows evidence of a kind.
-
-    Raises:
-        BadFile: It is damaged, or not of this version.
-    """
-    try:
-        return show(evidence)
-    except (LookupError, TypeError, ValueError, AttributeError, StopIteration, ArithmeticError) as error:
-        raise BadFile(
-            f"The evidence of {kind} cannot be read ({type(error).__name__}: {error}): it is damaged, or of another "
-            "version of lape. Measure it again."
-        ) from error
+    for reason in left_out:
+        leave_out("Evidence", reason, None)
+    return found, left_out
 
 
 def _summaries(found: Mapping[str, Evidence]) -> list[str]:
     return [paragraph(f"{found[kind]['title']}. {found[kind]['summary']}") for kind in KINDS if kind in found]
+
+
+def _said(left_out: Sequence[str]) -> list[str]:
+    return [f"Left out: {reason}" for reason in left_out]
 
 
 def _missing(kind: Kind) -> str:

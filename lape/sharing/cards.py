@@ -16,9 +16,9 @@ from urllib.parse import quote
 from huggingface_hub import ModelCardData
 
 from lape.languages import LANGUAGES
-from lape.masks.collection import MaskEntry, mask_path
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
+from lape.masks.summaries import MaskEntry, mask_path
 from lape.recording.statistics import ActivationStatistics
 from lape.sharing.markdown import HUB, HUB_ID, SLUG, code, language_name, language_names, model_link, value_text
 from lape.sharing.readme import updated

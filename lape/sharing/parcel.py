@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from lape.errors import BadFile, LapeError, MaskMismatch
 from lape.hub.remote import LARGEST_TEXT_BYTES
-from lape.masks.collection import LARGEST_BYTES, mask_path
+from lape.masks.collection import LARGEST_BYTES
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
+from lape.masks.summaries import mask_path
 from lape.recording.statistics import ActivationStatistics
 from lape.sharing.cards import Evidence
 from lape.sharing.markdown import SLUG
 from lape.sharing.readme import own_text
 from lape.storage.files import sha256_of
+from lape.storage.json import read_json
 from lape.storage.names import (
     EVIDENCE_NAME,
     MASK_NAME,
@@ -31,9 +31,11 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
+from lape.storage.schema import LONG_TEXT, TEXT, misfit, record
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
 KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, EVIDENCE_NAME, *MADE_HERE)
+SAID = record({}, {"title": TEXT, "summary": LONG_TEXT})  # what a card shows of evidence
 EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json")
 
 
@@ -153,7 +155,7 @@ def _check_summary(folder: Path, mask: NeuronMask) -> None:
     per_layer = {label: mask.per_layer(label) for label in mask.languages}
     sha256 = sha256_of(folder / MASK_NAME)
     expected = {**mask.metadata, "counts": counts, "counts_per_layer": per_layer, "sha256": sha256}
-    summary = _json(folder / SUMMARY_NAME, SUMMARY_NAME)
+    summary = read_json(folder / SUMMARY_NAME, name=SUMMARY_NAME)
     if summary != expected:
         given = summary if isinstance(summary, dict) else {}
         wrong = sorted(key for key in given.keys() | expected.keys() if given.get(key) != expected.get(key))
@@ -186,13 +188,7 @@ def _method(folder: Path, mask: NeuronMask, model: str) -> str:
 
 def _evidence(name: str, path: Path) -> Evidence:
     """What a file of measurements says of itself; refuses one that is not what its name says."""
-    content = _json(path, name)
-    said = {key: text for key, text in content.items() if isinstance(text, str)} if isinstance(content, dict) else {}
-    return Evidence(path.name, said.get("title", ""), said.get("summary", ""))
-
-
-def _json(path: Path, name: str) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise BadFile(f"{name} is not JSON ({type(error).__name__}).") from error
+    content = read_json(path, name=name)
+    if wrong := misfit(content, SAID):
+        raise BadFile(f"{name} does not say its {wrong}.")
+    return Evidence(path.name, content.get("title", ""), content.get("summary", ""))

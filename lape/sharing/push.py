@@ -6,7 +6,6 @@ commit that someone else makes in the meantime is never overwritten.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import sys
@@ -23,15 +22,15 @@ from huggingface_hub.utils import get_token
 from lape.errors import BadFile, HubError, LapeError, LapeWarning
 from lape.hub.client import reachable
 from lape.hub.remote import Remote, Snapshot
-from lape.masks.collection import MaskEntry, mask_path
+from lape.masks.summaries import SUMMARY_PLACE, MaskEntry, checked_summary, mask_path
 from lape.sharing.cards import collection_card, mask_card
 from lape.sharing.parcel import Parcel, is_hub_id, packed, readme_text
 from lape.sharing.picture import mask_svg
 from lape.sharing.readme import own_text
+from lape.storage.json import parse_json
 from lape.storage.names import PICTURE_NAME, README_NAME, SUMMARY_NAME
 
 TAG = re.compile(r"(?!.*(?:\.\.|\.lock$))[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(?<!\.)")
-SUMMARY = re.compile(rf"[^/]+/[^/]+/{re.escape(SUMMARY_NAME)}")
 LONG_UPLOAD_BYTES = 5_000_000
 
 
@@ -212,7 +211,7 @@ def _others(parcel: Parcel, head: Snapshot) -> list[MaskEntry]:
     """The other masks of the collection; one that cannot be read is left out of the card."""
     entries = []
     for path in sorted(head.files):
-        if not SUMMARY.fullmatch(path) or path == f"{parcel.path}/{SUMMARY_NAME}":
+        if not SUMMARY_PLACE.fullmatch(path) or path == f"{parcel.path}/{SUMMARY_NAME}":
             continue
         try:
             entries.append(_other(path, head.read(path)))
@@ -225,15 +224,12 @@ def _other(path: str, content: bytes) -> MaskEntry:
     """The mask that a `mask.json` of the collection is about."""
     folder, method, _ = path.split("/")
     try:
-        summary = json.loads(content)
-        entry = MaskEntry(summary["model"], method, dict(summary["counts"]))
-        if mask_path(entry.model, method) != f"{folder}/{method}":
-            raise ValueError("of another folder's model")
-        if not all(isinstance(count, int) for count in entry.counts.values()):
-            raise TypeError("counts are whole numbers by language")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise BadFile(f"{path} is damaged, or not a mask of that model ({type(error).__name__}).") from error
-    return entry
+        summary = checked_summary(parse_json(content), f"{path} is damaged: it")
+    except ValueError as error:
+        raise BadFile(f"{path} is damaged: it is not JSON ({error}).") from error
+    if mask_path(summary["model"], method) != f"{folder}/{method}":
+        raise BadFile(f"{path} is damaged: it is of {summary['model']}, which is not its folder's model.")
+    return MaskEntry(summary["model"], method, summary["counts"])
 
 
 def _warn_of_more(parcel: Parcel, head: Snapshot) -> None:

@@ -8,7 +8,6 @@ JSON: with several keys the same content would give different bytes in every pro
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -20,9 +19,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from lape.errors import BadFile
+from lape.errors import BadFile, LapeError
+from lape.storage.json import json_text, parse_json
 
 FORMAT_VERSION = 1
+LARGEST_HEADER_BYTES = 2_000_000  # of a safetensors file; a mask of 12 languages has 9,000
 
 
 @contextmanager
@@ -53,8 +54,15 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 def save_tensors(
     path: str | os.PathLike[str], tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, Any]
 ) -> None:
-    """Writes tensors and metadata as one safetensors file; the same input gives the same bytes."""
-    text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
+    """Writes tensors and metadata as one safetensors file; the same input gives the same bytes.
+
+    Raises:
+        LapeError: The metadata holds a number that is not finite, or is too large to be read; nothing is written.
+    """
+    name = f"The metadata of {str(path)!r}"
+    text = json_text(metadata, name)
+    if len(text.encode()) > LARGEST_HEADER_BYTES // 2:  # quotes in it are escaped, and the tensors have their lines
+        raise LapeError(f"{name} has more than {LARGEST_HEADER_BYTES // 2:,} bytes. Name fewer or shorter sources.")
     with atomic_write(path) as temporary:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"lape": text})
 
@@ -69,17 +77,27 @@ def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, tor
     Raises:
         BadFile: It is missing, damaged, not ours, or of another kind.
     """
-    if not Path(path).is_file():
+    if not os.path.isfile(path):  # and not Path's, which stumbles over long names
         raise BadFile(f"There is no file {str(path)!r}.")
     try:
+        metadata = parse_json(_header(path)["__metadata__"]["lape"].encode())
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})["lape"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
-        raise BadFile(f"{str(path)!r} is damaged or was not written by lape ({type(error).__name__}).") from error
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        reason = error if isinstance(error, ValueError) else type(error).__name__
+        raise BadFile(f"{str(path)!r} is damaged or was not written by lape ({reason}).") from error
     if not isinstance(metadata, dict) or metadata.get("kind") != kind:
         raise BadFile(f"{str(path)!r} does not hold a {kind}.")
     return tensors, metadata
+
+
+def _header(path: str | os.PathLike[str]) -> Any:
+    """What a safetensors file says of its tensors, read only when it has a size that is used."""
+    with Path(path).open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > LARGEST_HEADER_BYTES:
+            raise ValueError(f"its header has more than {LARGEST_HEADER_BYTES:,} bytes")
+        return parse_json(file.read(size))
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:
@@ -89,6 +107,11 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Writes sorted, indented JSON with a final newline, whole."""
+    """Writes sorted, indented JSON with a final newline, whole.
+
+    Raises:
+        LapeError: A number is not finite; nothing is written.
+    """
+    text = json_text(value, repr(str(path)), indent=1)
     with atomic_write(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+        temporary.write_text(text + "\n", encoding="utf-8")

@@ -22,20 +22,18 @@ format that are not listed here may hold anything; they are kept, and named in a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from lape.errors import BadFile
-from lape.storage.names import LABEL
+from lape.storage.schema import COUNT, TEXT, Form, is_count, is_label, is_text
 
 # What decides counts: statistics must agree in it to be merged, and a mask has it from its statistics.
 COUNTED_UNDER = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
 
-LONGEST = 300  # characters of a text
 MOST_LANGUAGES = 1_000
+LARGEST_SETTING = 2**64  # such as a seed; more is neither a number that counts nor finite
 MOST_LAYERS, MOST_NEURONS = 10_000, 10_000_000  # of a model; a wrong one would ask for that much memory
-LARGEST = 10**15  # of a number
 
 
 def check_metadata(metadata: Mapping[str, Any], file: str) -> None:
@@ -54,36 +52,15 @@ def check_metadata(metadata: Mapping[str, Any], file: str) -> None:
         ...
         lape.errors.BadFile: 'mask.safetensors' does not say its model as one line of text.
     """
-    if not all(map(_text, metadata)):
+    if not all(map(is_text, metadata)):
         raise BadFile(f"{file!r} holds metadata under a key that is not one line of text.")
     for key, form in KEYS.items():
         if key in metadata and not form.fits(metadata[key]):
             raise BadFile(f"{file!r} does not say its {key} as {form.text}.")
 
 
-@dataclass(frozen=True)
-class Form:
-    """A form of values.
-
-    Attributes:
-        text: What it is, in words.
-        fits: Whether a value has it.
-    """
-
-    text: str
-    fits: Callable[[Any], bool]
-
-
-def _text(value: Any) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST and value.isprintable()
-
-
 def _text_or_none(value: Any) -> bool:
-    return value is None or _text(value)
-
-
-def _number(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= LARGEST
+    return value is None or is_text(value)
 
 
 def _mapping(value: Any) -> bool:
@@ -93,26 +70,23 @@ def _mapping(value: Any) -> bool:
 def _settings(value: Any) -> bool:
     def setting(each: Any) -> bool:
         # A number for each language is how many neurons it gets.
-        return each is None or isinstance(each, bool | int | float) or _text(each) or _counts(each)
+        number = isinstance(each, bool | int | float) and abs(each) <= LARGEST_SETTING
+        return each is None or number or is_text(each) or _counts(each)
 
     return isinstance(value, dict) and all(map(setting, value.values()))
 
 
 def _labels(value: Any) -> bool:
-    known = isinstance(value, list) and len(value) <= MOST_LANGUAGES and all(map(_label, value))
+    known = isinstance(value, list) and len(value) <= MOST_LANGUAGES and all(map(is_label, value))
     return known and len(set(value)) == len(value)
 
 
-def _label(value: Any) -> bool:
-    return isinstance(value, str) and LABEL.fullmatch(value) is not None
-
-
 def _counts(value: Any) -> bool:
-    return isinstance(value, dict) and all(_label(code) and _number(count) for code, count in value.items())
+    return isinstance(value, dict) and all(is_label(code) and is_count(count) for code, count in value.items())
 
 
 def _shape(value: Any) -> bool:
-    whole = isinstance(value, list) and len(value) == 2 and all(map(_number, value))
+    whole = isinstance(value, list) and len(value) == 2 and all(map(is_count, value))
     return whole and 1 <= value[0] <= MOST_LAYERS and 1 <= value[1] <= MOST_NEURONS
 
 
@@ -126,14 +100,12 @@ def _released(value: Any) -> bool:
     return value is None or (_mapping(value) and all(map(_text_or_none, value.values())))
 
 
-TEXT = Form("one line of text", _text)
 TEXT_OR_NONE = Form("one line of text, or null", _text_or_none)
-NUMBER = Form("a whole number", _number)
 COUNTS = Form("a whole number for each language", _counts)
 MAPPING = Form("a mapping", _mapping)
 KEYS: Mapping[str, Form] = {
     "kind": TEXT,
-    "format": NUMBER,
+    "format": COUNT,
     "shape": Form("[layers, neurons] of a model", _shape),
     "languages": Form("a list of different labels, each 1 to 32 of A-Z, a-z, 0-9, _ and -", _labels),
     "model": TEXT,
@@ -142,10 +114,10 @@ KEYS: Mapping[str, Form] = {
     "dtype": TEXT_OR_NONE,
     "quantization": TEXT_OR_NONE,
     "method": TEXT_OR_NONE,
-    "settings": Form("a mapping of numbers and texts", _settings),
+    "settings": Form("a mapping of finite numbers and texts", _settings),
     "tokens": COUNTS,
     "corpora": MAPPING,
-    "block": NUMBER,
+    "block": COUNT,
     "special_tokens": MAPPING,
     "library": MAPPING,
     "date": TEXT,

@@ -1,4 +1,4 @@
-"""The names things go by: files of a mask's folder, labels of languages, integer types of counts and indices."""
+"""The names things go by: files of a mask's folder, labels of languages, types of numbers."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ ORIGIN_NAME = "origin.json"  # beside a pulled mask: where it is from
 
 LABEL = re.compile(r"[A-Za-z0-9_-]{1,32}")
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.uint8, torch.int8)
+NUMBERS = (*INTEGERS, torch.float64, torch.float32, torch.float16, torch.bfloat16)  # torch computes with few others
+
+
+def types_text(*types: torch.dtype) -> str:
+    """Types of tensors in words.
+
+    Example:
+        >>> types_text(torch.int32, torch.float32)
+        'int32, float32'
+    """
+    return ", ".join(str(each).removeprefix("torch.") for each in types)
 
 
 def check_label(label: str) -> str:

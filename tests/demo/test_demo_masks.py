@@ -210,11 +210,25 @@ def test_a_collection_is_shown_with_its_commit(visitor: Visitor, hub: Hub, files
     assert shown["listed"] == "<p>There are none.</p>"
 
 
+def test_a_name_that_no_mask_has_is_named_and_hides_no_mask(
+    visitor: Visitor, hub: Hub, files: dict[str, bytes]
+) -> None:
+    repo = hub.add(REPO, files | {"org--tiny/<b>\n\u202e/mask.json": b"{}", "C:\\x/mask.json": b"{}"})
+    shown = visitor.ask("showing", REPO, "")
+    said = text_of(shown["line"])
+    assert said.startswith(f"1 mask at commit {repo.at('main').oid[:12]}. Left out and 1 more: ")
+    assert said.endswith("is not the place of a mask, ORG--MODEL/METHOD.")
+    assert said.isprintable()
+    assert "<b>" not in shown["line"]
+    assert shown["chosen"]["choices"] == [[MASK, MASK]]
+
+
 def test_a_damaged_mask_of_a_list_is_named(visitor: Visitor, hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
     other = made(tmp_path / "other", model="org/other")
     repo = hub.add(REPO, files | other | {f"{PLACE}/mask.json": b"{"})
     shown = visitor.ask("showing", REPO, "")
-    why = f"{PLACE}/mask.json is missing, damaged or was not written by lape (JSONDecodeError)."
+    wrong = "it is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))."
+    why = f"{PLACE}/mask.json is missing, damaged or was not written by lape: {wrong}"
     assert text_of(shown["line"]) == f"1 mask at commit {repo.at('main').oid[:12]}. Left out: {why}"
     assert shown["chosen"]["choices"] == [["org/other lape", "org/other lape"]]
     repo.commit({"org--other/lape/mask.json": f'{{"model": "{HTML}"}}'.encode()})
@@ -236,12 +250,13 @@ def test_what_the_hub_refuses_is_one_sentence(visitor: Visitor, hub: Hub, files:
 
 
 def test_what_a_collection_says_of_itself_is_text(visitor: Visitor, hub: Hub, files: dict[str, bytes]) -> None:
-    about = {"model": f"org/{HTML}", "sha256": "", "counts": {HTML: 1, "fr": 2}}
-    hub.add(REPO, {f"org--{HTML}/<b>/mask.json": json.dumps(about).encode()})
+    about = {"model": MODEL, "sha256": "", "counts": {HTML: 1, "fr": 2}}
+    hub.add(REPO, {f"{PLACE}/mask.json": json.dumps(about).encode(), f"org--{HTML}/<b>/mask.json": b"{}"})
     shown = visitor.ask("showing", REPO, "")
     assert text_of(shown["line"]).startswith("1 mask")
-    assert shown["listed"].count("&lt;img src=x onerror=alert(1)&gt;") == 2
-    assert "&lt;b&gt;" in shown["listed"]
+    assert "&lt;img src=x onerror=alert(1)&gt;" in shown["line"]
+    assert not re.search("<(?!/?p[ >])", shown["line"])
+    assert shown["listed"].count("&lt;img src=x onerror=alert(1)&gt;") == 1
     assert not re.search("<(?!/?(ul|li|strong|br)[ >])", shown["listed"])
 
 
@@ -324,7 +339,7 @@ def test_without_a_model_no_mask_is_used(visitor: Visitor, backend: Backend, hub
     ("change", "said"),
     [
         ({f"{PLACE}/mask.safetensors": b"no"}, "is damaged: its mask.json names another SHA-256."),
-        ({f"{PLACE}/mask.json": b"{"}, "is missing, damaged or was not written by lape (JSONDecodeError)."),
+        ({f"{PLACE}/mask.json": b"{"}, "is missing, damaged or was not written by lape: it is not JSON"),
         ({f"{PLACE}/statistics.safetensors": b"no"}, "is damaged or was not written by lape"),
         ({f"{PLACE}/mask.safetensors": None}, f"{REPO} has no 'lape' mask for {MODEL}. It has: none."),
     ],

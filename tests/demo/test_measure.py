@@ -42,12 +42,12 @@ from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS
 from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.continuations import Decoding
-from lape.evaluation.runs.evidence import LARGEST_BYTES
 from lape.evaluation.runs.own_text import OWN, TEXT_TOKENS, PartialResults, own_costs
 from lape.evaluation.runs.run import run
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.models.architectures import activation_sites
+from lape.storage.json import LARGEST_BYTES
 
 LANGUAGES = ("fr", "es", "de")
 SHAPE = (3, 48)
@@ -264,8 +264,14 @@ def test_damaged_evidence_is_one_sentence(backend: Backend, page: Page, folder: 
     file.write_text(HOSTILE[damage](file.read_text()))
     backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
     found = evidence_shown(page)
-    assert_sentence(found["lape-evidence"])
-    assert (found["lape-evidence-matrix"], found["lape-evidence-rest"]) == ("", "")
+    (said,) = re.findall(r'<p class="notice">(Left out: .*?)</p>', found["lape-evidence"])
+    assert f"{kind}.json" in said or f"The evidence of {kind} " in said
+    assert unescape(said).endswith(".")
+    assert len(said) < 400
+    other = KINDS["steering" if kind == "perplexity" else "perplexity"]
+    assert other.heading in found["lape-evidence" if kind == "steering" else "lape-evidence-rest"]  # all else is shown
+    assert (found["lape-evidence-matrix"] == "") == (kind == "perplexity")
+    assert KINDS[kind].heading not in found["lape-evidence-rest"]
 
 
 def test_too_many_masks_are_one_sentence(backend: Backend, page: Page, folder: Path) -> None:
@@ -274,7 +280,8 @@ def test_too_many_masks_are_one_sentence(backend: Backend, page: Page, folder: P
     content["results"]["masks"] |= {f"mask {place}": {} for place in range(100)}
     file.write_text(json.dumps(content))
     backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
-    assert_sentence(evidence_shown(page)["lape-evidence"])
+    said = text_of(evidence_shown(page)["lape-evidence"])
+    assert "'perplexity.json' does not say its results.masks as a mapping of 1 to 100" in said
 
 
 def test_what_evidence_says_is_text(backend: Backend, page: Page, folder: Path) -> None:

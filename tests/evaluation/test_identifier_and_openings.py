@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -238,3 +241,23 @@ def test_lingua_gives_the_same_answers_where_it_is_installed() -> None:
         IDENTIFIERS["lingua"](["legal"])
     with pytest.raises(LapeError, match="another language beside English"):
         IDENTIFIERS["lingua"](["en"])
+
+
+def too_large(path: Path) -> None:
+    path.touch()
+    os.truncate(path, 10_000_001)
+
+
+def linked_to_itself(path: Path) -> None:
+    path.symlink_to(path)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, linked_to_itself, too_large])
+@pytest.mark.parametrize("name", ["fr.txt", "openings.json"])
+def test_openings_that_are_no_small_file_are_named(tmp_path: Path, make: Callable[[Path], Any], name: str) -> None:
+    # A pipe kept its reader waiting for ever, a folder of that name ended in a traceback.
+    make(tmp_path / name)
+    with pytest.raises(BadFile) as refused:
+        read_openings(str(tmp_path if name == "fr.txt" else tmp_path / name), ["fr"])
+    assert name in str(refused.value)
+    assert str(refused.value).endswith(".")

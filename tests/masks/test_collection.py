@@ -181,10 +181,9 @@ def test_a_hostile_summary_hides_only_its_own_mask(
     assert get(model="org/other").count("fr") == 2
 
 
-def test_a_huge_summary_is_not_read(hub: Hub, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.add(REPO, files)
-    monkeypatch.setattr("lape.masks.collection.LARGEST_SUMMARY_BYTES", 100)
-    with pytest.warns(LapeWarning, match="left out"):
+def test_a_huge_summary_is_not_read(hub: Hub, files: dict[str, bytes]) -> None:
+    hub.add(REPO, {**files, f"{PLACE}/mask.json": b" " * 10_000_001})
+    with pytest.warns(LapeWarning, match="left out.*it has more than 10,000,000 bytes"):
         assert list_masks(REPO) == []
 
 
@@ -980,3 +979,75 @@ def test_wrong_words_are_one_line(
     assert (code, out, len(lines)) == (2, "", 1)
     assert said in lines[0]
     assert not Path("precomputed").exists()
+
+
+# Odd names
+
+ODD = [
+    f"{PLACE}\\..\\mask.json",
+    "C:\\org--tiny\\mask.json",
+    "C:/lape/mask.json",
+    "org--tiny/la\0pe/mask.json",
+    "org--tiny/la\npe/mask.json",
+    "org--tiny/\u202elape/mask.json",
+    "org--tiny/\x1b[2J/mask.json",
+    "org--tiny/עברית/mask.json",
+    f"org--tiny/{'x' * 300}/mask.json",
+    f"{'x' * 300}--tiny/lape/mask.json",
+    "org--tiny/../mask.json",
+    "../org--tiny/mask.json",
+    "org--tiny/./mask.json",
+    "//mask.json",
+    "tiny/lape/mask.json",
+    "org--tiny/<img src=x>/mask.json",
+    "org--tiny/la%2fpe/mask.json",
+]
+OTHER_ODD = ["../../../etc/passwd", "a\\b\\c", "x" * 300, "a\nb/mask.safetensors", "con/nul/aux", "\u202e.json", "\0"]
+
+
+def with_odd_names(hub: Hub, files: dict[str, bytes]) -> None:
+    odd = dict.fromkeys([*ODD, *OTHER_ODD, f"{PLACE}/../../mask.safetensors", f"{PLACE}/evil\\..\\mask.json"], b"{}")
+    hub.add(REPO, {**odd, **files})
+
+
+def test_odd_names_are_left_out_by_name_and_hide_nothing(
+    hub: Hub, files: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    # One such name ended the listing of the whole collection: huggingface_hub refuses to download it.
+    with_odd_names(hub, files)
+    left_out: list[str] = []
+    assert [entry.model for entry in list_masks(REPO, left_out=left_out)] == [MODEL]
+    assert len(left_out) == len(ODD) + 1
+    assert all(said.isprintable() and len(said) < 170 and said.endswith("ORG--MODEL/METHOD.") for said in left_out)
+    assert first_of(get()) == 1
+    assert find_mask(MODEL, collection=REPO).origin["commit"] == head(hub)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", LapeWarning)
+        code, out, lines = run(["list", REPO], capsys)
+    assert (code, len(lines)) == (0, len(ODD) + 1)
+    assert MODEL in out
+    assert all(line.isprintable() for line in lines)
+    pull(REPO, model=MODEL)
+    assert {path.name for path in (Path("precomputed") / PLACE).iterdir()} == {*FILES, "origin.json"}
+    assert not [one for one in hub.asked("/resolve/") if "org--tiny/lape/" not in one.path]
+
+
+def test_odd_names_are_left_out_of_what_is_cached_too(hub: Hub, files: dict[str, bytes]) -> None:
+    with_odd_names(hub, files)
+    with pytest.warns(LapeWarning, match="left out"):
+        list_masks(REPO)
+    hub.requests.clear()
+    with pytest.warns(LapeWarning, match=r"left out\. .*ORG--MODEL/METHOD\.") as caught:
+        assert [entry.model for entry in list_masks(REPO, head(hub))] == [MODEL]
+    assert len(caught) == len(ODD) + 1
+    assert hub.requests == []
+    with hub.down(), pytest.raises(BadFile, match=rf"It has: {MODEL} lape\.$"):
+        get(model="org/other")
+
+
+def test_of_many_odd_names_twenty_are_named(hub: Hub, files: dict[str, bytes]) -> None:
+    hub.add(REPO, {**files, **{f"org--{number}/<{number}>/mask.json": b"" for number in range(50)}})
+    left_out: list[str] = []
+    assert len(list_masks(REPO, left_out=left_out)) == 1
+    assert len(left_out) == 21
+    assert left_out[-1] == "30 more files lie where no mask can."

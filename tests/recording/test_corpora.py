@@ -296,7 +296,7 @@ def test_without_network_there_is_one_clear_line(monkeypatch: pytest.MonkeyPatch
     ("name", "content", "match"),
     [
         ("fr.jsonl", b'{"body": "a", "title": "b"}\n', r"has no text column 'text'; its columns are body, title\."),
-        ("fr.jsonl", b'{"text": 7}\n', r"has no text column 'text'"),
+        ("fr.jsonl", b'{"text": 7}\n', r"has no text column 'text': there is int in it\.$"),
         ("fr.jsonl", b'{"text": "a"}\n{"text": \n', r"^fr\.jsonl could not be read: .+$"),
         ("fr.jsonl", b'{"text": "caf\xe9"}\n', r"^fr\.jsonl could not be read: .*utf-8"),
         ("fr.parquet", b"PAR1", r"^fr\.parquet could not be read: .+$"),

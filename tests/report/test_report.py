@@ -524,11 +524,11 @@ def test_a_heat_map_shades_by_the_square_root_and_colours_harm() -> None:
 
 
 def test_evidence_of_one_mask_by_kind(tmp_path: Path) -> None:
-    masks = {"one": {"mask": MASK}, "two": {"mask": {"sha256": "b"}}, "three": {}, "four": {"mask": "a"}, "five": ["a"]}
+    masks = {"one": {}, "two": {"mask": {"sha256": "b"}}, "three": {}, "four": {"mask": "a"}, "five": ["a"]}
     for name, settings in masks.items():
-        kind = "steering" if name == "one" else "perplexity"
-        (tmp_path / f"{name}.json").write_text(json.dumps({**file(kind, {}), "settings": settings}))
-    assert evidence_of(tmp_path, MASK["sha256"]) == {"steering": {**file("steering", {}), "settings": {"mask": MASK}}}
+        content = steering() if name == "one" else {**file("perplexity", {}), "settings": settings}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert evidence_of(tmp_path, MASK["sha256"]) == {"steering": steering()}
     assert evidence_of(tmp_path / "nothing", MASK["sha256"]) == {}
 
 

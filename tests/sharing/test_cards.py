@@ -17,7 +17,7 @@ from samples import mask_of, statistics_of
 
 import lape.sharing
 from lape.masks.bundled import bundled_folder
-from lape.masks.collection import MaskEntry
+from lape.masks.summaries import MaskEntry
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
 from lape.sharing.parcel import packed

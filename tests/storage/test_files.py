@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lape import BadFile
+from lape import BadFile, LapeError
 from lape.storage.files import atomic_write, load_tensors, save_tensors, write_json
 
 TENSORS = {"b": torch.arange(6).view(2, 3).T, "a": torch.ones(2, dtype=torch.float64)}
@@ -77,6 +77,36 @@ def test_what_lape_did_not_write_is_refused(write: object, message: str, tmp_pat
     write(tmp_path / "file")
     with pytest.raises(BadFile, match=message):
         load_tensors(tmp_path / "file", "test")
+
+
+def header(path: Path, content: bytes, size: int | None = None) -> None:
+    path.write_bytes((len(content) if size is None else size).to_bytes(8, "little") + content)
+
+
+@pytest.mark.parametrize(
+    ("content", "size", "said"),
+    [
+        (b'{"__metadata__":{"lape":"' + b" " * 10_000_000 + b'"}}', None, "header has more than 2,000,000 bytes"),
+        (b"{}", 2**63, "header has more than 2,000,000 bytes"),
+        (b"{" * 100_000, None, "nested deeper than 64"),
+        (b'{"__metadata__":' + b"[" * 50_000 + b"]" * 50_000 + b"}", None, "nested deeper than 64"),
+        (b'{"__metadata__":{"lape":"{}"},"__metadata__":{"lape":"{}"}}', None, "a key is there twice"),
+        (b'{"__metadata__":"x"}', None, "not written by lape"),
+        (b"[]", None, "not written by lape"),
+        (b"", None, "damaged"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_header_is_bounded_before_it_is_parsed(tmp_path: Path, content: bytes, size: int | None, said: str) -> None:
+    header(tmp_path / "file", content, size)
+    with pytest.raises(BadFile, match=said):
+        load_tensors(tmp_path / "file", "test")
+
+
+def test_metadata_that_could_not_be_read_again_is_not_written(tmp_path: Path) -> None:
+    with pytest.raises(LapeError, match="has more than 1,000,000 bytes"):
+        save_tensors(tmp_path / "file", TENSORS, {**METADATA, "words": "é" * 600_000})
+    assert not list(tmp_path.iterdir())
 
 
 def test_json_is_for_reading(tmp_path: Path) -> None:

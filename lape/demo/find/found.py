@@ -13,8 +13,8 @@ from lape.demo.find.finding import Counted
 from lape.demo.status import facts, status
 from lape.evaluation.metrics.reliability import FEW_TOKENS, Reliability
 from lape.languages import language
-from lape.masks.collection import mask_path
 from lape.masks.mask import NeuronMask
+from lape.masks.summaries import mask_path
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.names import MASK_NAME, STATISTICS_NAME, SUMMARY_NAME
 

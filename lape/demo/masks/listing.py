@@ -20,7 +20,8 @@ from lape.demo.words import word
 from lape.errors import LapeError
 from lape.languages import language
 from lape.masks.bundled import bundled_folder
-from lape.masks.collection import FoundMask, MaskEntry, bundled_entries, collections, find_mask, list_masks
+from lape.masks.collection import FoundMask, bundled_entries, collections, find_mask, list_masks
+from lape.masks.summaries import MaskEntry
 from lape.storage.names import README_NAME
 
 HERE = "on this machine"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,14 @@ from lape.demo.checks import checked_code, shown_value
 from lape.demo.part import QUIET, Outputs, Part, failure, failures_to, visitor_of
 from lape.demo.report import report_html
 from lape.demo.words import word
-from lape.drawing.html import details, notice, paragraph, section
+from lape.drawing.html import details, notice, notices, paragraph, section
 from lape.errors import LapeError
 from lape.evaluation.kinds import KINDS
 from lape.evaluation.kinds.perplexity.section import CHANGES, about, cells, costs_figure, largest
-from lape.report import headlines, made, read
+from lape.report import headlines, made
 
 Found = Mapping[str, Mapping[str, Any]]
 UNIT = next(iter(CHANGES))
-MOST_MASKS = 100
 NOTHING = (
     "Nothing has been measured of the mask in use: lape evaluate all --mask FOLDER --corpus TEXT does that, and puts "
     "its figures beside the mask. Or measure your own text here."
@@ -74,7 +73,7 @@ def build_evidence(backend: Backend) -> Part:
 
     @failures_to(matrix)
     def choosing(request: gr.Request, name: Any, figure: Any) -> Outputs:
-        return {matrix: report_html(matrix_parts(backend.ready(visitor_of(request)).evidence(), name, figure))}
+        return {matrix: report_html(matrix_parts(backend.ready(visitor_of(request)).evidence([]), name, figure))}
 
     gr.on(
         [mask.input, unit.input], choosing, [mask, unit], matrix, api_name="measure_evidence", preprocess=False, **QUIET
@@ -86,10 +85,11 @@ def _view(backend: Backend, visitor: str) -> _View:
     try:
         loaded = backend.ready(visitor)
         loaded.known_mask  # noqa: B018
-        found = loaded.evidence()
+        left_out: list[str] = []
+        found = loaded.evidence(left_out)
         names = mask_names(found)
         return _View(
-            report_html(_overview(found)),
+            report_html(_overview(found, left_out)),
             tuple(names),
             report_html(matrix_parts(found, names[0], UNIT)) if names else "",
             report_html(_rest(found)),
@@ -98,46 +98,34 @@ def _view(backend: Backend, visitor: str) -> _View:
         return _View(failure(error))
 
 
-def _overview(found: Found) -> list[str]:
-    """What came out of each kind, how it was measured, and what the matrix below is."""
+def _overview(found: Found, left_out: Sequence[str]) -> list[str]:
+    """What came out of each kind, what cannot be shown, how it was measured, and what the matrix below is."""
+    unfit = notices([f"Left out: {reason}" for reason in left_out])
     if not found:
-        return [notice(NOTHING)]
-    parts = [read("any kind", found, headlines).html()]
+        return unfit or [notice(NOTHING)]
+    parts = [headlines(found).html(), *unfit]
     for name, kind in KINDS.items():
         if kind.panel and name in found:
-            parts.append(read(name, found[name], lambda evidence: paragraph(evidence["summary"])))
-    parts.append(details("How it was measured", [read("any kind", found, made).html()]))
+            parts.append(paragraph(found[name]["summary"]))
+    parts.append(details("How it was measured", [made(found).html()]))
     if "perplexity" in found:
-        about_matrix = read("perplexity", found["perplexity"], about)
-        parts.append(section("lape-switched-off", KINDS["perplexity"].heading, about_matrix))
+        parts.append(section("lape-switched-off", KINDS["perplexity"].heading, about(found["perplexity"])))
     return parts
 
 
 def _rest(found: Found) -> list[str]:
     """What stands below the matrix: the panel of every kind, to be unfolded."""
     return [
-        details(kind.heading, read(name, found[name], kind.panel))
-        for name, kind in KINDS.items()
-        if kind.panel and name in found
+        details(kind.heading, kind.panel(found[name])) for name, kind in KINDS.items() if kind.panel and name in found
     ]
 
 
 def mask_names(found: Found) -> list[str]:
-    """The masks whose matrix has been measured, the mask in use first.
-
-    Raises:
-        BadFile: The evidence is damaged.
-    """
+    """The masks whose matrix has been measured, the mask in use first."""
     if "perplexity" not in found:
         return []
-
-    def names(evidence: Mapping[str, Any]) -> list[str]:
-        main, masks = evidence["settings"]["mask_name"], evidence["results"]["masks"]
-        if main not in masks or len(masks) > MOST_MASKS:
-            raise ValueError(f"{len(masks)} masks, and the one in use is not among them or they are too many")
-        return [main, *(name for name in masks if name != main)]
-
-    return read("perplexity", found["perplexity"], names)
+    main, masks = found["perplexity"]["settings"]["mask_name"], found["perplexity"]["results"]["masks"]
+    return [main, *(name for name in masks if name != main)]
 
 
 def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
@@ -150,7 +138,6 @@ def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
 
     Raises:
         LapeError: There is no such matrix; says what there is.
-        BadFile: The evidence is damaged.
     """
     names = mask_names(found)
     if not names:
@@ -159,11 +146,6 @@ def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
     if not isinstance(unit, str) or unit not in CHANGES:
         raise LapeError(f"The figure must be {' or '.join(CHANGES)}, not {shown_value(unit)}.")
 
-    def parts(evidence: Mapping[str, Any]) -> list[str]:
-        masks = evidence["results"]["masks"]
-        picture = costs_figure(
-            masks[name], evidence["summary"], unit, title=name, most=largest([masks[names[0]]], unit) or None
-        )
-        return [picture, details("Every cell with its interval", [cells(name, masks[name], unit).html()])]
-
-    return read("perplexity", found["perplexity"], parts)
+    masks, summary = found["perplexity"]["results"]["masks"], found["perplexity"]["summary"]
+    picture = costs_figure(masks[name], summary, unit, title=name, most=largest([masks[names[0]]], unit) or None)
+    return [picture, details("Every cell with its interval", [cells(name, masks[name], unit).html()])]

@@ -9,6 +9,7 @@ from typing import Any
 from lape.drawing.charts import Measured, heat_map
 from lape.drawing.html import Table, figure, notices, paragraph
 from lape.drawing.words import in_percent, mean, named, percent
+from lape.evaluation.kinds.forms import FIGURE, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, held_out_text
 from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.harm import Item, next_line_check, next_line_items
@@ -16,6 +17,7 @@ from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
 from lape.recording.sources import Source, describe
+from lape.storage.schema import COUNT, SHARE, record
 
 
 def plan(subject: Subject, options: Options) -> Work:
@@ -135,6 +137,16 @@ def headline(evidence: Evidence) -> Headline:
     )
 
 
+FORM = evidence_form(
+    {
+        "items": by_language(COUNT),
+        "guessing": SHARE,
+        "before": by_language(record({"accuracy": FIGURE})),
+        "after": by_language(by_language(record({"change": FIGURE}))),
+        "elsewhere": by_language(record({"change": FIGURE})),
+    }
+)
+
 KIND = Kind(
     name="harm",
     heading="What else switching off costs",
@@ -142,6 +154,7 @@ KIND = Kind(
     options=("corpus", "items"),
     needs=(held_out_text,),
     plan=plan,
+    form=FORM,
     section=section,
     tables=tables,
     headline=headline,

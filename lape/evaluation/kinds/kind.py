@@ -9,6 +9,7 @@ from typing import Any
 from lape.drawing.html import Table
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
+from lape.storage.schema import Form
 
 Evidence = Mapping[str, Any]
 Need = Callable[[Subject, Options], str | None]
@@ -40,6 +41,7 @@ class Kind:
         options: Of the command that decide its results, by name.
         needs: What must be there: each says why the kind cannot be measured here, or None.
         plan: Checks everything and gives the work; computes nothing.
+        form: Of its evidence, which may come from anybody.
         section: What a report shows of it, as HTML.
         tables: What `EVIDENCE.md` shows of it.
         headline: Its row in the table that sums up all kinds.
@@ -52,6 +54,7 @@ class Kind:
     command: str
     options: tuple[str, ...]
     plan: Callable[[Subject, Options], Work]
+    form: Form
     section: Callable[[Evidence], list[str]]
     tables: Callable[[Evidence], list[Table]]
     headline: Callable[[Evidence], Headline]

@@ -10,6 +10,7 @@ from lape.drawing.axes import histograms
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
 from lape.drawing.words import mean, named, percent
+from lape.evaluation.kinds.forms import MOST_MASKS, REASONS, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind
 from lape.evaluation.kinds.rivals import rival_masks
 from lape.evaluation.metrics.cell import Cell
@@ -20,6 +21,7 @@ from lape.evaluation.runs.work import Options, Work
 from lape.languages import language
 from lape.masks.mask import NeuronMask
 from lape.storage.names import STATISTICS_NAME
+from lape.storage.schema import COUNT, SHARE, listing, mapping, nullable, record
 
 
 def plan(subject: Subject, options: Options) -> Work:
@@ -217,12 +219,42 @@ def headline(evidence: Evidence) -> Headline:
     )
 
 
+DEPTH = record(
+    {
+        "layers": COUNT,
+        "neurons_per_layer": COUNT,
+        "layers_per_eighth": listing(COUNT, most=8),
+        "languages": by_language(
+            record(
+                {
+                    "neurons": COUNT,
+                    "per_eighth": listing(COUNT, most=8),
+                    "first_eighth_share": nullable(SHARE),
+                    "last_eighth_share": nullable(SHARE),
+                }
+            )
+        ),
+        "even_first_eighth_share": SHARE,
+        "even_last_eighth_share": SHARE,
+    }
+)
+OVERLAP = record({"languages": by_language(record({"jaccard": nullable(SHARE)})), "mean_jaccard": nullable(SHARE)})
+FORM = evidence_form(
+    {
+        "depth": DEPTH,
+        "language_overlap": by_language(by_language(nullable(SHARE))),
+        "others": mapping(record({"depth": DEPTH, "overlap": OVERLAP}), most=MOST_MASKS),
+    },
+    {"left_out": REASONS},
+)
+
 KIND = Kind(
     name="layers",
     heading="Where the neurons lie",
     command="lape evaluate layers",
     options=("compare",),
     plan=plan,
+    form=FORM,
     section=section,
     tables=tables,
     headline=headline,

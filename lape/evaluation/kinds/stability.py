@@ -10,6 +10,7 @@ from lape.drawing.charts import number
 from lape.drawing.html import Table, figure, notice, notices, paragraph
 from lape.drawing.words import named, percent
 from lape.errors import LapeError
+from lape.evaluation.kinds.forms import by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, groups_of_blocks
 from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.stability import selection as stability_selection
@@ -17,6 +18,7 @@ from lape.evaluation.metrics.stability import selection_summary, stability
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
 from lape.storage.names import GROUPS_NAME
+from lape.storage.schema import COUNT, LONG_TEXT, SHARE, listing, nullable, record
 
 
 def plan(subject: Subject, options: Options) -> Work:
@@ -195,6 +197,39 @@ def headline(evidence: Evidence) -> Headline:
     )
 
 
+INDEX = nullable(SHARE)  # Jaccard's; there is none of two masks without neurons
+ENOUGH = record({"jaccard": SHARE, "tokens": nullable(COUNT), "share": nullable(SHARE)})
+FORM = evidence_form(
+    {
+        "full_tokens": by_language(COUNT, least=1),
+        "points": listing(
+            record(
+                {
+                    "tokens": COUNT,
+                    "halves": by_language(INDEX),
+                    "halves_mean": INDEX,
+                    "to_full": nullable(by_language(INDEX)),
+                    "to_full_mean": INDEX,
+                }
+            ),
+            least=1,
+            most=1_000,
+        ),
+        "enough": ENOUGH,
+        "spread": listing(
+            record(
+                {"tokens": COUNT, "share": SHARE, "parts": COUNT, "to_full_mean": INDEX, "to_full_mean_lowest": INDEX}
+            ),
+            most=1_000,
+        ),
+        "spread_enough": ENOUGH,
+    },
+    {
+        "selection": nullable(by_language(record({"neurons": COUNT, "mean": INDEX, "certain": INDEX}))),
+        "selection_left_out": nullable(LONG_TEXT),
+    },
+)
+
 KIND = Kind(
     name="stability",
     heading="How much text a mask needs",
@@ -202,6 +237,7 @@ KIND = Kind(
     options=(),
     needs=(groups_of_blocks,),
     plan=plan,
+    form=FORM,
     section=section,
     tables=tables,
     headline=headline,

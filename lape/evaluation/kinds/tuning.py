@@ -9,6 +9,7 @@ from typing import Any
 from lape.drawing.charts import number
 from lape.drawing.html import Table, details, paragraph
 from lape.drawing.words import interval, named, percent
+from lape.evaluation.kinds.forms import AVERAGES, FIGURE, PAIRS, SETTING, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, means_of_all, source_in_mask
 from lape.evaluation.kinds.steered import (
     averaged,
@@ -26,6 +27,7 @@ from lape.evaluation.metrics.tune import grid, tune
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
 from lape.languages import language
+from lape.storage.schema import LONG_TEXT, SHARE, TEXT, listing, nullable, record
 
 SHOWN = 8  # settings in `EVIDENCE.md`
 
@@ -189,6 +191,30 @@ def headline(evidence: Evidence) -> Headline:
     )
 
 
+RESULTS = record({"pairs": PAIRS, "averages": AVERAGES})
+TRIED = record(
+    {
+        "target_share": FIGURE,
+        **dict.fromkeys((f"{outcome}_share" for outcome in OUTCOMES[1:]), SHARE),
+        "repeated_4gram_share": SHARE,
+        "fluency_cost_nats": nullable(FIGURE),
+    }
+)
+FORM = evidence_form(
+    {
+        "source": TEXT,
+        "rule": LONG_TEXT,
+        "common": SETTING,
+        "sweep": listing(
+            record({"setting": SETTING, "average": TRIED, "target_shares": by_language(by_language(SHARE, least=1))}),
+            least=1,
+            most=1_000,
+        ),
+        "tuned": RESULTS,
+        "fixed": RESULTS,
+    }
+)
+
 KIND = Kind(
     name="tuning",
     heading="The best way to steer",
@@ -196,6 +222,7 @@ KIND = Kind(
     options=("source", "top_rates", "strengths", "offs", "prompts", "identifier", "max_new_tokens"),
     needs=(means_of_all, source_in_mask),
     plan=plan,
+    form=FORM,
     section=section,
     tables=tables,
     headline=headline,

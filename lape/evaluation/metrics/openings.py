@@ -13,6 +13,7 @@ from typing import Any
 
 from lape.errors import BadFile, unknown_label
 from lape.languages import language
+from lape.storage.json import read_json, read_regular
 
 DEV, TEST = "dev", "test"  # settings are chosen on one half, and reported on the other
 HALVES = (DEV, TEST)
@@ -86,16 +87,14 @@ def _data(name: str) -> Any:
 
 def _lines(file: Path) -> list[str]:
     try:
-        return [line for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        text = read_regular(file, repr(file.name)).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadFile(f"{file.name!r} is not UTF-8 text.") from error
+    return [line for line in text.splitlines() if line.strip()]
 
 
 def _json(file: Path) -> dict[str, list[Any]]:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise BadFile(f"{file.name!r} is not JSON ({type(error).__name__}).") from error
+    found = read_json(file, name=repr(file.name))
     if not isinstance(found, dict) or not all(isinstance(texts, list) for texts in found.values()):
         raise BadFile(f'{file.name!r} must be like {{"fr": ["Il était", ...], ...}}: language code to a list of texts.')
     return found

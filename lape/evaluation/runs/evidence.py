@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
 import platform
 from collections.abc import Iterable, Mapping
@@ -32,12 +31,13 @@ from lape.errors import BadFile
 from lape.evaluation.runs.ledger import json_line
 from lape.recording.sources import Source, describe
 from lape.storage.files import write_json
+from lape.storage.json import read_json
+from lape.storage.schema import is_text
 from lape.version import __version__
 
 FOLDER = "evidence"
 PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "py3langid")
 KEYS = ("kind", "title", "summary", "settings", "environment", "command", "seconds", "results")
-LARGEST_BYTES = 10_000_000
 DIGITS = 7  # significant, of every result: past them a float64 sum says nothing
 
 
@@ -117,8 +117,12 @@ def write_evidence(
     return path
 
 
-def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
+def read_evidence(folder: str | os.PathLike[str], left_out: list[str] | None = None) -> dict[str, dict[str, Any]]:
     """The files of evidence in a folder by name, sorted; other JSON files are left out.
+
+    Args:
+        folder: Usually `evidence` beside the mask.
+        left_out: Gets a sentence for each file that is damaged, which is left out; None refuses it.
 
     Raises:
         BadFile: There is no such folder, or a file is damaged.
@@ -128,23 +132,18 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(Path(folder).glob("*.json")):
         try:
-            if path.stat().st_size > LARGEST_BYTES:
-                raise BadFile(f"{str(path)!r} has more than {LARGEST_BYTES:,} bytes, which no evidence has.")
-            content = json.loads(path.read_text(encoding="utf-8"), parse_float=_finite, parse_constant=_finite)
-        except (OSError, ValueError, RecursionError) as error:
-            raise BadFile(f"{str(path)!r} is not JSON ({type(error).__name__}).") from error
-        if isinstance(content, dict) and isinstance(content.get("kind"), str):
+            content = read_json(path, name=repr(path.name))
+            if not isinstance(content, dict) or not is_text(content.get("kind")):
+                continue
             if missing := [key for key in KEYS if key not in content]:
-                raise BadFile(f"{str(path)!r} lacks {', '.join(missing)}. Make it again with `lape evaluate`.")
+                raise BadFile(f"{path.name!r} lacks {', '.join(missing)}. Make it again with `lape evaluate`.")
+        except BadFile as error:
+            if left_out is None:
+                raise
+            left_out.append(str(error))
+        else:
             found[path.stem] = content
     return found
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("a figure is not finite")
-    return number
 
 
 def _rounded(value: Any) -> Any:

@@ -12,6 +12,11 @@ from typing import Any, Self
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
 from lape.evaluation.metrics.cell import Compute
+from lape.storage.json import parse_json
+from lape.storage.schema import ANYTHING, LONG_TEXT, NUMBER, listing, mapping, misfit, record
+
+HEAD = record({"settings": mapping(ANYTHING)})
+CELLS = listing(record({"key": LONG_TEXT, "seconds": NUMBER, "value": ANYTHING}))
 
 
 class Ledger:
@@ -87,12 +92,14 @@ class Ledger:
             self._append({"settings": settings}, "settings")
             return
         try:
-            head, *cells = (json.loads(line) for line in whole)
-            theirs = dict(head["settings"])
-            self._values = {cell["key"]: json_line(cell["value"], cell["key"]) for cell in cells}
-            self.seconds = sum(float(cell["seconds"]) for cell in cells)
-        except (ValueError, KeyError, TypeError) as error:
+            head, *cells = map(parse_json, whole)
+        except ValueError as error:
             raise BadFile(f"{str(self.path)!r} is damaged. Delete it to measure again.") from error
+        if misfit(head, HEAD) or misfit(cells, CELLS):
+            raise BadFile(f"{str(self.path)!r} is damaged. Delete it to measure again.")
+        theirs = head["settings"]
+        self._values = {cell["key"]: json_line(cell["value"], cell["key"]) for cell in cells}
+        self.seconds = sum(cell["seconds"] for cell in cells)
         if theirs != settings:
             name, kept, given = _difference(theirs, settings)
             raise CheckpointMismatch(

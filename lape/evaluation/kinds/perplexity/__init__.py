@@ -1,6 +1,7 @@
 """What switching a language off costs every language, with controls and rivals."""
 
 from lape.evaluation.kinds.kind import Kind, held_out_text
+from lape.evaluation.kinds.perplexity.form import FORM
 from lape.evaluation.kinds.perplexity.plan import plan
 from lape.evaluation.kinds.perplexity.section import beside, headline, section, tables
 
@@ -11,6 +12,7 @@ KIND = Kind(
     options=("corpus", "tokens", "block", "seeds"),
     needs=(held_out_text,),
     plan=plan,
+    form=FORM,
     section=section,
     tables=tables,
     headline=headline,

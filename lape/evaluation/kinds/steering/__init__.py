@@ -1,6 +1,7 @@
 """Which language the model answers in when another's neurons are on, for every pair of languages."""
 
 from lape.evaluation.kinds.kind import Kind, means_of_all
+from lape.evaluation.kinds.steering.form import FORM
 from lape.evaluation.kinds.steering.plan import plan
 from lape.evaluation.kinds.steering.section import headline, section, tables
 
@@ -14,6 +15,7 @@ KIND = Kind(
     ),
     needs=(means_of_all,),
     plan=plan,
+    form=FORM,
     section=section,
     tables=tables,
     headline=headline,

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
-from lape.errors import LapeError, NotEnoughText
+from lape.errors import BadFile, LapeError, NotEnoughText
+from lape.evaluation.kinds.forms import SETTING
 from lape.evaluation.kinds.steered import (
     averaged,
     bench,
@@ -27,6 +28,9 @@ from lape.evaluation.metrics.steering import Pair, all_pairs, steering
 from lape.evaluation.runs.evidence import json_hash, read_evidence
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
+from lape.storage.schema import misfit, record
+
+CHOSEN = record({"settings": record({}), "results": record({"common": SETTING})})  # of what tuning found
 
 
 def plan(subject: Subject, options: Options) -> Work:
@@ -122,11 +126,19 @@ def setting_of(subject: Subject, options: Options) -> Setting:
 
 
 def tuned_setting(evidence: Mapping[str, Any], subject: Subject) -> Setting | None:
-    """The common setting that tuning chose for this mask; None where it is of another."""
-    if evidence.get("settings", {}).get("mask") != subject.settings()["mask"]:
+    """The common setting that tuning chose for this mask; None where it is of another.
+
+    Raises:
+        BadFile: It is damaged.
+    """
+    if wrong := misfit(evidence, CHOSEN):
+        raise BadFile(f"The evidence of tuning does not say its {wrong}. Measure it again with `lape tune`.")
+    if evidence["settings"].get("mask") != subject.settings()["mask"]:
         return None
-    found = evidence["results"]["common"]
-    return Setting(**found)
+    try:
+        return Setting(**evidence["results"]["common"])
+    except TypeError as error:
+        raise BadFile("The evidence of tuning is of another version. Measure it again with `lape tune`.") from error
 
 
 def _shift_items(subject: Subject, options: Options) -> tuple[dict[Pair, list[Parallel]], str | None]:

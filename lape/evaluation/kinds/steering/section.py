@@ -195,8 +195,8 @@ def _shares(conditions: Mapping[str, Any], beside: list[str]) -> list[str]:
 
 
 def _samples(evidence: Evidence) -> Table:
-    rows = [
-        [f"{source} → {target}", " ".join(found["conditions"]["steered"]["sample"].split())]
+    rows = [  # a model may write anything, also what no HTML may hold
+        [f"{source} → {target}", " ".join(found["conditions"]["steered"]["sample"].replace("\0", "\ufffd").split())]
         for source, row in evidence["results"]["pairs"].items()
         for target, found in row.items()
     ]

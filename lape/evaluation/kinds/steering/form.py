@@ -1,0 +1,49 @@
+"""The form of evidence of steering."""
+
+from __future__ import annotations
+
+from lape.evaluation.kinds.forms import (
+    AVERAGES,
+    FIGURE,
+    MOST_LANGUAGES,
+    MOST_MASKS,
+    PAIRS,
+    SETTING,
+    by_language,
+    evidence_form,
+)
+from lape.storage.schema import COUNT, LONG_TEXT, TEXT, listing, mapping, nullable, record
+
+SHIFT = mapping(record({"lss": FIGURE, "shift_nats": FIGURE}), least=1, most=MOST_MASKS)
+KEPT = record({"retained_share": FIGURE})
+RETENTION = record(
+    {
+        "languages": by_language(
+            record(
+                {
+                    "neurons": COUNT,
+                    "conditions": mapping(
+                        record({"retained_share": FIGURE, "languages": by_language(COUNT)}), most=MOST_MASKS
+                    ),
+                }
+            )
+        ),
+        "averages": mapping(KEPT, least=1, most=MOST_MASKS),
+    }
+)
+FORM = evidence_form(
+    {
+        "pairs": PAIRS,
+        "averages": AVERAGES,
+        "language_retention": RETENTION,
+        "setting": SETTING,
+        "without_openings": listing(TEXT, most=MOST_LANGUAGES),
+    },
+    {
+        "lss": nullable(record({"pairs": by_language(by_language(record({"conditions": SHIFT}))), "averages": SHIFT})),
+        "lss_left_out": nullable(LONG_TEXT),
+    },
+    openings=by_language(record({"count": COUNT})),
+    decoding=record({"max_new_tokens": COUNT}),
+    identifier=TEXT,
+)
