@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import cpu_offload, disk_offload
+from compiling import WAYS, compiled
 from families import (
     EOS,
     FAMILIES,
@@ -305,7 +307,9 @@ def test_a_bypassed_activation_is_reported(tiny_model: PreTrainedModel) -> None:
         fail_inside(tiny_model, OFF)
     with intervene(tiny_model, replace(OFF, layers=range(1))):  # the bypassed layer is not edited
         tiny_model(IDS)
-    with intervene(tiny_model, OFF):  # nothing ran
+    with pytest.warns(LapeWarning, match="did not run inside the block"), intervene(tiny_model, OFF):
+        pass
+    with intervene(tiny_model, replace(OFF, off=())):  # nothing to switch
         pass
 
 
@@ -322,6 +326,48 @@ def test_only_own_hooks_are_removed(tiny_model: PreTrainedModel) -> None:
         module.register_forward_hook(lambda *_: None)
         tiny_model(IDS)
     assert len(hooks(tiny_model)) == len(before) + 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_compiled_model_is_switched_and_is_itself_again(tiny_model: PreTrainedModel, way: str) -> None:
+    """Compiled code skips hooks that came after it: nothing was switched, without a word."""
+    untouched, switched = tiny_model(IDS).logits, edited_logits(tiny_model, OFF)
+    run = WAYS[way](tiny_model)
+    torch.testing.assert_close(run(IDS), untouched)
+    with intervene(tiny_model, OFF):
+        assert torch.equal(run(IDS), switched)
+    torch.testing.assert_close(run(IDS), untouched)
+    with intervene(tiny_model, [None, OFF]):  # another plan after it
+        both = run(IDS)
+    assert torch.equal(both[0], untouched[0])
+    torch.testing.assert_close(both[1], switched[1])
+    torch._dynamo.reset()
+
+
+def test_the_compiled_wrapper_may_be_passed(tiny_model: PreTrainedModel) -> None:
+    switched = edited_logits(tiny_model, OFF)
+    wrapper = compiled(tiny_model)
+    wrapper(IDS)
+    assert torch.equal(edited_logits(wrapper, OFF), switched)
+    torch._dynamo.reset()
+
+
+def test_a_program_made_of_the_model_is_not_passed_over_in_silence(tiny_model: PreTrainedModel) -> None:
+    program = torch.export.export(tiny_model, (IDS,), {"use_cache": False}).module()
+    with pytest.warns(LapeWarning, match=r"nothing was switched.*torch.export"), intervene(tiny_model, OFF):
+        program(IDS, use_cache=False)
+
+
+def test_a_copy_made_in_the_block_is_not_switched(tiny_model: PreTrainedModel) -> None:
+    """It kept the hooks, and nobody took them off."""
+    untouched = tiny_model(IDS).logits
+    for plan in (OFF, [OFF, None]):
+        with intervene(tiny_model, plan):
+            copied = copy.deepcopy(tiny_model)
+            assert torch.equal(copied(IDS).logits, untouched)
+            assert not torch.equal(tiny_model(IDS).logits, untouched)
+        assert torch.equal(copied(IDS[:1]).logits, tiny_model(IDS[:1]).logits)
+    assert torch.equal(edited_logits(copied, OFF), edited_logits(tiny_model, OFF))
 
 
 def test_blocks_nest(tiny_model: PreTrainedModel) -> None:
@@ -372,8 +418,9 @@ def test_a_mask_of_another_model_is_refused_or_reported(tiny_model: PreTrainedMo
         pytest.fail("the block ran")
     tiny_model.name_or_path = "org/this"
     other = NeuronMask(MASK.neurons, MASK.means, MASK.shape, {"model": "org/that"})
-    with pytest.warns(LapeWarning, match="org/that, not org/this"), intervene(tiny_model, replace(OFF, mask=other)):
-        assert hooks(tiny_model)
+    with pytest.warns(LapeWarning, match="org/that, not org/this"):
+        edited = edited_logits(tiny_model, replace(OFF, mask=other))
+    assert not torch.equal(edited, tiny_model(IDS).logits)
 
 
 @pytest.mark.parametrize(
