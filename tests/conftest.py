@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub.constants
+import hypothesis
 import pytest
 import torch
 from families import DOCUMENT_END, EOS, FAMILIES, build
@@ -23,6 +24,10 @@ from lape.models.embedded import EMBEDDED_PACKAGE, embedded_gguf
 pytest_plugins = ["browsing"]
 huggingface_hub.constants.HF_HUB_OFFLINE = True  # pytest's filter of LapeWarning has imported it before
 torch.set_num_threads(1)
+
+# Property tests: the same examples in every run, judged by what they do and never by the time they take.
+hypothesis.settings.register_profile("lape", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("lape")
 
 
 @pytest.fixture(autouse=True)
