@@ -27,6 +27,7 @@ from families import (
     token_ids,
     zero_inputs_of_down,
 )
+from hooking import hooks, watch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -58,21 +59,6 @@ def edited_logits(model: PreTrainedModel, plan: Plan, ids: torch.Tensor = IDS) -
         return model(ids).logits
 
 
-def watch(model: PreTrainedModel, plan: Plan, run: Callable[[], object]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The activations of every layer of every pass, in order, before and after their edit."""
-    raw: list[torch.Tensor] = []
-    edited: list[torch.Tensor] = []
-    modules = activation_sites(model).modules
-    with ExitStack() as stack:
-        for module in modules:
-            stack.callback(module.register_forward_hook(lambda _m, _i, output: raw.append(output.clone())).remove)
-        stack.enter_context(intervene(model, plan))
-        for module in modules:
-            stack.callback(module.register_forward_hook(lambda _m, _i, output: edited.append(output.clone())).remove)
-        run()
-    return list(zip(raw, edited, strict=True))
-
-
 def activations(model: PreTrainedModel, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
     """Activations `[layer, batch, position, neuron]` of one pass over IDS, before and after their edit."""
     raw, edited = zip(*watch(model, plan, lambda: model(IDS)), strict=True)
@@ -100,15 +86,6 @@ def fail_inside(model: PreTrainedModel, plan: Plan) -> None:
     with intervene(model, plan):
         model(IDS)
         raise ZeroDivisionError
-
-
-def hooks(model: nn.Module) -> list[object]:
-    """Every hook on a model."""
-    return [
-        hook
-        for module in model.modules()
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    ]
 
 
 def test_off_is_zeroing_columns_of_the_down_projection(family: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from compiling import compiled
+from hooking import hooks
 from torch import nn
 
 from lape import LapeError
@@ -30,10 +31,6 @@ def zero(_module: nn.Module, _arguments: object, output: torch.Tensor) -> torch.
 
 def refuse(*_: object) -> None:
     raise ZeroDivisionError
-
-
-def hooks(module: nn.Module) -> list[object]:
-    return [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
 
 
 def test_hooks_see_calls_before_and_after_and_come_off() -> None:

@@ -12,30 +12,33 @@ from lape import ActivationStatistics, NeuronMask
 
 SHAPE = (3, 5)
 CODES = ("fr", "zh-Hant", "x_1", "A")
-NEURONS = SHAPE[0] * SHAPE[1]
 
 finite = st.floats(-1e6, 1e6, width=32)
-flats = st.lists(st.integers(0, NEURONS - 1), unique=True)  # in any order, empty too
 
 
-def pairs(flat: list[int]) -> torch.Tensor:
-    return torch.tensor([(index // SHAPE[1], index % SHAPE[1]) for index in flat], dtype=torch.long).view(-1, 2)
+def flats(shape: tuple[int, int] = SHAPE) -> st.SearchStrategy[list[int]]:
+    """Flat indices in any order, also none."""
+    return st.lists(st.integers(0, shape[0] * shape[1] - 1), unique=True)
+
+
+def pairs(flat: list[int], width: int = SHAPE[1]) -> torch.Tensor:
+    return torch.tensor([(index // width, index % width) for index in flat], dtype=torch.long).view(-1, 2)
 
 
 @st.composite
-def masks(draw: Any, codes: tuple[str, ...] = CODES) -> NeuronMask:
+def masks(draw: Any, codes: tuple[str, ...] = CODES, shape: tuple[int, int] = SHAPE) -> NeuronMask:
     """A mask of some languages in any order, each with any neurons, some with means and selection probabilities."""
     chosen = draw(st.lists(st.sampled_from(codes), unique=True, min_size=1))
-    neurons = {code: draw(flats) for code in chosen}
-    columns = [
+    flat = {code: draw(flats(shape)) for code in chosen}
+    means, selection = (
         {
-            code: torch.tensor(draw(st.lists(values, min_size=len(neurons[code]), max_size=len(neurons[code]))))
+            code: torch.tensor(draw(st.lists(values, min_size=len(flat[code]), max_size=len(flat[code]))))
             for code in chosen
             if draw(st.booleans())
         }
         for values in (finite, st.floats(0, 1, width=32))
-    ]
-    return NeuronMask({code: pairs(flat) for code, flat in neurons.items()}, columns[0], SHAPE, {}, columns[1])
+    )
+    return NeuronMask({code: pairs(flat[code], shape[1]) for code in chosen}, means, shape, {}, selection)
 
 
 @st.composite
@@ -45,7 +48,8 @@ def statistics(draw: Any, most_tokens: int = 2**40) -> ActivationStatistics:
     tokens = {code: draw(st.integers(1, most_tokens)) for code in chosen}
 
     def table(values: st.SearchStrategy, dtype: torch.dtype) -> torch.Tensor:
-        return torch.tensor(draw(st.lists(values, min_size=NEURONS, max_size=NEURONS)), dtype=dtype).view(SHAPE)
+        row = st.lists(values, min_size=SHAPE[1], max_size=SHAPE[1])
+        return torch.tensor(draw(st.lists(row, min_size=SHAPE[0], max_size=SHAPE[0])), dtype=dtype)
 
     whole = st.integers(-(2**20), 2**20)
     return ActivationStatistics(

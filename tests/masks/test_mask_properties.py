@@ -8,7 +8,7 @@ from operator import and_, or_, sub
 import pytest
 import torch
 from drawing import CODES, SHAPE, flats, masks, pairs
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lape import NeuronMask
@@ -58,6 +58,7 @@ def test_algebra_is_that_of_sets(one: NeuronMask, other: NeuronMask, choose: Cal
     assert not combined.selection
 
 
+@settings(max_examples=50)
 @given(masks(CODES[:2]), masks(CODES[:2]), masks(CODES[:2]))
 def test_laws_of_sets_hold(a: NeuronMask, b: NeuronMask, c: NeuronMask) -> None:
     assert sets_of(a | b) == sets_of(b | a)
@@ -96,7 +97,7 @@ def test_only_keeps_everything_of_some_languages(mask: NeuronMask, data: st.Data
         assert numbers_of(only, column) == {code: there[code] for code in chosen if code in there}
 
 
-@given(flats)
+@given(flats())
 def test_flat_indices_and_pairs_are_the_same_neurons(flat: list[int]) -> None:
     indices = torch.tensor(flat, dtype=torch.long)
     assert flat_of(pairs_of(indices, SHAPE[1]), SHAPE, "'fr'").tolist() == flat
