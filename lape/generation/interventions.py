@@ -73,8 +73,8 @@ class Intervention:
         if self.positions not in get_args(Positions):
             raise unknown_label("positions", self.positions, get_args(Positions))
         for name in ("strength", "off_value"):
-            if not abs(getattr(self, name)) < float("inf"):
-                raise LapeError(f"{name} must be a finite number, not {getattr(self, name)}.")
+            if not abs(getattr(self, name)) <= torch.finfo(torch.float32).max:
+                raise LapeError(f"{name} must be a finite number of float32, not {getattr(self, name)}.")
         if self.on is not None and self.mode != "scale" and self.on not in self.mask.means:
             raise MeansMissing(
                 f"The mask has no mean activations for {self.on!r}, so {self.mode!r} cannot switch it on. "

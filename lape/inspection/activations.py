@@ -14,7 +14,7 @@ from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
 from lape.models.hooks import hooked
-from lape.models.inputs import check_ids, context_length
+from lape.models.inputs import check_characters, check_ids, context_length
 from lape.recording.blocks import document_end
 
 
@@ -105,8 +105,7 @@ def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], tuple[str, ..
     Raises:
         LapeError: The text is empty or holds half a character, or the tokenizer is not a fast one.
     """
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise LapeError("The text holds half a character (a lone surrogate); type it again.")
+    check_characters(text)
     if not tokenizer.is_fast:
         raise LapeError("This model's tokenizer cannot say where in the text its tokens are, so they cannot be shown.")
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

@@ -433,6 +433,8 @@ def test_a_mask_of_another_revision_is_reported(
         ({"on": "bb", "positions": "promt"}, UnknownLabel, "Did you mean 'prompt'"),
         ({"on": "bb", "strength": float("nan")}, LapeError, "strength must be a finite number"),
         ({"off": "aa", "off_value": float("inf")}, LapeError, "off_value must be a finite number"),
+        ({"on": "bb", "strength": 1e39}, LapeError, r"strength must be a finite number of float32, not 1e\+39"),
+        ({"off": "aa", "off_value": -1e300}, LapeError, "off_value must be a finite number"),
         ({"on": "cc"}, MeansMissing, "no mean activations for 'cc'.*lape calibrate"),
         ({"on": "cc", "mode": "add"}, MeansMissing, "'add' cannot switch it on"),
     ],
