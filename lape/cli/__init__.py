@@ -7,7 +7,9 @@ With `--json` standard output holds JSON alone; progress and notes go to standar
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
+import reprlib
 import sys
 import warnings
 from collections.abc import Sequence
@@ -54,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if interrupted.is_set():
                 return _stopped()
+            if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+                # Any option may name a file, and asking whether there is one is refused by the system in many places.
+                print(f"lape: {reprlib.repr(error.filename)} is too long for the name of a file.", file=sys.stderr)
+                return 2
             if verbose:
                 raise
             said = f"lape: unexpected {type(error).__name__}: {error} (-v shows where; please report it)"

@@ -13,6 +13,7 @@ from typing import Any, cast, get_args
 
 from lape.errors import LapeError
 from lape.generation.settings import Mode
+from lape.models.inputs import check_characters
 
 PROMPT_CHARACTERS = 2000
 LINE_CHARACTERS = 300  # of a name, an id or a path
@@ -43,8 +44,7 @@ def checked_text(what: str, text: object, most: int) -> str:
         raise LapeError(f"The {what} must be text, not {shown_value(text)}.")
     if len(text) > most:
         raise LapeError(f"The {what} has {len(text):,} characters and at most {most:,} are allowed; shorten it.")
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise LapeError(f"The {what} holds half a character (a lone surrogate); type it again.")
+    check_characters(text, what)
     return text
 
 

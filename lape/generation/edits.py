@@ -30,7 +30,7 @@ class Run:
     def __init__(self, rows: int | None, needs_cache: bool) -> None:
         self.rows = rows
         self.needs_cache = needs_cache
-        self.batch = 0
+        self.batch = 0  # before any pass
         self.positions: Positions = "prompt"
         self.passes = 0
 

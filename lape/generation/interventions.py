@@ -9,19 +9,21 @@ Hooks belong to the model, not to a thread: do not run two plans on one model at
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from typing import get_args
 
 import torch
 from transformers import PreTrainedModel
 
-from lape.errors import HookNotFired, LapeError, MeansMissing, unknown_label
+from lape.errors import HookNotFired, LapeError, LapeWarning, MeansMissing, unknown_label
 from lape.generation.edits import Operations, Positions, Run, layer_edits
 from lape.generation.settings import MODE, STRENGTH, Mode
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import activation_sites
+from lape.models.hooks import hooked
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ class Intervention:
         if self.positions not in get_args(Positions):
             raise unknown_label("positions", self.positions, get_args(Positions))
         for name in ("strength", "off_value"):
-            if not abs(getattr(self, name)) < float("inf"):
-                raise LapeError(f"{name} must be a finite number, not {getattr(self, name)}.")
+            if not abs(getattr(self, name)) <= torch.finfo(torch.float32).max:
+                raise LapeError(f"{name} must be a finite number of float32, not {getattr(self, name)}.")
         if self.on is not None and self.mode != "scale" and self.on not in self.mask.means:
             raise MeansMissing(
                 f"The mask has no mean activations for {self.on!r}, so {self.mode!r} cannot switch it on. "
@@ -130,7 +132,9 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
     """Switches neurons of a model for as long as the block runs.
 
     Works under `generate`, key-value caches, quantised weights and device maps. Under gradients the activation
-    is copied, otherwise it is edited in place.
+    is copied, otherwise it is edited in place. What torch.compile made runs uncompiled meanwhile, and is switched.
+    A copy of the model that is made in the block, by `copy.deepcopy` or pickled, is not switched, nor is what
+    torch.jit or torch.export made of it before.
 
     Args:
         model: The unmodified model.
@@ -141,7 +145,8 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
     Raises:
         MaskMismatch: A mask is for a model of another shape.
         LapeError: The batch does not have one row per entry of the plan, or `positions` is used without a cache.
-        HookNotFired: On a clean exit, when the decoder ran and an edited layer's activation was not seen.
+        HookNotFired: On a clean exit, when the decoder ran and an edited layer's activation was not seen. There is
+            a warning where the decoder did not run.
 
     Example:
         >>> with intervene(model, Intervention(mask, off="fr")):  # doctest: +SKIP
@@ -163,15 +168,19 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
     run = Run(rows, needs_cache=any(entry is not None and entry.positions != "all" for entry in entries))
     operations = [None if entry is None else (entry.operations(), entry.positions) for entry in entries]
     edits = layer_edits(operations, sites.shape, run)
-    with ExitStack() as stack:
-        if edits or rows is not None:
-            stack.callback(sites.decoder.register_forward_pre_hook(run.begin, with_kwargs=True).remove)
-        for layer, edit in edits.items():
-            stack.callback(sites.modules[layer].register_forward_hook(edit).remove)
+    beginning = {sites.decoder: run.begin} if edits or rows is not None else {}
+    with hooked(before=beginning, after={sites.modules[layer]: edit for layer, edit in edits.items()}):
         yield
-        silent = sorted(layer for layer, edit in edits.items() if not edit.fired)
-        if run.passes and silent:
-            raise HookNotFired(
-                f"The decoder ran, but the activations of layers {silent} did not pass their hooks, so those neurons "
-                "were not switched. A fused kernel or a compiled model bypasses them; load the model without."
-            )
+    silent = sorted(layer for layer, edit in edits.items() if not edit.fired)
+    if run.passes and silent:
+        raise HookNotFired(
+            f"The decoder ran, but the activations of layers {silent} did not pass their hooks, so those neurons "
+            "were not switched. A fused kernel bypasses them; load the model without."
+        )
+    if edits and len(silent) == len(edits) and not run.batch:
+        warnings.warn(
+            "The model did not run inside the block, so nothing was switched. A program that torch.jit or "
+            "torch.export made of it is another model; call the model itself.",
+            LapeWarning,
+            stacklevel=3,
+        )

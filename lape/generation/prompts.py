@@ -10,7 +10,7 @@ from transformers import BatchEncoding, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
-from lape.models.inputs import check_ids, embedding_rows
+from lape.models.inputs import check_characters, check_ids, embedding_rows
 
 NO_PROMPT = "The prompt is empty; write something for the model to continue."
 Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
@@ -20,8 +20,8 @@ def encode(model: PreTrainedModel, tokenizer: Tokenizer, prompts: Sequence[Promp
     """Tokenises prompts into one left-padded batch; chat messages go through the model's chat template.
 
     Raises:
-        LapeError: There is no prompt, one is empty or holds a token that the model does not have, or the model has
-            no chat template or one that refuses it.
+        LapeError: There is no prompt, one is empty, holds half a character or a token that the model does not have,
+            or the model has no chat template or one that refuses it.
     """
     if isinstance(prompts, str):
         raise LapeError("Give the prompts as a list, one for each row.")
@@ -40,17 +40,22 @@ def _encode(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
     if not prompt:
         ids = []
     elif isinstance(prompt, str):
+        check_characters(prompt, "prompt")
         ids = tokenizer(prompt)["input_ids"]
     elif tokenizer.chat_template is None:
         raise LapeError("This model has no chat template; give the prompt as text instead of messages.")
     else:
         try:
             # enable_thinking is read by templates of reasoning models and ignored by the others.
-            text = tokenizer.apply_chat_template(
-                [dict(message) for message in prompt], tokenize=False, add_generation_prompt=True, enable_thinking=False
+            messages = [dict(message) for message in prompt]
+            text = str(
+                tokenizer.apply_chat_template(
+                    messages, tokenize=False, add_generation_prompt=True, enable_thinking=False
+                )
             )
         except (TemplateError, ValueError) as error:
             raise LapeError(f"The model's chat template refuses these messages: {error}") from error
+        check_characters(text, "prompt")
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     if not ids:
         raise LapeError(NO_PROMPT)

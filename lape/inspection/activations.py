@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +13,8 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
-from lape.models.inputs import check_ids, context_length
+from lape.models.hooks import hooked
+from lape.models.inputs import check_characters, check_ids, context_length
 from lape.recording.blocks import document_end
 from lape.recording.pieces import LONGEST_PIECE
 from lape.recording.texts import count_tokens
@@ -87,11 +87,9 @@ def activations(
         raise LapeError(f"The text has {len(ids):,} tokens and at most {longest:,} are read; shorten it.")
     columns = {layer: neurons[neurons // width == layer] % width for layer in (neurons // width).unique().tolist()}
     kept: dict[int, torch.Tensor] = {}
-    with ExitStack() as stack:
-        for layer, chosen in columns.items():
-            stack.callback(sites.modules[layer].register_forward_hook(_keeping(kept, layer, chosen)).remove)
-        with torch.no_grad():
-            sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)
+    keeping = {sites.modules[layer]: _keeping(kept, layer, chosen) for layer, chosen in columns.items()}
+    with hooked(after=keeping), torch.no_grad():
+        sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)
     if missing := sorted(set(columns) - set(kept)):
         raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
     values = torch.empty(len(ids), len(neurons))
@@ -112,8 +110,7 @@ def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], tuple[str, ..
     Raises:
         LapeError: The text is empty or holds half a character, or the tokenizer is not a fast one.
     """
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise LapeError("The text holds half a character (a lone surrogate); type it again.")
+    check_characters(text)
     if not tokenizer.is_fast:
         raise LapeError("This model's tokenizer cannot say where in the text its tokens are, so they cannot be shown.")
     encoded = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)

@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from lape.errors import UnsupportedArchitecture
+from lape.models.hooks import hooked
 
 LAYER_LISTS = ("layers", "h", "blocks")
 FFN_NAMES = ("mlp", "ffn", "")  # OPT keeps its activation on the layer itself
@@ -170,8 +171,7 @@ def _prove(model: nn.Module, decoder: nn.Module, modules: tuple[nn.Module, ...])
         for module in decoder.modules():  # not all need be in the same mode
             stack.callback(setattr, module, "training", module.training)
         decoder.eval()
-        for layer, module in enumerate(modules):
-            stack.callback(module.register_forward_hook(firings.hook(layer)).remove)
+        stack.enter_context(hooked(after={module: firings.hook(layer) for layer, module in enumerate(modules)}))
         with torch.no_grad():
             decoder(input_ids=torch.zeros((1, 1), dtype=torch.long, device=input_device(model)), use_cache=False)
     for layer in range(len(modules)):

@@ -1,4 +1,4 @@
-"""What a model can be given to read: token ids of its own, as many as its context holds."""
+"""What a model can be given to read: whole characters, token ids of its own, as many as its context holds."""
 
 from __future__ import annotations
 
@@ -18,6 +18,20 @@ def context_length(model: PreTrainedModel) -> int | None:
 def embedding_rows(model: nn.Module) -> int:
     """How many token ids a model has: those below this number."""
     return len(model.get_input_embeddings().weight)  # type: ignore[operator]
+
+
+def check_characters(text: str, what: str = "text") -> None:
+    """Refuses half a character, which no tokenizer reads; a shell hands one over where a byte is not UTF-8.
+
+    Args:
+        text: Any text.
+        what: What it is, for the error.
+
+    Raises:
+        LapeError: It holds a lone surrogate.
+    """
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise LapeError(f"The {what} holds half a character (a lone surrogate); type it again.")
 
 
 def check_ids(model: nn.Module, ids: torch.Tensor, tokenizer: Tokenizer | None = None) -> None:

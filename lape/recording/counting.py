@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 
 from lape.errors import HookNotFired, LapeError
 from lape.models.architectures import ActivationSites
+from lape.models.hooks import hooked
 
 
 @contextmanager
@@ -52,7 +53,5 @@ def counting(sites: ActivationSites, block: int | None = None) -> Iterator[Calla
             raise LapeError("The model's activations are not finite; load it in another dtype (float32 or bfloat16).")
         return taken
 
-    with ExitStack() as stack:
-        for layer, module in enumerate(sites.modules):
-            stack.callback(module.register_forward_hook(hook(layer)).remove)
+    with hooked(after={module: hook(layer) for layer, module in enumerate(sites.modules)}):
         yield take

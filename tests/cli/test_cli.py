@@ -122,6 +122,8 @@ RECORD = ("record", "--corpus", "{corpus}", "--model", "no/model", "--out", "out
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--strength", "inf"], "strength must be"),
         (["generate", "", "--model", "{tiny}"], "The prompt is empty"),
         (["generate", "", "--model", "no/model"], "The prompt is empty"),
+        (["generate", "\udc80", "--model", "{tiny}"], "The prompt holds half a character"),
+        (["neurons", "x" * 5000], "is too long for the name of a file"),
         (["generate", "Bonjour", "--model", "{tiny}", "--top-p", "0"], "top_p must be above 0"),
         (["generate", "Bonjour", "--model", "no/model", "--seed", "-1"], "seed must be from 0"),
         (["generate", "Bonjour", "--model", "model.gguf", "--off", "fr"], "'model.gguf' is a GGUF file"),

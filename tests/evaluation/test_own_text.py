@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from compiling import WAYS
 from families import build
 from transformers import PreTrainedModel
 
@@ -101,6 +102,19 @@ def test_closing_ends_it_between_cells_too(model: PreTrainedModel) -> None:
         next(states)
     assert 1 <= len(begun) < 100
     assert_free(model)
+
+
+def test_closing_ends_a_compiled_model_too() -> None:
+    """Compiled code skips hooks that came after it, so that the measurement would go on to its end."""
+    model, ids, passes = build("llama"), torch.full((1, 5), 7), []
+    run = WAYS["the model"](model)
+    run(ids)
+    with closing(
+        watched(model, lambda cell: cell("one", lambda: [passes.append(run(ids)) for _ in range(3000)]))
+    ) as states:
+        next(states)
+    assert 1 <= len(passes) < 3000
+    torch._dynamo.reset()
 
 
 # Blocks.

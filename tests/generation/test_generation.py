@@ -696,3 +696,11 @@ def test_one_column_is_greedy_of_the_model_alone_with_a_penalty(
     alone = model.generate(**inputs, max_new_tokens=12, do_sample=False, repetition_penalty=1.2)
     update = last(side_by_side(model, tokenizer, text, {"on": None}, max_new_tokens=12, repetition_penalty=1.2))
     assert update.texts["on"] == tokenizer.decode(alone[0, inputs["input_ids"].shape[1] :])
+
+
+def test_half_a_character_is_refused(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    chat = copy.deepcopy(tokenizer)
+    chat.chat_template = "{{ messages[0]['content'] }}"
+    for prompt in ("a\udc80", [{"role": "user", "content": "a\udc80"}]):
+        with pytest.raises(LapeError, match="The prompt holds half a character"):
+            encode(tiny_model, chat, [prompt])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from accelerate import cpu_offload, disk_offload
+from compiling import WAYS, compiled
 from families import (
     EOS,
     FAMILIES,
@@ -25,6 +27,7 @@ from families import (
     token_ids,
     zero_inputs_of_down,
 )
+from hooking import hooks, watch
 from torch import nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
@@ -56,21 +59,6 @@ def edited_logits(model: PreTrainedModel, plan: Plan, ids: torch.Tensor = IDS) -
         return model(ids).logits
 
 
-def watch(model: PreTrainedModel, plan: Plan, run: Callable[[], object]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """The activations of every layer of every pass, in order, before and after their edit."""
-    raw: list[torch.Tensor] = []
-    edited: list[torch.Tensor] = []
-    modules = activation_sites(model).modules
-    with ExitStack() as stack:
-        for module in modules:
-            stack.callback(module.register_forward_hook(lambda _m, _i, output: raw.append(output.clone())).remove)
-        stack.enter_context(intervene(model, plan))
-        for module in modules:
-            stack.callback(module.register_forward_hook(lambda _m, _i, output: edited.append(output.clone())).remove)
-        run()
-    return list(zip(raw, edited, strict=True))
-
-
 def activations(model: PreTrainedModel, plan: Plan) -> tuple[torch.Tensor, torch.Tensor]:
     """Activations `[layer, batch, position, neuron]` of one pass over IDS, before and after their edit."""
     raw, edited = zip(*watch(model, plan, lambda: model(IDS)), strict=True)
@@ -98,15 +86,6 @@ def fail_inside(model: PreTrainedModel, plan: Plan) -> None:
     with intervene(model, plan):
         model(IDS)
         raise ZeroDivisionError
-
-
-def hooks(model: nn.Module) -> list[object]:
-    """Every hook on a model."""
-    return [
-        hook
-        for module in model.modules()
-        for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values())
-    ]
 
 
 def test_off_is_zeroing_columns_of_the_down_projection(family: str) -> None:
@@ -305,7 +284,9 @@ def test_a_bypassed_activation_is_reported(tiny_model: PreTrainedModel) -> None:
         fail_inside(tiny_model, OFF)
     with intervene(tiny_model, replace(OFF, layers=range(1))):  # the bypassed layer is not edited
         tiny_model(IDS)
-    with intervene(tiny_model, OFF):  # nothing ran
+    with pytest.warns(LapeWarning, match="did not run inside the block"), intervene(tiny_model, OFF):
+        pass
+    with intervene(tiny_model, replace(OFF, off=())):  # nothing to switch
         pass
 
 
@@ -322,6 +303,48 @@ def test_only_own_hooks_are_removed(tiny_model: PreTrainedModel) -> None:
         module.register_forward_hook(lambda *_: None)
         tiny_model(IDS)
     assert len(hooks(tiny_model)) == len(before) + 1
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_compiled_model_is_switched_and_is_itself_again(tiny_model: PreTrainedModel, way: str) -> None:
+    """Compiled code skips hooks that came after it: nothing was switched, without a word."""
+    untouched, switched = tiny_model(IDS).logits, edited_logits(tiny_model, OFF)
+    run = WAYS[way](tiny_model)
+    torch.testing.assert_close(run(IDS), untouched)
+    with intervene(tiny_model, OFF):
+        assert torch.equal(run(IDS), switched)
+    torch.testing.assert_close(run(IDS), untouched)
+    with intervene(tiny_model, [None, OFF]):  # another plan after it
+        both = run(IDS)
+    assert torch.equal(both[0], untouched[0])
+    torch.testing.assert_close(both[1], switched[1])
+    torch._dynamo.reset()
+
+
+def test_the_compiled_wrapper_may_be_passed(tiny_model: PreTrainedModel) -> None:
+    switched = edited_logits(tiny_model, OFF)
+    wrapper = compiled(tiny_model)
+    wrapper(IDS)
+    assert torch.equal(edited_logits(wrapper, OFF), switched)
+    torch._dynamo.reset()
+
+
+def test_a_program_made_of_the_model_is_not_passed_over_in_silence(tiny_model: PreTrainedModel) -> None:
+    program = torch.export.export(tiny_model, (IDS,), {"use_cache": False}).module()
+    with pytest.warns(LapeWarning, match=r"nothing was switched.*torch.export"), intervene(tiny_model, OFF):
+        program(IDS, use_cache=False)
+
+
+def test_a_copy_made_in_the_block_is_not_switched(tiny_model: PreTrainedModel) -> None:
+    """It kept the hooks, and nobody took them off."""
+    untouched = tiny_model(IDS).logits
+    for plan in (OFF, [OFF, None]):
+        with intervene(tiny_model, plan):
+            copied = copy.deepcopy(tiny_model)
+            assert torch.equal(copied(IDS).logits, untouched)
+            assert not torch.equal(tiny_model(IDS).logits, untouched)
+        assert torch.equal(copied(IDS[:1]).logits, tiny_model(IDS[:1]).logits)
+    assert torch.equal(edited_logits(copied, OFF), edited_logits(tiny_model, OFF))
 
 
 def test_blocks_nest(tiny_model: PreTrainedModel) -> None:
@@ -372,8 +395,9 @@ def test_a_mask_of_another_model_is_refused_or_reported(tiny_model: PreTrainedMo
         pytest.fail("the block ran")
     tiny_model.name_or_path = "org/this"
     other = NeuronMask(MASK.neurons, MASK.means, MASK.shape, {"model": "org/that"})
-    with pytest.warns(LapeWarning, match="org/that, not org/this"), intervene(tiny_model, replace(OFF, mask=other)):
-        assert hooks(tiny_model)
+    with pytest.warns(LapeWarning, match="org/that, not org/this"):
+        edited = edited_logits(tiny_model, replace(OFF, mask=other))
+    assert not torch.equal(edited, tiny_model(IDS).logits)
 
 
 @pytest.mark.parametrize(
@@ -409,6 +433,8 @@ def test_a_mask_of_another_revision_is_reported(
         ({"on": "bb", "positions": "promt"}, UnknownLabel, "Did you mean 'prompt'"),
         ({"on": "bb", "strength": float("nan")}, LapeError, "strength must be a finite number"),
         ({"off": "aa", "off_value": float("inf")}, LapeError, "off_value must be a finite number"),
+        ({"on": "bb", "strength": 1e39}, LapeError, r"strength must be a finite number of float32, not 1e\+39"),
+        ({"off": "aa", "off_value": -1e300}, LapeError, "off_value must be a finite number"),
         ({"on": "cc"}, MeansMissing, "no mean activations for 'cc'.*lape calibrate"),
         ({"on": "cc", "mode": "add"}, MeansMissing, "'add' cannot switch it on"),
     ],

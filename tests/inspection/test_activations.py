@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 import torch
+from compiling import WAYS
 from families import CONTEXT, DOCUMENT_END, FAMILIES, build, layers_of
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -48,6 +49,18 @@ def test_the_values_are_those_of_a_plain_pass(family: str, tokenizer: Tokenizer)
 def test_no_hook_stays(tiny_model: PreTrainedModel, tokenizer: Tokenizer) -> None:
     activations(tiny_model, tokenizer, TEXT, torch.tensor([0, 50, 100]))
     assert not any(module._forward_hooks for module in activation_sites(tiny_model).modules)
+
+
+@pytest.mark.parametrize("way", ["its decoder's forward", "its mlps"])
+def test_a_compiled_model_shows_the_same(tiny_model: PreTrainedModel, tokenizer: Tokenizer, way: str) -> None:
+    """Compiled code skips hooks that came after it."""
+    neurons = torch.tensor([0, 50, 100])
+    expected = activations(tiny_model, tokenizer, TEXT, neurons).values
+    with torch.no_grad():
+        WAYS[way](tiny_model)
+        tiny_model.model(input_ids=torch.full((1, len(TEXT.encode()) + 1), 5), use_cache=False)
+    assert torch.equal(activations(tiny_model, tokenizer, TEXT, neurons).values, expected)
+    torch._dynamo.reset()
 
 
 def test_the_pieces_are_whole_characters_and_together_the_text(tokenizer: Tokenizer) -> None:

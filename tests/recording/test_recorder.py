@@ -17,6 +17,7 @@ from typing import Any
 import oracle
 import pytest
 import torch
+from compiling import WAYS
 from families import CONTEXT, DOCUMENT_END, LAYERS, build, layers_of
 from safetensors import safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -87,6 +88,19 @@ def test_equals_the_oracle(name: str, tokenizer: PreTrainedTokenizerFast) -> Non
         assert statistics.active[code].dtype == torch.int64
         assert statistics.sum[code].dtype == statistics.positive_sum[code].dtype == torch.float64
         assert 0 < statistics.probability(code).mean() < 1
+
+
+@pytest.mark.parametrize("way", ["its decoder's forward", "its mlps"])
+def test_a_compiled_model_is_counted_alike(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, way: str
+) -> None:
+    """Compiled code skips hooks that came after it."""
+    expected = record_both(tiny_model, tokenizer)
+    with torch.no_grad():
+        WAYS[way](tiny_model)
+        tiny_model.model(input_ids=torch.full((BATCH, BLOCK), 5), use_cache=False)
+    assert_same(record_both(tiny_model, tokenizer), expected)
+    torch._dynamo.reset()
 
 
 def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:

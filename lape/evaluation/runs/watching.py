@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from lape.evaluation.metrics.cell import Cell, Compute
 from lape.models.architectures import activation_sites
+from lape.models.hooks import hooked
 
 PULSE_SECONDS = 0.5  # between two signs of life
 
@@ -58,25 +59,24 @@ def watched(
         except BaseException as error:
             arrived.put(error)
 
-    hook = activation_sites(model).decoder.register_forward_pre_hook(go_on)
     thread = threading.Thread(target=work, name="lape-measure", daemon=True)
-    thread.start()
     kept: dict[str, Any] = {}
-    try:
-        while True:
-            try:
-                item = arrived.get(timeout=pulse_seconds)
-            except queue.Empty:
+    with hooked(before={activation_sites(model).decoder: go_on}):
+        thread.start()
+        try:
+            while True:
+                try:
+                    item = arrived.get(timeout=pulse_seconds)
+                except queue.Empty:
+                    yield dict(kept)
+                    continue
+                if item is None:
+                    return
+                if isinstance(item, BaseException):
+                    raise item
+                key, value = item
+                kept[key] = value
                 yield dict(kept)
-                continue
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            key, value = item
-            kept[key] = value
-            yield dict(kept)
-    finally:
-        stop.set()
-        thread.join()
-        hook.remove()
+        finally:
+            stop.set()
+            thread.join()
