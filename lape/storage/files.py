@@ -1,8 +1,7 @@
-"""Files written whole, and tensors with one metadata key.
+"""Tensors with one metadata key, and JSON, as files written whole.
 
-A file is written under a temporary name in its own folder and renamed into place, so a reader never
-sees half of one. Tensor files are safetensors with a single metadata key, `lape`, that holds sorted
-JSON: with several keys the same content would give different bytes in every process.
+Tensor files are safetensors with a single metadata key, `lape`, that holds sorted JSON: with several keys the same
+content would give different bytes in every process.
 """
 
 from __future__ import annotations
@@ -10,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +19,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from lape.errors import BadFile
+from lape.storage.placing import atomic_write, settle
 
 FORMAT_VERSION = 1
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path` and renames it into place on success.
-
-    Args:
-        path: The file to write; its folder is made when missing.
-
-    Yields:
-        The temporary path to write to. It is removed when the block raises.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_tensors(
@@ -56,7 +30,12 @@ def save_tensors(
     """Writes tensors and metadata as one safetensors file; the same input gives the same bytes."""
     text = json.dumps(metadata, sort_keys=True, ensure_ascii=False)
     with atomic_write(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"lape": text})
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"lape": text})
+        except SafetensorError as error:  # it hides the number of an error of the disk in its text
+            if not (found := re.search(r"os error (\d+)", str(error))):
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -69,6 +48,7 @@ def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, tor
     Raises:
         BadFile: It is missing, damaged, not ours, or of another kind.
     """
+    settle(Path(path).parent)
     if not Path(path).is_file():
         raise BadFile(f"There is no file {str(path)!r}.")
     try:

@@ -32,6 +32,7 @@ from lape.errors import BadFile
 from lape.evaluation.runs.ledger import json_line
 from lape.recording.sources import Source, describe
 from lape.storage.files import write_json
+from lape.storage.placing import settle
 from lape.version import __version__
 
 FOLDER = "evidence"
@@ -125,6 +126,7 @@ def read_evidence(folder: str | os.PathLike[str]) -> dict[str, dict[str, Any]]:
     """
     if not Path(folder).is_dir():
         raise BadFile(f"There is no folder {str(folder)!r}. `lape evaluate` makes it.")
+    settle(folder)
     found = {}
     for path in sorted(Path(folder).glob("*.json")):
         try:

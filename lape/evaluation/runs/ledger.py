@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
 from lape.evaluation.metrics.cell import Compute
+from lape.storage.placing import writing
 
 
 class Ledger:
@@ -31,6 +32,7 @@ class Ledger:
     Raises:
         CheckpointMismatch: The file has other settings; names those that differ.
         BadFile: The file is damaged before its last line.
+        LapeError: It cannot be written; also of a cell, and what it was computed from stays.
 
     Example:
         >>> with Ledger(path, {"seed": 0}) as ledger:  # doctest: +SKIP
@@ -41,8 +43,9 @@ class Ledger:
         self.path = Path(path)
         self.seconds = 0.0
         self._values: dict[str, str] = {}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("r+b" if self.path.exists() else "x+b")
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("r+b" if self.path.exists() else "x+b")
         try:
             self._read(json.loads(json_line(dict(settings), "settings")))
         except BaseException:
@@ -101,9 +104,11 @@ class Ledger:
             )
 
     def _append(self, line: dict[str, Any], key: str) -> None:
-        self._file.write(json_line(line, key).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        text = json_line(line, key)
+        with writing(self.path):
+            self._file.write(text.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 def json_line(value: Any, key: str) -> str:
