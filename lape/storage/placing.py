@@ -69,7 +69,7 @@ def prepare(folder: str | os.PathLike[str], way_out: str = WAY_OUT, size: int = 
     missing = [place for place in (target, *target.parents) if not os.path.lexists(place)]
     with writing(target, way_out):
         try:
-            _tidy(target)
+            _make(target)
             if (free := shutil.disk_usage(target).free) < size:
                 raise OSError(errno.ENOSPC, f"{size / 1e6:,.0f} MB are needed, and {free / 1e6:,.0f} MB are free")
             with _temporary(target) as tried:
@@ -96,7 +96,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     """
     target = Path(path)
     with writing(target):
-        _tidy(target.parent)
+        _make(target.parent)
         with _temporary(target.parent) as temporary:
             yield temporary
             _sync(temporary)
@@ -141,10 +141,9 @@ def placed(folder: str | os.PathLike[str], *, without: Iterable[str] = (), way_o
 
 
 def settle(folder: str | os.PathLike[str]) -> None:
-    """Moves files that a killed process has put into a folder to their places, before something is read there."""
-    if os.path.isdir(Path(folder) / PLACED):  # unlike Path.is_dir, also for a name no folder can have
-        with suppress(OSError), _locked(Path(folder), wait=True):  # in a folder that only can be read they stay
-            _finish(Path(folder))
+    """Finishes or removes what killed processes left in a folder, before something is read there."""
+    with suppress(OSError, ValueError):  # it is missing, can only be read, or has a name that no folder can have
+        _clear(Path(folder))
 
 
 @contextmanager
@@ -154,14 +153,19 @@ def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
     Yields:
         The folder; what is to stay is renamed out of it.
     """
-    _tidy(Path(parent))
+    _make(Path(parent))
     with _temporary(Path(parent), folder=True) as made:
         yield made
 
 
-def _tidy(folder: Path) -> None:
-    """Makes a folder that is to be written in, and finishes or removes what killed processes left there."""
+def _make(folder: Path) -> None:
+    """Makes a folder that is to be written in, if it is missing."""
     folder.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Finishes what killed processes have put into a folder, and removes what they had not."""
     if (folder / PLACED).is_dir():
         with _locked(folder, wait=True):
             _finish(folder)
