@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import reprlib
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_cached_repo_tree, snapshot_download
+from huggingface_hub import constants, get_cached_repo_tree, snapshot_download
 from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 from tqdm.auto import tqdm
 
@@ -41,7 +44,7 @@ def snapshot(
         force_download: Whether to download what is cached already, because that is damaged.
 
     Raises:
-        HubError: The Hub refuses, or cannot be reached.
+        HubError: The Hub refuses, or cannot be reached, or the disk has too little space; then nothing is downloaded.
         BadFile: The files are too large; nothing is downloaded.
     """
     if revision is not None and not REVISION.fullmatch(revision):
@@ -63,6 +66,8 @@ def snapshot(
             raise BadFile(
                 f"{repo} holds {size / 1e9:.1f} GB of mask files; more than {largest / 1e9:g} GB are not downloaded."
             )
+        if sum(file.file_size for file in planned if file.will_download) > _free_bytes():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         folder = Path(retried(lambda: snapshot_download(**wanted, force_download=force_download)))
         # When the Hub stops answering in between, huggingface_hub returns what it has, without an error.
         if missing := [file.filename for file in planned if not (folder / file.filename).is_file()]:
@@ -76,3 +81,9 @@ def paths(repo: str, commit: str) -> list[str]:
         return [file.path for file in get_cached_repo_tree(repo, revision=commit)]
     except CachedRepoTreeNotFoundError:
         return []
+
+
+def _free_bytes() -> int:
+    """What the disk has left that holds the cache, which need not exist."""
+    cache = Path(constants.HF_HUB_CACHE)
+    return shutil.disk_usage(next(place for place in (cache, *cache.parents) if place.exists())).free

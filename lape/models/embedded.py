@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from lape.errors import LapeError, ModelUnavailable
@@ -94,7 +95,7 @@ def embedded_folder(gguf: Path) -> Path:
             except OSError:
                 if not folder.is_dir():  # otherwise another process was first, with the same content
                     raise
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelUnavailable(
             f"The embedded model could not be written to {folder.parent} ({error}). Free 540 MB there, "
             "or name another folder in LAPE_CACHE."

@@ -43,9 +43,9 @@ def attack(seed: int, tries: int) -> dict[str, int | float]:
         killable(Path(made)) as world,
     ):
         run = Path(made) / "run"
-        undisturbed = {command: _undisturbed(world, command, run) for command in world.works}
+        undisturbed = {command: _undisturbed(world, command, run) for command in world.words}
         for number in range(tries):
-            command = list(world.works)[number % len(world.works)]
+            command = list(world.words)[number % len(world.words)]
             seconds, after = undisturbed[command]
             work = world.lay(command, run)
             hit = forked(work, run, after=chooser.uniform(0, seconds)).killed

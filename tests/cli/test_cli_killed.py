@@ -68,7 +68,3 @@ def test_a_command_killed_at_any_change_of_the_disk_is_done_by_the_next(
     world: World, command: str, tmp_path: Path
 ) -> None:
     assert kill_at_each(world, command, tmp_path / "run", {*MOVES, "open", "os.mkdir", "os.chmod", "os.fsync"}) > 20
-
-
-def test_no_command_is_forgotten(world: World) -> None:
-    assert set(COMMANDS) == set(world.works)

@@ -1,12 +1,11 @@
-"""The commands that write, each in a folder of its own, and a process that is killed in the middle of one.
+"""The commands that write, each in a folder of its own, and a process that is killed or refused in the middle of one.
 
-with killable(tmp_path) as world:
-    words = world.lay("pull", folder)             # what the command finds, and its words
-    assert forked(lambda: main(words), folder, kill_at=3).killed
+`killable` makes what the commands find, `World.lay` a folder to run one in, and `forked` runs it.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -31,12 +30,12 @@ from samples import mask_of, statistics_of
 from lape.cli import main
 from lape.masks.collection import pull
 from lape.models import embedded, loading
+from lape.models.presets import EMBEDDED
 from lape.report import MARKS
 
 REPO, MODEL, PLACE = "org/collection", "org/tiny", "org--tiny/lape"
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate")
 CODES = ("de", "en", "fr")
-FAST = ["--tokens", "64", "--block", "32", "--seeds", "1", "--languages", "de,en"]
 RATES = ["--filter-rate", "0.5", "--bar", "0.5"]
 
 
@@ -57,13 +56,23 @@ class Outcome:
         return self.code is None
 
 
-def forked(work: Callable[[], int], folder: Path, *, kill_at: int = 0, after: float | None = None) -> Outcome:
+def forked(
+    work: Callable[[], int],
+    folder: Path,
+    *,
+    kill_at: int = 0,
+    refuse_at: int = sys.maxsize,
+    refusal: int = errno.ENOSPC,
+    after: float | None = None,
+) -> Outcome:
     """Does something in a forked process that works in a folder.
 
     Args:
         work: Gives the exit code.
         folder: Becomes the working directory; changes to files in it are counted.
         kill_at: Kills the process (-9) before its change of that number, counted from 1; 0 does not.
+        refuse_at: From its change of that number on the disk takes nothing more; it can still rename and remove.
+        refusal: The number of the error it then gets.
         after: Kills it after as many seconds.
     """
     reading, counted = os.pipe()
@@ -75,7 +84,7 @@ def forked(work: Callable[[], int], folder: Path, *, kill_at: int = 0, after: fl
         try:
             os.close(reading)
             os.chdir(folder)
-            _count_changes(folder.resolve(), kill_at, counted)
+            _count_changes(folder.resolve(), counted, kill_at, refuse_at, refusal)
             code = work()
         finally:
             os._exit(code)
@@ -89,8 +98,8 @@ def forked(work: Callable[[], int], folder: Path, *, kill_at: int = 0, after: fl
     return Outcome(None if status == -signal.SIGKILL else status, changes)
 
 
-def _count_changes(folder: Path, kill_at: int, counted: int) -> None:
-    """Writes down each change to a file of a folder, and kills this process before one of them."""
+def _count_changes(folder: Path, counted: int, kill_at: int, refuse_at: int, refusal: int) -> None:
+    """Writes down each change to a file of a folder, and kills this process before one of them or refuses it."""
     made = 0
 
     def change(event: str) -> None:
@@ -99,6 +108,8 @@ def _count_changes(folder: Path, kill_at: int, counted: int) -> None:
         os.write(counted, f"{event} ".encode())
         if made == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
+        if made >= refuse_at and event in ("open", "os.mkdir", "os.fsync"):
+            raise OSError(refusal, os.strerror(refusal))
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         opened = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
@@ -133,30 +144,31 @@ class World:
 
     Attributes:
         layouts: Command to the folder that it finds.
-        works: Command to what it does, in its working directory.
+        words: Command to what is typed, in that folder.
     """
 
     layouts: Mapping[str, Path]
-    works: Mapping[str, Callable[[], int]]
+    words: Mapping[str, list[str]]
 
     def lay(self, command: str, folder: Path) -> Callable[[], int]:
         """Makes a folder as a command finds it, anew, and gives the command."""
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.layouts[command], folder)
-        return self.works[command]
+        return lambda: main([*self.words[command], "--json"])
 
 
 @contextmanager
 def killable(folder: Path) -> Iterator[World]:
-    """Every command that writes, with a tiny model that is loaded already."""
+    """Every command that writes, with a tiny model that is loaded; without `tune`, which writes as `evaluate`."""
     with pytest.MonkeyPatch.context() as patch, standing_in(folder / "huggingface", patch) as hub:
         torch.manual_seed(0)
         build("llama", hidden_size=64, intermediate_size=128, head_dim=16).save_pretrained(folder / "tiny")
         byte_tokenizer().save_pretrained(folder / "tiny")
-        loaded = loading.load_model(str(folder / "tiny"), device="cpu")
-        patch.setattr(loading, "load_model", lambda *_, **__: loaded)
+        load, loaded = loading.load_model, loading.load_model(str(folder / "tiny"), device="cpu")
+        patch.setattr(loading, "load_model", lambda model, **_: load(model, device="cpu") if model else loaded)
+        patch.setattr(loading, "embedded_gguf", lambda: Path(embedded.GGUF_NAME))
         patch.setattr("lape.recording.recorder.CHECKPOINT_EVERY_TOKENS", 200)
-        patch.setattr(embedded, "_convert", lambda gguf, to: shutil.copytree(folder / "tiny", to) and None)
+        patch.setattr(embedded, "_convert", lambda gguf, to: [part.save_pretrained(to) for part in loaded])
 
         base, old, new = (folder / name for name in ("base", "old", "new"))
         _texts(base / "corpus")
@@ -189,6 +201,7 @@ def killable(folder: Path) -> Iterator[World]:
 
         pulling = ["pull", REPO, "--model", MODEL, "--revision", commits[1]]
         released = ["import", "mask.pth", "--model", "org/other", "--shape", "2x4", "--languages", "fr,en"]
+        evaluate = ["evaluate", "perplexity", "--mask", "mask", "--corpus", "corpus", "--languages", "de,en"]
         words = {
             "pull over nothing": pulling,
             "pull over an older one": pulling,
@@ -196,22 +209,12 @@ def killable(folder: Path) -> Iterator[World]:
             "identify": ["identify", "mask", "--top-rate", "0.05", *RATES],
             "import": [*released, "--out", "mask"],
             "calibrate": calibrate,
-            "evaluate": ["evaluate", "perplexity", "--mask", "mask", "--corpus", "corpus", *FAST, "--out", "evidence"],
+            "evaluate": [*evaluate, "--tokens", "64", "--block", "32", "--seeds", "1", "--out", "evidence"],
+            "conversion": ["generate", "Bonjour", "--model", EMBEDDED, "--max-new-tokens", "1"],
             "report": ["report", "mask", "--html", "report.html", "--tables", "EVIDENCE.md", "--readme", "README.md"],
         }
-        works: dict[str, Callable[[], int]] = {name: _command(line) for name, line in words.items()}
-        works["conversion"] = _convert
         patch.setenv("LAPE_CACHE", "cache")
-        yield World({name: layouts.get(name, base) for name in works}, works)
-
-
-def _command(words: list[str]) -> Callable[[], int]:
-    return lambda: main([*words, "--json"])
-
-
-def _convert() -> int:
-    assert (embedded.embedded_folder(Path(embedded.GGUF_NAME)) / "model.safetensors").is_file()
-    return 0
+        yield World({name: layouts.get(name, base) for name in words}, words)
 
 
 def _mask(folder: Path, first: int) -> None:

@@ -49,7 +49,7 @@ class Ledger:
         try:
             self._read(json.loads(json_line(dict(settings), "settings")))
         except BaseException:
-            self._file.close()
+            self._close()
             raise
         self.kept = len(self._values)
 
@@ -57,7 +57,7 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        self._close()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -102,6 +102,10 @@ class Ledger:
                 f"{str(self.path)!r} holds results of {name} {_short(kept)}, not {_short(given)}. "
                 "Use the same settings or another folder, or delete it to begin again."
             )
+
+    def _close(self) -> None:
+        with writing(self.path):  # a line that did not fit is tried once more
+            self._file.close()
 
     def _append(self, line: dict[str, Any], key: str) -> None:
         text = json_line(line, key)
