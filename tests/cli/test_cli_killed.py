@@ -62,6 +62,22 @@ def test_a_command_killed_at_a_rename_or_removal_is_done_by_the_next(
     assert kill_at_each(world, command, tmp_path / "run", MOVES) >= 3
 
 
+def test_a_recording_is_never_lost(world: World, tmp_path: Path) -> None:
+    """The checkpoint went before the statistics were written: a kill in between cost all the hours."""
+    folder, begun = tmp_path / "run", False
+    work = world.lay("record", folder)
+    undisturbed = forked(work, folder)
+    recorded = files(folder)
+    for number in (number for number, event in enumerate(undisturbed.changes, start=1) if event in MOVES):
+        world.lay("record", folder)
+        assert forked(work, folder, kill_at=number).killed
+        settle(folder / "mask")
+        kept = (folder / "mask" / "checkpoint.safetensors").exists()
+        assert kept or not begun or files(folder) == recorded, number
+        begun = begun or kept
+    assert begun
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_killed_at_any_change_of_the_disk_is_done_by_the_next(
