@@ -6,6 +6,7 @@ import argparse
 import errno
 import os
 import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,13 +46,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def working(monkeypatch: pytest.MonkeyPatch) -> None:
-    """From here on, loading a model or asking the Hub is a fault."""
+    """From here on, loading a model, asking the Hub or choosing neurons is a fault."""
 
     def work(*_: object, **__: object) -> None:
         raise AssertionError("work has started")
 
-    for name in ("lape.models.loading.load_model", "lape.hub.snapshots.snapshot", "lape.masks.released._download"):
-        monkeypatch.setattr(name, work)
+    for name in ("models.loading.load_model", "hub.snapshots.snapshot", "masks.released._download"):
+        monkeypatch.setattr(f"lape.{name}", work)
+    monkeypatch.setattr(sys.modules["lape.identify"], "identify", work)  # of that name is lape's function too
     monkeypatch.setattr("lape.models.embedded._convert", work)
 
 
