@@ -7,6 +7,8 @@ import json
 from collections.abc import Container, Sequence
 from typing import Any
 
+ANOTHER_OUT = "name another folder with --out"  # what to do when it cannot be written
+
 
 def add(commands: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:
     """Adds a command that `run` carries out."""

@@ -10,7 +10,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import add, add_model, codes, emit, load_model
+from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
 
 if TYPE_CHECKING:
     from lape.evaluation.kinds import Kind
@@ -123,11 +123,16 @@ def _tune(options: argparse.Namespace) -> None:
 
 def _report(options: argparse.Namespace) -> None:
     from lape.report import write_page, write_readme, write_tables
+    from lape.storage.placing import prepare
 
     folder = options.folder / "evidence" if (options.folder / "evidence").is_dir() else options.folder
+    page = options.html or (None if options.readme or options.tables else Path("report.html"))
+    for option, path in (("--html", page), ("--tables", options.tables), ("--readme", options.readme)):
+        if path:
+            prepare(path.parent, f"name another file with {option}")
     written = []
-    if options.html or not (options.readme or options.tables):
-        written.append(write_page(folder, options.html or Path("report.html")))
+    if page:
+        written.append(write_page(folder, page))
     if options.tables:
         written.append(write_tables(folder, options.tables))
     if options.readme:
@@ -141,8 +146,11 @@ def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     from lape.evaluation.runs.evidence import read_evidence
     from lape.evaluation.runs.run import measured_before, run
     from lape.models.architectures import input_device
+    from lape.storage.placing import prepare
 
     subject, asked = _subject(options), _asked(options)
+    out, done = subject.evidence_folder, []
+    prepare(out, ANOTHER_OUT)
     if len(wanted) > 1:
         reasons = {name: KINDS[name].missing(subject, asked) for name in wanted}
         for name, reason in reasons.items():
@@ -151,7 +159,6 @@ def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
         wanted = [name for name in wanted if not reasons[name]]
     for name in wanted:
         KINDS[name].plan(subject, asked)  # what is wrong with the last is said before the first takes an hour
-    out, done = subject.evidence_folder, []
     for name in wanted:
         work = KINDS[name].plan(subject, asked)  # how to steer may have been chosen meanwhile
         if measured_before(name, work, out) and not options.again:

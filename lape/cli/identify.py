@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import add, codes, emit
+from lape.cli.common import ANOTHER_OUT, add, codes, emit
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ def _identify(options: argparse.Namespace) -> None:
     from lape.masks.mask import NeuronMask
     from lape.recording.statistics import ActivationStatistics
     from lape.storage.names import MASK_NAME, STATISTICS_NAME
+    from lape.storage.placing import prepare
 
     folder = options.out or options.statistics
     statistics = ActivationStatistics.load(options.statistics / STATISTICS_NAME)
+    prepare(folder, ANOTHER_OUT)
     rates = {name: getattr(options, name) for name in OPTIONS.values()}
     settings = {name: rate for name, rate in rates.items() if rate is not None} | dict(options.others)
     mask = identify(statistics, options.method, options.languages, per_language=options.per_language, **settings)

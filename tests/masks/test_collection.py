@@ -525,6 +525,20 @@ def test_too_much_is_refused_before_it_is_downloaded(
     assert pull(REPO, model=MODEL)
 
 
+def test_what_does_not_fit_on_the_disk_is_refused_before_it_is_downloaded(
+    hub: Hub, files: dict[str, bytes], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.add(REPO, files)
+    size = sum(map(len, files.values()))
+    monkeypatch.setattr("lape.hub.snapshots._free_bytes", lambda: size - 1)
+    with pytest.raises(HubError, match=rf"The disk is full: collection {REPO} does not fit\. Free some space for"):
+        pull(REPO, model=MODEL)
+    assert not hub.asked("GET .*/resolve/")
+    assert not any(here.rglob("*"))
+    monkeypatch.setattr("lape.hub.snapshots._free_bytes", lambda: size)
+    assert pull(REPO, model=MODEL)
+
+
 # Pulling
 
 

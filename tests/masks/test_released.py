@@ -497,7 +497,7 @@ def test_a_server_that_does_not_answer(server: Server, monkeypatch: pytest.Monke
 def test_a_cache_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     server.serve("phi-2", write_known(tmp_path / "local.pth", "phi-2").read_bytes())
     (tmp_path / "cache").write_text("in the way")
-    with pytest.raises(BadFile, match=r"could not be written .* Name another folder in LAPE_CACHE"):
+    with pytest.raises(LapeError, match=r"cannot be written .* Name another folder in LAPE_CACHE"):
         fetch_released("phi-2")
 
 

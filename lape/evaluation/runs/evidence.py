@@ -32,6 +32,7 @@ from lape.evaluation.runs.ledger import json_line
 from lape.recording.sources import Source, describe
 from lape.storage.files import write_json
 from lape.storage.json import read_json
+from lape.storage.placing import settle
 from lape.storage.schema import is_text
 from lape.version import __version__
 
@@ -129,6 +130,7 @@ def read_evidence(folder: str | os.PathLike[str], left_out: list[str] | None = N
     """
     if not Path(folder).is_dir():
         raise BadFile(f"There is no folder {str(folder)!r}. `lape evaluate` makes it.")
+    settle(folder)
     found = {}
     for path in sorted(Path(folder).glob("*.json")):
         try:

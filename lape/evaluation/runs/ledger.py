@@ -13,6 +13,7 @@ from typing import Any, Self
 from lape.errors import BadFile, CheckpointMismatch, LapeError
 from lape.evaluation.metrics.cell import Compute
 from lape.storage.json import parse_json
+from lape.storage.placing import writing
 from lape.storage.schema import ANYTHING, LONG_TEXT, NUMBER, listing, mapping, misfit, record
 
 HEAD = record({"settings": mapping(ANYTHING)})
@@ -36,6 +37,7 @@ class Ledger:
     Raises:
         CheckpointMismatch: The file has other settings; names those that differ.
         BadFile: The file is damaged before its last line.
+        LapeError: It cannot be written; also of a cell, and what it was computed from stays.
 
     Example:
         >>> with Ledger(path, {"seed": 0}) as ledger:  # doctest: +SKIP
@@ -46,12 +48,13 @@ class Ledger:
         self.path = Path(path)
         self.seconds = 0.0
         self._values: dict[str, str] = {}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("r+b" if self.path.exists() else "x+b")
+        with writing(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("r+b" if self.path.exists() else "x+b")
         try:
             self._read(json.loads(json_line(dict(settings), "settings")))
         except BaseException:
-            self._file.close()
+            self._close()
             raise
         self.kept = len(self._values)
 
@@ -59,7 +62,7 @@ class Ledger:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._file.close()
+        self._close()
 
     def __contains__(self, key: str) -> bool:
         return key in self._values
@@ -107,10 +110,16 @@ class Ledger:
                 "Use the same settings or another folder, or delete it to begin again."
             )
 
+    def _close(self) -> None:
+        with writing(self.path):  # a line that did not fit is tried once more
+            self._file.close()
+
     def _append(self, line: dict[str, Any], key: str) -> None:
-        self._file.write(json_line(line, key).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        text = json_line(line, key)
+        with writing(self.path):
+            self._file.write(text.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
 
 def json_line(value: Any, key: str) -> str:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from lape.evaluation.runs.evidence import environment, read_evidence, write_evidence
 from lape.evaluation.runs.ledger import Ledger
 from lape.evaluation.runs.work import Work
+from lape.storage.placing import placed
 
 LEDGER_ENDING = ".cells.jsonl"  # beside the evidence it becomes
 
@@ -63,17 +64,17 @@ def run(kind: str, work: Work, out: Path, *, command: str, device: str, progress
         finally:
             bar.close()
         seconds = ledger.seconds
-    written = write_evidence(
-        out,
-        kind,
-        kind=kind,
-        title=work.title,
-        summary=work.summary(results),
-        settings=work.settings,
-        environment=environment(device),
-        command=command,
-        seconds=seconds,
-        results=results,
-    )
-    path.unlink()
-    return written
+    with placed(out, without=[path.name]) as staged:
+        write_evidence(
+            staged,
+            kind,
+            kind=kind,
+            title=work.title,
+            summary=work.summary(results),
+            settings=work.settings,
+            environment=environment(device),
+            command=command,
+            seconds=seconds,
+            results=results,
+        )
+    return out / f"{kind}.json"
