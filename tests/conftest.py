@@ -12,9 +12,8 @@ from pathlib import Path
 import huggingface_hub.constants
 import pytest
 import torch
-from families import DOCUMENT_END, EOS, FAMILIES, build
+from families import FAMILIES, build, byte_tokenizer
 from hub_standin import Hub, standing_in
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
@@ -50,19 +49,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte; like SmolLM2's, its document end is not its eos, and eos is the padding."""
-    special = {"<|endoftext|>": DOCUMENT_END, "<|im_end|>": EOS}
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({**special, **{char: 2 + i for i, char in enumerate(alphabet)}}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        padding_side="left",
-    )
+    """One token per UTF-8 byte; shared, so leave it as it is."""
+    return byte_tokenizer()
 
 
 @pytest.fixture(scope="session")

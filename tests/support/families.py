@@ -12,9 +12,10 @@ from functools import partial
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from torch import nn
 from torch.nn import functional as F
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.pytorch_utils import Conv1D
 
 from lape import NeuronMask
@@ -138,6 +139,22 @@ def build(name: str, **settings: Any) -> PreTrainedModel:
         noise = torch.randn(parameter.shape, generator=generator)
         parameter.copy_(0.2 * noise if parameter.dim() > 1 else parameter + 0.1 * noise)
     return model
+
+
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """One token per UTF-8 byte; like SmolLM2's, its document end is not its eos, and eos is the padding."""
+    special = {"<|endoftext|>": DOCUMENT_END, "<|im_end|>": EOS}
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = Tokenizer(models.BPE({**special, **{char: 2 + i for i, char in enumerate(alphabet)}}, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        pad_token="<|im_end|>",
+        padding_side="left",
+    )
 
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
