@@ -196,8 +196,12 @@ class Visitor:
         """Presses Stop in the middle of a long run."""
         for number, _ in enumerate(self.updates("stream", [None, None, *self.comparison(200)])):
             if number == 0:
-                body = {"session_hash": self.session, "fn_index": self.events["stream"]._id, "event_id": self.event}
-                self.http.post(f"{self.url}/cancel", json=body).raise_for_status()
+                self.cancel("stream")
+
+    def cancel(self, event: str) -> None:
+        """Ends the event that runs, as a Stop button of the page does."""
+        body = {"session_hash": self.session, "fn_index": self.events[event]._id, "event_id": self.event}
+        self.http.post(f"{self.url}/cancel", json=body).raise_for_status()
 
     def leaves(self) -> None:
         """Closes the page in the middle of a long run, and comes back as somebody else."""

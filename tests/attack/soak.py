@@ -91,12 +91,7 @@ class Guest(Visitor):
         """Measures sentence openings, and stops."""
         for number, _ in enumerate(self.updates("measure_openings", self.given("measure_openings"))):
             if number == 1:
-                self.call_beside("stopped_2")
-
-    def call_beside(self, event: str) -> None:
-        """Calls an event of the same session while another one runs."""
-        body = {"data": [], "session_hash": self.session}
-        self.http.post(f"{self.url}/run/{event}", json=body).raise_for_status()
+                self.cancel("measure_openings")
 
     def asks(self) -> None:
         """Calls the public endpoint with gradio's client, once to the end, and once cancelled."""
