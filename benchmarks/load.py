@@ -68,7 +68,7 @@ class Outcome:
 
     Attributes:
         done: Actions by kind.
-        refused: Calls that were turned away because the queue was full.
+        refused: Calls that were turned away because the queue was full, or the visitor's share of it.
         errors: What went wrong, by kind.
         runs: Calls that were answered.
         freed_seconds: From going away to the model being free.
@@ -135,7 +135,7 @@ class Visitor:
         """Calls an event as the page does and gives its messages; closing it closes the connection."""
         body = {"fn_index": self.events[event]._id, "data": values, "session_hash": self.session}
         begun = self.http.post(f"{self.url}/queue/join", json=body)
-        if begun.status_code == 503 and FULL in begun.text:
+        if begun.status_code == 429 or (begun.status_code == 503 and FULL in begun.text):
             self.outcome.refused += 1
             return
         begun.raise_for_status()

@@ -121,6 +121,7 @@ def answers(backend: Any, page: Any) -> dict[str, Callable[[], Any]]:
 
     def restore() -> None:
         backend.visitors.shared = start
+        backend.shared = False  # until the next call that a proxy seems to hand on
 
     def held() -> dict[str, int]:
         app, queue = page.app, page._queue
