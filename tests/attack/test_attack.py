@@ -6,6 +6,8 @@ import fuzz
 import pytest
 import soak
 
+from benchmarks.load import Run
+
 
 @pytest.mark.slow
 def test_nothing_falls_in_the_first_calls_of_the_fuzzer() -> None:
@@ -24,3 +26,9 @@ def test_nothing_falls_in_a_short_soak() -> None:
     assert set(found["actions"]) == {kind.__name__ for kind in soak.SOAKING}
     assert len(found["curve"]) > 10
     assert len(found["waits"]) > found["tries"] / 2
+
+
+def test_a_run_may_wait_as_long_as_those_before_it_take() -> None:
+    """Two wait before it, one runs, and it takes its own time to the first update: four times the longest run."""
+    inside, outside = (Run("compare", 0.0, ahead=2, wait_seconds=wait, held_seconds=1.0) for wait in (7.9, 8.1))
+    assert soak.late([inside, outside], longest_seconds=2.0) == [outside]
