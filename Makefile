@@ -1,7 +1,7 @@
 # Everything lives in .venv, which is made on the first call; later calls reuse it.
 #   PYTHON=python3.12         the Python to make it with, 3.11 to 3.13
 #   TORCH="torch==2.11.0"     pip arguments for another PyTorch build
-#   ARGS="..."                passed to app.py, pytest or tests/mutants.py
+#   ARGS="..."                passed to app.py, pytest, tests/mutants.py or tests/attack
 # PYTHON and TORCH are remembered; other ones make .venv anew.
 PYTHON ?= $(or $(shell cat .venv/.python 2>/dev/null),python3)
 TORCH ?= $(shell cat .venv/.torch 2>/dev/null)
@@ -11,7 +11,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help app test check mutants screenshots clean chromium
+.PHONY: help app test check mutants attack screenshots clean chromium
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
@@ -32,6 +32,9 @@ check: .venv/.test ## Lint, format, types and structure
 mutants: .venv/.test ## Change the core packages in small ways and list what no test notices
 	$(PIP) install --quiet -c .venv/constraints.txt -e '.[mutants]'
 	$(BIN)/python tests/mutants.py $(ARGS)
+
+attack: .venv/.test ## Attack the page and the commands that write for 45 minutes and say what fell
+	$(BIN)/python tests/attack $(ARGS)
 
 screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
 	$(BIN)/python tests/support/screenshots.py

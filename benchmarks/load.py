@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from statistics import median
@@ -43,15 +43,34 @@ FULL = "Queue is full"
 _SESSIONS = itertools.count()
 
 
+@dataclass(frozen=True)
+class Run:
+    """A call that was answered.
+
+    Attributes:
+        event: Its name.
+        began_seconds: When, on the monotonic clock.
+        ahead: How many waited in its queue before it.
+        wait_seconds: From the call to its first update.
+        held_seconds: From the beginning of its work to the end, or to where the client gave it up.
+    """
+
+    event: str
+    began_seconds: float
+    ahead: int
+    wait_seconds: float
+    held_seconds: float
+
+
 @dataclass
 class Outcome:
     """What has happened so far; clients add to it from their threads.
 
     Attributes:
         done: Actions by kind.
-        refused: Calls that were turned away because the queue was full.
+        refused: Calls that were turned away because the queue was full, or the visitor's share of it.
         errors: What went wrong, by kind.
-        waits_seconds: From the call to its first update.
+        runs: Calls that were answered.
         freed_seconds: From going away to the model being free.
         memory_bytes: In use after the warm-up, half-way, and in the end.
         checks: What must be true of the model in the end.
@@ -60,10 +79,15 @@ class Outcome:
     done: Counter[str] = field(default_factory=Counter)
     refused: int = 0
     errors: list[str] = field(default_factory=list)
-    waits_seconds: list[float] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
     freed_seconds: float = 0.0
     memory_bytes: list[int] = field(default_factory=list)
     checks: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def waits_seconds(self) -> list[float]:
+        """Of all runs, from the call to its first update."""
+        return [run.wait_seconds for run in self.runs]
 
     @property
     def growth(self) -> float:
@@ -111,31 +135,38 @@ class Visitor:
         """Calls an event as the page does and gives its messages; closing it closes the connection."""
         body = {"fn_index": self.events[event]._id, "data": values, "session_hash": self.session}
         begun = self.http.post(f"{self.url}/queue/join", json=body)
-        if begun.status_code == 503 and FULL in begun.text:
+        if begun.status_code == 429 or (begun.status_code == 503 and FULL in begun.text):
             self.outcome.refused += 1
             return
         begun.raise_for_status()
         self.event = begun.json()["event_id"]
-        began, waiting = time.perf_counter(), True
+        ahead, wait, began = 0, None, time.monotonic()
+        started = began
         with self.http.stream("GET", f"{self.url}/queue/data", params={"session_hash": self.session}) as answer:
-            for line in answer.iter_lines():
-                if not line.startswith("data: "):
-                    continue
-                message = json.loads(line.removeprefix("data: "))
-                if message["msg"] in ("process_generating", "process_completed"):
-                    if waiting:
-                        self.outcome.waits_seconds.append(time.perf_counter() - began)
-                        waiting = False
-                    yield message
-                if message["msg"] == "process_completed":
-                    return
+            try:
+                for line in answer.iter_lines():
+                    if not line.startswith("data: "):
+                        continue
+                    message = json.loads(line.removeprefix("data: "))
+                    if message["msg"] == "estimation":
+                        ahead = max(ahead, message["rank"])
+                    if message["msg"] == "process_starts":
+                        started = time.monotonic()
+                    if message["msg"] in ("process_generating", "process_completed"):
+                        wait = time.monotonic() - began if wait is None else wait
+                        yield message
+                    if message["msg"] == "process_completed":
+                        return
+            finally:
+                if wait is not None:
+                    self.outcome.runs.append(Run(event, began, ahead, wait, time.monotonic() - started))
 
     def call(self, event: str, values: list, said: str = "") -> None:
         """Calls an event to its end, which must be a good one: one that says something, or nothing of a failure."""
         for message in self.updates(event, values):
             shown = json.dumps(message.get("output"))
             if not message["success"] or ("lape-failed" in shown and (not said or said not in shown)):
-                raise AssertionError(f"{event}: {shown[:300]}")
+                raise AssertionError(f"{event}: {shown[max(shown.find('lape-failed'), 0) :][:300]}")
 
     def comparison(self, tokens: int) -> list:
         """Values of a comparison with settings by chance."""
@@ -165,8 +196,12 @@ class Visitor:
         """Presses Stop in the middle of a long run."""
         for number, _ in enumerate(self.updates("stream", [None, None, *self.comparison(200)])):
             if number == 0:
-                body = {"session_hash": self.session, "fn_index": self.events["stream"]._id, "event_id": self.event}
-                self.http.post(f"{self.url}/cancel", json=body).raise_for_status()
+                self.cancel("stream")
+
+    def cancel(self, event: str) -> None:
+        """Ends the event that runs, as a Stop button of the page does."""
+        body = {"session_hash": self.session, "fn_index": self.events[event]._id, "event_id": self.event}
+        self.http.post(f"{self.url}/cancel", json=body).raise_for_status()
 
     def leaves(self) -> None:
         """Closes the page in the middle of a long run, and comes back as somebody else."""
@@ -227,7 +262,16 @@ KINDS = (
 )
 
 
-def visited(backend: Backend, page: Page, url: str, clients: int, seconds: float) -> Outcome:
+def visited(
+    backend: Backend,
+    page: Page,
+    url: str,
+    clients: int,
+    seconds: float,
+    visitor: type[Visitor] = Visitor,
+    kinds: Sequence[Callable[..., None]] = KINDS,
+    seed: int = 0,
+) -> Outcome:
     """Lets clients use a served page for a while, and looks at the model afterwards.
 
     Args:
@@ -236,22 +280,25 @@ def visited(backend: Backend, page: Page, url: str, clients: int, seconds: float
         url: Where it is served.
         clients: How many at once.
         seconds: For how long they begin something new.
+        visitor: What the clients are.
+        kinds: What they do.
+        seed: Of what they choose.
     """
     outcome, before = Outcome(), _logits(backend)
-    warm = Visitor(page, url, Outcome(), seed=-1)
-    for action in dict.fromkeys(KINDS):
+    warm = visitor(page, url, Outcome(), seed=-1)
+    for action in dict.fromkeys(kinds):
         action(warm)
     end = time.monotonic() + seconds
-    visitors = [Visitor(page, url, outcome, seed) for seed in range(clients)]
+    visitors = [visitor(page, url, outcome, seed * clients + place) for place in range(clients)]
     threads = [
         threading.Thread(
-            target=visitor.acts,
+            target=one.acts,
             args=(
-                itertools.cycle([*KINDS[place % len(KINDS) :], *KINDS[: place % len(KINDS)]]),
+                itertools.cycle([*kinds[place % len(kinds) :], *kinds[: place % len(kinds)]]),
                 lambda: time.monotonic() > end,
             ),
         )
-        for place, visitor in enumerate(visitors)
+        for place, one in enumerate(visitors)
     ]
     for thread in threads:
         thread.start()
@@ -260,7 +307,7 @@ def visited(backend: Backend, page: Page, url: str, clients: int, seconds: float
         outcome.memory_bytes.append(_memory_bytes())
     for thread in threads:
         thread.join()
-    outcome.freed_seconds = _freed_seconds(backend, Visitor(page, url, outcome, seed=clients))
+    outcome.freed_seconds = _freed_seconds(backend, visitor(page, url, outcome, seed=clients))
     outcome.memory_bytes.append(_memory_bytes())
     outcome.checks = _checks(backend, outcome, before)
     return outcome
@@ -297,17 +344,19 @@ def _checks(backend: Backend, outcome: Outcome, before: torch.Tensor) -> dict[st
         outcome: What has happened.
         before: The bare model's logits at the start.
     """
-    loaded = backend.ready()
+    loaded, free = backend.ready(), not backend.lock.locked()
     source, target, *_ = loaded.known_mask.languages
     off = Intervention(loaded.known_mask, off=source)
-    beside = _logits(backend, [None, off, replace(off, on=target)])
+    with backend.lock:  # else a run that is about to end still has its hooks
+        hooks = [module for module in activation_sites(loaded.model).modules if module._forward_hooks]
+        bare, beside = _logits(backend), _logits(backend, [None, off, replace(off, on=target)])
     return {
         "no error": not outcome.errors,
-        "no hook is left": not any(module._forward_hooks for module in activation_sites(loaded.model).modules),
-        "the bare model gives the bits it gave before": torch.equal(_logits(backend), before),
+        "no hook is left": not hooks,
+        "the bare model gives the bits it gave before": torch.equal(bare, before),
         "row on, beside off and steered, has the same bits": torch.equal(beside[0], before[0]),
         "the rows beside it do not": not any(torch.equal(beside[row], before[row]) for row in (1, 2)),
-        "the lock is free": not backend.lock.locked(),
+        "the lock is free": free,
         f"the model is free within {FREE_SECONDS:.0f} s": outcome.freed_seconds < FREE_SECONDS,
         f"memory is flat within {MEMORY_MARGIN:.0%}": outcome.growth < MEMORY_MARGIN,
     }

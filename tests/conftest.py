@@ -54,7 +54,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte."""
+    """One token per UTF-8 byte; shared, so leave it as it is."""
     return byte_tokenizer()
 
 
