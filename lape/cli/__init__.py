@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _quieten(verbose)
             options.run(options)
         except LapeError as error:
-            print(f"lape: {error}", file=sys.stderr)
+            print("lape:", " ".join(str(error).splitlines()), file=sys.stderr)  # it may repeat a word of several lines
             return 2
         except KeyboardInterrupt:
             return _stopped()

@@ -9,7 +9,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from samples import mask_of, statistics_of
 
@@ -118,6 +118,7 @@ def run(line: list[str]) -> tuple[int, str, str]:
 @pytest.mark.usefixtures("_no_model")
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(lines())
+@example(["calibrate", "made", "a\nb"])
 def test_any_words_end_with_zero_or_with_one_line_and_two(line: list[str]) -> None:
     code, out, err = run(line)
     assert code in (0, 2), err

@@ -141,22 +141,6 @@ def build(name: str, **settings: Any) -> PreTrainedModel:
     return model
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte; like SmolLM2's, its document end is not its eos, and eos is the padding."""
-    special = {"<|endoftext|>": DOCUMENT_END, "<|im_end|>": EOS}
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokenizer = Tokenizer(models.BPE({**special, **{char: 2 + i for i, char in enumerate(alphabet)}}, []))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        pad_token="<|im_end|>",
-        padding_side="left",
-    )
-
-
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """A model's layers, by the table."""
     return model.get_submodule(FAMILIES[model.config.model_type].layers)
