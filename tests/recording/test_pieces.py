@@ -145,6 +145,7 @@ def test_a_long_document_in_pieces_is_the_document(
     blocks = blocks_of(tokenizer, TextFile.of(tmp_path / "fr.txt"), 512)
     assert blocks == blocks_of(tokenizer, expected, 512) == oracle.blocks(tokenizer, expected, 512)
     assert blocks_of(tokenizer, Texts.of(LONG[written]), 512) == blocks
+    assert Texts.of(LONG[written]).documents == tuple(expected)
 
 
 @pytest.mark.parametrize("written", ["lines", "one line", "two of them"])
@@ -368,6 +369,12 @@ def test_blanks_without_end_are_handed_on() -> None:
     first, second, *_ = itertools.islice(text_documents(parts, False), 2)
     assert (first[0], first[1:].strip(), second.strip()) == ("a", "", "")
     assert len(list(parts)) >= 48
+
+
+def test_what_is_taken_ends_where_a_piece_does() -> None:
+    """The document that is cut there has an end, and one."""
+    found = list(taken(["x" * (2 * LONGEST_PIECE), "y"], LONGEST_PIECE))
+    assert [(type(piece), len(piece)) for piece in found] == [(str, LONGEST_PIECE)]
 
 
 def test_a_blank_line_of_any_length_divides_documents(tmp_path: Path) -> None:
