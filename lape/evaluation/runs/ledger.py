@@ -44,11 +44,11 @@ class Ledger:
 
     def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_file():
+            raise BadFile(f"{str(self.path)!r} is no regular file. Move it away, or name another folder.")
         self.seconds = 0.0
         self._values: dict[str, str] = {}
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        if self.path.exists() and not self.path.is_file():
-            raise BadFile(f"{str(self.path)!r} is no regular file. Move it away, or name another folder.")
         self._file = self.path.open("r+b" if self.path.exists() else "x+b")
         try:
             self._read(json.loads(json_line(dict(settings), "settings")))
