@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
+from lape.evaluation.kinds.steering.plan import tuned_setting
 from lape.evaluation.metrics.cell import fresh
 from lape.evaluation.runs.evidence import environment, read_evidence, text_hash, write_evidence
 from lape.evaluation.runs.ledger import Ledger
@@ -125,7 +127,18 @@ def test_a_file_that_ends_in_its_first_line_begins_anew(tmp_path: Path) -> None:
     assert json.loads(path.read_text().splitlines()[0]) == {"settings": {"seed": 0}}
 
 
-@pytest.mark.parametrize("damage", [b"not JSON\n", b'{"key": "b"}\n', b"[1]\n", b"\xff\n", b"\n"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"not JSON\n", b'{"key": "b"}\n', b"[1]\n", b"\xff\n", b"\n"),
+        b"[" * 100_000 + b"\n",  # ended the process
+        b'{"key": "b", "value": 1, "seconds": 1' + b"0" * 400 + b"}\n",  # no float holds it
+        b'{"key": "b", "value": NaN, "seconds": 1}\n',
+        b'{"key": "b", "value": 1, "seconds": "1"}\n',
+        b'{"key": ["b"], "value": 1, "seconds": 1}\n',
+    ],
+    ids=lambda value: repr(value)[:40],
+)
 def test_damage_before_the_end_is_refused_and_left_alone(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "cells.jsonl"
     with Ledger(path, {}) as ledger:
@@ -194,6 +207,26 @@ def test_a_killed_process_keeps_its_cells(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
     with Ledger(path, {}) as ledger:
         assert ("a" in ledger, "b" in ledger) == (True, False)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_a_ledger_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[Path], Any]) -> None:
+    make(tmp_path / "cells.jsonl")
+    with pytest.raises(BadFile, match=r"cells\.jsonl' is no regular file\."):
+        Ledger(tmp_path / "cells.jsonl", {})
+
+
+def test_tuning_of_another_form_is_named_before_work_starts() -> None:
+    common = {"mode": "replace", "strength": 2.0, "top_rate": None, "off": "source"}
+    for wrong, said in (
+        ({"settings": {}, "results": []}, "does not say its results as a mapping"),
+        (
+            {"settings": {}, "results": {"common": {**common, "strength": "2"}}},
+            "its results.common.strength as a number",
+        ),
+    ):
+        with pytest.raises(BadFile, match=f"evidence of tuning .*{said}.*lape tune"):
+            tuned_setting(wrong, None)  # type: ignore[arg-type]
 
 
 def test_seconds_add_up_over_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

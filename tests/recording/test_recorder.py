@@ -247,6 +247,26 @@ def test_a_checkpoint_that_misses_a_part_is_refused(
         record_both(tiny_model, tokenizer, checkpoint=checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"settings": ["block"]}, "its settings as a mapping"),
+        ({"date": 5}, "its date as one line of text"),
+        ({"done": ["xx"]}, "its done as a mapping"),
+        ({"done": {"xx": {"blocks": -1, "sha256": ""}}}, "its done.xx.blocks as a whole number"),
+        ({"done": {"a\nb": {"blocks": 1, "sha256": ""}}}, "its done as a mapping, each key a label"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_a_checkpoint_of_another_form_is_refused(
+    about: dict[str, Any], said: str, checkpoint: Path, tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    tensors, metadata = load_tensors(checkpoint, "checkpoint")
+    save_tensors(checkpoint, tensors, {**metadata, **about})
+    with pytest.raises(BadFile, match=f"does not say {said}.*Delete it to begin again"):
+        record_both(tiny_model, tokenizer, checkpoint=checkpoint)
+
+
 def test_a_checkpoint_of_another_model_is_refused(checkpoint: Path, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(CheckpointMismatch, match="dtype 'float32', not 'bfloat16'"):
         record_both(build("llama").bfloat16(), tokenizer, checkpoint=checkpoint)

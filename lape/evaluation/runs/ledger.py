@@ -46,6 +46,8 @@ class Ledger:
 
     def __init__(self, path: str | os.PathLike[str], settings: Mapping[str, Any]) -> None:
         self.path = Path(path)
+        if self.path.exists() and not self.path.is_file():
+            raise BadFile(f"{str(self.path)!r} is no regular file. Move it away, or name another folder.")
         self.seconds = 0.0
         self._values: dict[str, str] = {}
         with writing(self.path):
