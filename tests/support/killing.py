@@ -12,6 +12,7 @@ import random
 import shutil
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -26,6 +27,7 @@ from evidence_samples import perplexity
 from families import build, byte_tokenizer
 from hub_standin import standing_in
 from samples import mask_of, statistics_of
+from tqdm import tqdm
 
 from lape.cli import main
 from lape.masks.collection import pull
@@ -84,6 +86,7 @@ def forked(
         try:
             os.close(reading)
             os.chdir(folder)
+            tqdm.set_lock(threading.RLock())  # its own is shared with forks, and a killed one never gives it back
             _count_changes(folder.resolve(), counted, kill_at, refuse_at, refusal)
             code = work()
         finally:
