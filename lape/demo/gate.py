@@ -22,6 +22,7 @@ CLOSED = re.compile(
     r"/(gradio_api/)?(deep_link|monitoring|proxy=|stream/|component_server|custom_component|process_recording|run-history"
     r"|runs\b|vibe-|undo-vibe-|dev/|profiling)"
 )
+LONGEST_NAME = 255  # bytes, of a file
 SESSION = re.compile(r"[\w-]{1,64}", re.ASCII)
 
 Message = MutableMapping[str, Any]
@@ -52,7 +53,7 @@ class Gate:
         if self.loopback and is_foreign(headers):
             await PlainTextResponse(FOREIGN, 421)(scope, receive, send)
             return
-        if CLOSED.match(scope["path"]) or not all(map(SESSION.fullmatch, _sessions(scope))):
+        if not _is_open(scope["path"]) or not all(map(SESSION.fullmatch, _sessions(scope))):
             await PlainTextResponse("This page has no such address.", 404)(scope, receive, send)
             return
         if not self.backend.shared and is_forwarded(headers):
@@ -105,6 +106,12 @@ class Gate:
             logger.warning("%s %.100r broke off (%s).", scope["method"], scope["path"], type(error).__name__)
             if not ended:
                 await send({"type": "http.response.body", "body": b""})
+
+
+def _is_open(path: str) -> bool:
+    """Whether there may be something at a path; gradio asks the disk for some, and fails at names that are too long."""
+    longest = max(len(part.encode(errors="replace")) for part in path.split("/"))
+    return not CLOSED.match(path) and longest <= LONGEST_NAME
 
 
 def _sessions(scope: Message) -> list[str]:

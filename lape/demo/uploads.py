@@ -105,14 +105,18 @@ def files_of(value: Any) -> list[Upload]:
     Raises:
         LapeError: It is something else, or a file is not where uploads are.
     """
-    found = _found(value)
-    if len(found) < len(value or []):
-        raise LapeError("This file was not uploaded, or not lately; upload it again.")
+    if value is not None and not (isinstance(value, list) and all(isinstance(file, dict) for file in value)):
+        raise LapeError("Files come as a list, as the page's upload gives it.")
+    found = []
+    for path, name in ((file.get("path"), file.get("orig_name")) for file in value or []):
+        if not isinstance(path, str) or not _is_upload(Path(path)):
+            raise LapeError("This file was not uploaded, or not lately; upload it again.")
+        found.append(Upload(Path(path), name if isinstance(name, str) and name else Path(path).name))
     return found
 
 
 def take(value: Any, most: int) -> list[tuple[str, bytes]]:
-    """Names and contents of uploaded texts, which are deleted from the server in any case.
+    """Names and contents of uploaded texts, which stay where they are: the same file of another lies there too.
 
     Args:
         value: What a component that takes files gave to an event without preprocessing.
@@ -121,29 +125,14 @@ def take(value: Any, most: int) -> list[tuple[str, bytes]]:
     Raises:
         LapeError: There are none, or too many or too large ones.
     """
-    found = _found(value)
-    try:
-        if not found:
-            raise LapeError("No file was uploaded.")
-        if len(found) > most:
-            raise LapeError(f"These are {len(found)} files, and at most {most} are taken at once.")
-        if any(file.path.stat().st_size > TEXT_BYTES for file in found):
-            raise LapeError(f"A file may have {TEXT_BYTES / 1e6:.0f} MB at most.")
-        return [(file.name, file.path.read_bytes()) for file in files_of(value)]
-    finally:
-        for file in found:
-            file.path.unlink(missing_ok=True)
-
-
-def _found(value: Any) -> list[Upload]:
-    """Those files of an upload that lie where uploads do."""
-    if value is not None and not (isinstance(value, list) and all(isinstance(file, dict) for file in value)):
-        raise LapeError("Files come as a list, as the page's upload gives it.")
-    found = []
-    for path, name in ((file.get("path"), file.get("orig_name")) for file in value or []):
-        if isinstance(path, str) and _is_upload(Path(path)):
-            found.append(Upload(Path(path), name if isinstance(name, str) and name else Path(path).name))
-    return found
+    found = files_of(value)
+    if not found:
+        raise LapeError("No file was uploaded.")
+    if len(found) > most:
+        raise LapeError(f"These are {len(found)} files, and at most {most} are taken at once.")
+    if any(file.path.stat().st_size > TEXT_BYTES for file in found):
+        raise LapeError(f"A file may have {TEXT_BYTES / 1e6:.0f} MB at most.")
+    return [(file.name, file.path.read_bytes()) for file in found]
 
 
 def _is_upload(path: Path) -> bool:

@@ -229,6 +229,8 @@ def test_an_upload_says_how_long_it_is(page: Page, backend: Backend) -> None:
         "/gradio_api/stream/a/b/1/playlist.m3u8",
         "/gradio_api/vibe-code",
         "/gradio_api/runs",
+        f"/static/{'a' * 300}",
+        f"/gradio_api/file={'ä' * 200}",
         "/gradio_api/run-history/records",
         "/gradio_api/queue/data?session_hash=",
         "/gradio_api/queue/data?session_hash=%ED%A0%80",
