@@ -105,7 +105,7 @@ class Visitor:
 
 @pytest.fixture
 def visitor(url: str, backend: Backend, request: pytest.FixtureRequest) -> Iterator[Visitor]:
-    name = request.node.name
+    name = re.sub(r"\W", "-", request.node.name)[:64]  # sessions have plain names
     yield Visitor(url, name)
     backend.leave(name)
     assert not backend.lock.locked()
