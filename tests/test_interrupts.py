@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 # Presses Ctrl-C as soon as a module is looked for, in the middle of what imports it.
 PRESSING = """
 import os, runpy, signal, sys, threading
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs in the background may be told to ignore it
 class Pressing:
     def find_spec(self, name, path=None, target=None):
         if name == {module!r}:
@@ -31,10 +32,20 @@ runpy.{run}({what!r}, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("module", ["torch", "transformers.modeling_utils"])
+@pytest.fixture(autouse=True)
+def _python_handles_ctrl_c() -> Iterator[None]:
+    """As at a terminal; a shell lets what runs in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(
-    ("run", "what", "words"),
-    [("run_path", "app.py", ["app.py"]), ("run_module", "lape", ["lape", "generate", "Bonjour"])],
+    ("run", "what", "words", "module"),
+    [
+        ("run_path", "app.py", ["app.py"], "torch"),
+        ("run_module", "lape", ["lape", "generate", "Bonjour"], "transformers.modeling_utils"),
+    ],
 )
 def test_ctrl_c_while_starting_is_one_line(run: str, what: str, words: Sequence[str], module: str) -> None:
     code = PRESSING.format(run=run, what=what, words=[*words], module=module)

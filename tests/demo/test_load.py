@@ -17,7 +17,7 @@ from benchmarks.load import KINDS, Outcome, Visitor, visited
 from lape.demo.backend import Backend
 from lape.models.architectures import activation_sites
 
-SECONDS = 12
+SECONDS = 8
 
 
 @pytest.mark.slow
