@@ -15,7 +15,7 @@ from lape.demo.sliders import checked_settings
 from lape.demo.space import on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS
-from lape.models.inputs import context_length
+from lape.models.inputs import check_characters, context_length
 from lape.recording.corpora import read_corpora
 from lape.recording.recorder import Recording
 from lape.recording.sources import Source
@@ -175,8 +175,7 @@ def _own(labels: Sequence[Any], texts: Sequence[Any], characters: int) -> dict[s
         left -= len(text)
         if left < 0:
             raise LapeError(f"Together the texts have more than the {characters:,} characters allowed; shorten them.")
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            raise LapeError(f"The text of row {row} holds half a character (a lone surrogate); paste it again.")
+        check_characters(text, f"text of row {row}")
         found[code] = Texts.of(text)
     return found
 
