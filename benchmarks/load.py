@@ -37,6 +37,7 @@ from lape.models.architectures import activation_sites
 WARM_UP = 0.25  # of the time
 MEMORY_MARGIN = 0.10  # of what is in use after the warm-up
 FREE_SECONDS = 5.0  # until the model is free again once its visitor has gone; a token takes a fraction
+BACK_OFF_SECONDS = 1.0  # of a client who was turned away, before it does anything else
 PATIENCE_SECONDS = 300  # of a client for its turn
 ROWS = 3
 FULL = "Queue is full"
@@ -137,6 +138,7 @@ class Visitor:
         begun = self.http.post(f"{self.url}/queue/join", json=body)
         if begun.status_code == 429 or (begun.status_code == 503 and FULL in begun.text):
             self.outcome.refused += 1
+            time.sleep(BACK_OFF_SECONDS)
             return
         begun.raise_for_status()
         self.event = begun.json()["event_id"]

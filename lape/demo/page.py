@@ -33,7 +33,7 @@ from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 
-SESSIONS = 250  # kept at a time; one takes 0.1 MB, and every raw call without a name begins one
+SESSIONS = 64  # kept at a time, with what each found last; every raw call without a name begins one
 
 
 class Page(gr.Blocks):

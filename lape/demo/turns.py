@@ -31,6 +31,7 @@ class Turns(Queue):
         """
         if body.session_hash is not None and not SESSION.fullmatch(body.session_hash):
             raise HTTPException(422, "A session is named with 1 to 64 of the characters A-Z a-z 0-9 _ and -.")
+        self._forget()
         present = self._present()
         mine = sum(event.session_hash == body.session_hash for event in present)
         if mine >= PLACES_OF_A_PAGE:
@@ -40,6 +41,13 @@ class Turns(Queue):
         if near >= PLACES_OF_AN_ADDRESS:
             raise HTTPException(429, f"{near} runs from your network wait or run already; wait for one to end.")
         return await super().push(body, request, username)
+
+    def _forget(self) -> None:
+        """Lets go of what was noted of sessions that the page no longer keeps; gradio does when somebody reads it."""
+        kept = self.blocks.app.state_holder.session_data
+        for session in [one for one in self.pending_event_ids_session if one not in kept]:
+            if not self.pending_event_ids_session[session] & self.event_ids_to_events.keys():
+                del self.pending_event_ids_session[session]
 
     def _present(self) -> list[Event]:
         """What waits, and what runs."""

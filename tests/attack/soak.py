@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import psutil
 from browsing import serve
 from families import byte_tokenizer
@@ -25,7 +26,7 @@ from gradio_client import Client
 from served import MASK, sizes
 from tiny_page import tiny_loaded
 
-from benchmarks.load import KINDS, WARM_UP, Run, Visitor, visited
+from benchmarks.load import BACK_OFF_SECONDS, KINDS, WARM_UP, Run, Visitor, visited
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 
@@ -75,7 +76,10 @@ class Guest(Visitor):
 
     def takes_run(self) -> None:
         """Generates, and exports the run."""
+        before = self.outcome.refused
         self.generates()
+        if self.outcome.refused > before:  # perhaps it was this one; the others count too
+            return
         self.call("linking", self.given("linking"))
         self.call("exporting", [None])
 
@@ -83,6 +87,8 @@ class Guest(Visitor):
         """Finds neurons and downloads the zip."""
         self.reads(20)
         found = [message for message in self.updates("finding", [None]) if message["success"]]
+        if not found:  # it was turned away
+            return
         (path,) = {one["path"] for one in files(found[-1:])}
         self.http.get(f"{self.url}/file={path}").raise_for_status()
         self.call("restoring", [])
@@ -95,7 +101,14 @@ class Guest(Visitor):
 
     def asks(self) -> None:
         """Calls the public endpoint with gradio's client, once to the end, and once cancelled."""
-        self.client.predict(*self.comparison(3), api_name="/compare")
+        try:
+            self.client.predict(*self.comparison(3), api_name="/compare")
+        except httpx.HTTPStatusError as error:
+            if error.response.status_code != 429:
+                raise
+            self.outcome.refused += 1
+            time.sleep(BACK_OFF_SECONDS)
+            return
         job = self.client.submit(*self.comparison(100), api_name="/compare")
         job.cancel()
 

@@ -40,6 +40,13 @@ def page(backend: Backend) -> Iterator[Page]:
         yield Page(url, http)
 
 
+@pytest.fixture(scope="module")
+def untouched(tokenizer: Any) -> Iterator[Page]:
+    """The page, for tests that change nothing of it."""
+    with serve(Backend(tiny_loaded(tokenizer))) as (_, url), httpx.Client(timeout=60) as http:
+        yield Page(url, http)
+
+
 class Page:
     """The page over raw HTTP."""
 
@@ -237,19 +244,19 @@ def test_an_upload_says_how_long_it_is(page: Page, backend: Backend) -> None:
         "/gradio_api/heartbeat/a%0Ab",
     ],
 )
-def test_nobody_reads_what_others_do(page: Page, path: str, capfd: pytest.CaptureFixture[str]) -> None:
-    page.join("compare", session="victim")
-    answer = page.http.get(page.url + path)
+def test_nobody_reads_what_others_do(untouched: Page, path: str, capfd: pytest.CaptureFixture[str]) -> None:
+    untouched.join("compare", session="victim")
+    answer = untouched.http.get(untouched.url + path)
     assert (answer.status_code, answer.text) == (404, "This page has no such address.")
     assert "onitoring" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize("path", ["queue/data?session_hash=nobody", "call/compare/nothing"])
 def test_an_unknown_session_or_event_writes_one_line(
-    page: Page, path: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    untouched: Page, path: str, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        answer = page.http.get(f"{page.url}/gradio_api/{path}")
+        answer = untouched.http.get(f"{untouched.url}/gradio_api/{path}")
         time.sleep(0.5)
     assert len(answer.text) < 300
     written = [record.getMessage() for record in caplog.records if record.exc_info is None]
@@ -261,10 +268,10 @@ def test_an_unknown_session_or_event_writes_one_line(
 
 
 @pytest.mark.parametrize("session", ["", "a\ud800b", "a b", "x" * 65, "../x"])
-def test_a_session_has_a_plain_name(page: Page, session: str, capfd: pytest.CaptureFixture[str]) -> None:
-    body = json.dumps({"fn_index": page.events["compare"], "data": [], "session_hash": session})
-    answer = page.http.post(
-        f"{page.url}/gradio_api/queue/join", content=body, headers={"content-type": "application/json"}
+def test_a_session_has_a_plain_name(untouched: Page, session: str, capfd: pytest.CaptureFixture[str]) -> None:
+    body = json.dumps({"fn_index": untouched.events["compare"], "data": [], "session_hash": session})
+    answer = untouched.http.post(
+        f"{untouched.url}/gradio_api/queue/join", content=body, headers={"content-type": "application/json"}
     )
     assert answer.status_code == 422
     assert answer.json()["detail"].startswith("A session is named with 1 to 64")
@@ -273,11 +280,11 @@ def test_a_session_has_a_plain_name(page: Page, session: str, capfd: pytest.Capt
 
 @pytest.mark.parametrize("body", ["Infinity", '{"a\\ud800b": null}', '{"event_id": NaN}', "[]", "{"])
 def test_a_call_of_another_shape_is_refused_in_a_sentence(
-    page: Page, body: str, capfd: pytest.CaptureFixture[str]
+    untouched: Page, body: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for route in ("reset", "call/compare", "queue/join", "cancel"):
-        answer = page.http.post(
-            f"{page.url}/gradio_api/{route}", content=body, headers={"content-type": "application/json"}
+        answer = untouched.http.post(
+            f"{untouched.url}/gradio_api/{route}", content=body, headers={"content-type": "application/json"}
         )
         assert answer.status_code == 422
         assert answer.json()["detail"] == "This call is not of the form that the page's API has."

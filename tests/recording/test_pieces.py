@@ -319,7 +319,7 @@ def test_memory_does_not_grow_with_the_text(all_of_it: str, large: Path, tiny_fo
         for path in Path(sys.argv[2]).iterdir():
             before = taken()
             assert len(list(itertools.islice(token_blocks(tokenizer, TextFile.of(path), 512), 1))) == 1
-            assert not sys.argv[3] or sum(map(len, TextFile.of(path)())) > 9_000_000
+            assert not sys.argv[3] or path.suffix == ".gz" or sum(map(len, TextFile.of(path)())) > 9_000_000
             grown[path.name] = taken() - before
         print(json.dumps(grown))
     """
