@@ -17,6 +17,7 @@ from lape.demo.space import gpu, on_space
 from lape.demo.visitors import Visitors
 from lape.errors import LapeError, ModelUnavailable
 from lape.models.loading import find_model
+from lape.models.machine import give_back_memory
 from lape.models.presets import PRESETS, resolve_name
 
 WAITING_SECONDS = 0.2
@@ -172,6 +173,7 @@ class Backend:
                     yield value
         finally:
             self.lock.release()
+            give_back_memory()
 
     def _working(self, work: Work, arguments: tuple) -> Generator[Any, None, None]:
         """What needs the GPU; errors of ours are sent as values, which keep their class between processes."""
@@ -198,5 +200,6 @@ def _fits_beside(present: PreTrainedModel, model: str | None, quantization: str 
 
 def _free_memory() -> None:
     gc.collect()
+    give_back_memory()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

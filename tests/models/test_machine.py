@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from lape.models import machine
-from lape.models.machine import container_free, free_ram, this_machine
+from lape.models.machine import container_free, free_ram, give_back_memory, this_machine
 
 GB = 10**9
 
@@ -111,3 +112,27 @@ def test_an_apple_gpu_shares_the_main_memory(monkeypatch: pytest.MonkeyPatch) ->
     assert this_machine().gpu_free == (11 * GB,)
     monkeypatch.setattr(machine, "free_ram", lambda: 3 * GB)
     assert this_machine().gpu_free == (3 * GB,)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc keeps what was freed below what is in use")
+def test_freed_memory_goes_back_to_the_system() -> None:
+    def taken() -> int:
+        return psutil.Process().memory_info().rss
+
+    freed = [bytearray(1000) for _ in range(100_000)]
+    above = [bytearray(1000) for _ in range(100)]
+    freed.clear()
+    before = taken()
+    give_back_memory()
+    assert taken() < before - 50_000_000
+    assert len(above) == 100
+
+
+def test_what_a_model_takes_is_free_once_it_is_let_go() -> None:
+    model = torch.nn.Sequential(torch.nn.Linear(8, 8, bias=False), torch.nn.Linear(8, 8), torch.nn.BatchNorm1d(8))
+    model[1].weight = model[0].weight  # tied, so it is there once
+    here = this_machine()
+    then = here.without(model)
+    # 64 weights and 8 biases, of the norm 8 weights, 8 biases, 8 means, 8 variances: float32; its counter is int64.
+    assert then.ram_free - here.ram_free == 4 * (64 + 8 + 32) + 8
+    assert then.gpu_free == here.gpu_free
