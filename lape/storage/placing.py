@@ -83,7 +83,7 @@ def prepare(folder: str | os.PathLike[str], way_out: str = WAY_OUT, size: int = 
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a temporary path beside `path` and renames it into place on success.
+    """Gives a temporary path in a folder beside `path` and renames it into place on success.
 
     Args:
         path: The file to write; its folder is made when missing.
@@ -95,13 +95,13 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         LapeError: It cannot be written; says why.
     """
     target = Path(path)
-    with writing(target):
-        _make(target.parent)
-        with _temporary(target.parent) as temporary:
-            yield temporary
-            _sync(temporary)
-            temporary.chmod(0o644)
-            temporary.replace(target)
+    # In a folder of its own, since who writes may make temporary files beside it, as safetensors does.
+    with writing(target), temporary_folder(target.parent) as made:
+        temporary = made / target.name
+        yield temporary
+        _sync(temporary)
+        temporary.chmod(0o644)
+        temporary.replace(target)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ import time
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # for what is not imported yet
 sys.path.append(str(Path(__file__).resolve().parents[1] / "support"))
@@ -26,7 +27,7 @@ import torch
 from killing import Outcome, World, forked, killable, tree
 
 
-def attack(seed: int, tries: int) -> dict[str, int | float]:
+def attack(seed: int, tries: int) -> dict[str, Any]:
     """Kills at random moments; the figures.
 
     Args:
@@ -35,6 +36,7 @@ def attack(seed: int, tries: int) -> dict[str, int | float]:
     """
     torch.set_num_threads(1)  # a fork has no other threads
     chooser, found, began = random.Random(seed), Counter[str](), time.perf_counter()
+    faults: dict[str, dict[str, Any]] = {}
     with (
         tempfile.TemporaryDirectory() as made,
         open(os.devnull, "w") as nowhere,
@@ -50,8 +52,13 @@ def attack(seed: int, tries: int) -> dict[str, int | float]:
             work = world.lay(command, run)
             hit = forked(work, run, after=chooser.uniform(0, seconds)).killed
             again = forked(work, run)
-            found.update({command: 1, "hit": hit, **_damage(again, tree(run), after)})
-    return {"tries": tries, **found, "seconds": round(time.perf_counter() - began, 1)}
+            damage = _damage(again, tree(run), after)
+            found.update(
+                {command: 1, "hit": hit, "fell": any(damage.values()), **{at: bool(damage[at]) for at in damage}}
+            )
+            if any(damage.values()):
+                faults[f"try {number}: {command}"] = damage
+    return {"tries": tries, **found, "seconds": round(time.perf_counter() - began, 1), "faults": faults}
 
 
 def _undisturbed(world: World, command: str, run: Path) -> tuple[float, dict[str, bytes | None]]:
@@ -62,13 +69,13 @@ def _undisturbed(world: World, command: str, run: Path) -> tuple[float, dict[str
     return time.perf_counter() - began, tree(run)
 
 
-def _damage(again: Outcome, there: dict[str, bytes | None], after: dict[str, bytes | None]) -> dict[str, int]:
-    """What is wrong after a command was killed and done again."""
+def _damage(again: Outcome, there: dict[str, bytes | None], after: dict[str, bytes | None]) -> dict[str, list[str]]:
+    """What is wrong after a command was killed and done again: its exit code, or the files that are."""
     left = {name for name in there if ".lape-" in name}
     lost = after.keys() - there.keys()
     differing = {name for name in there.keys() - left if name not in after or there[name] != after[name]}
-    kinds = {"failed": again.code != 0, "lost": bool(lost), "left": bool(left), "differing": bool(differing)}
-    return {"fell": any(kinds.values()), **kinds}
+    failed = [str(again.code)] if again.code != 0 else []
+    return {"failed": failed, "lost": sorted(lost), "left": sorted(left), "differing": sorted(differing)}
 
 
 if __name__ == "__main__":

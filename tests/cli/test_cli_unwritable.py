@@ -125,7 +125,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(
     after = tree(folder)
     taking = ("open", "os.fsync", "os.mkdir")
     changes = [(number, event) for number, event in enumerate(undisturbed.changes, start=1) if event in taking]
-    for number, event in changes[::3]:
+    for number, event in changes[::6]:
         work = world.lay(command, folder)
         capfd.readouterr()
         refused = forked(work, folder, refuse_at=number)

@@ -28,7 +28,7 @@ def made(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     found = {"perplexity": evidence_samples.perplexity(), "steering": evidence_samples.steering()}
     for evidence in found.values():
         evidence["summary"] = HTML
-    monkeypatch.setattr(Loaded, "evidence", lambda self: found)
+    monkeypatch.setattr(Loaded, "evidence", lambda self, left_out: found)
     backend.visitors.share(backend.loaded)
     yield
     backend.visitors.share(backend.loaded)

@@ -37,6 +37,7 @@ from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.part import failures_to
+from lape.demo.reach import OWN
 from lape.demo.refusals import unknown
 from lape.demo.status import status
 from lape.models.architectures import activation_sites
@@ -559,7 +560,8 @@ def test_the_default_start_reaches_nothing_outside() -> None:
     command = [sys.executable, "-c", LISTENING, str(free_port())]
     ended = subprocess.run(command, cwd=ROOT, env=online, capture_output=True, text=True, timeout=500)
     assert ended.returncode == 0, ended.stderr
-    ready, reached = ended.stdout.splitlines()
+    ready, rules, reached = ended.stdout.splitlines()
+    assert rules == OWN
     assert ready.startswith("Ready in ")
     assert reached == "['127.0.0.1']"
 

@@ -131,7 +131,7 @@ def test_many_changes_of_each_kind_are_shown_or_left_out_by_name(tmp_path: Path,
     good = with_one_good(tmp_path, kind)
     bundled = json.loads((bundled_folder() / "evidence" / f"{kind}.json").read_text(encoding="utf-8"))
     own = changes(EVERYTHING[kind])
-    for one in random.Random(1).sample(own, min(len(own), 200)):
+    for one in random.Random(1).sample(own, min(len(own), 100)):
         check(tmp_path, kind, changed(EVERYTHING[kind], *one), good)
     for one in random.Random(1).sample(changes(bundled), 30):
         check(tmp_path, kind, changed(bundled, *one), good)

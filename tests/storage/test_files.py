@@ -22,7 +22,7 @@ def test_whole_replaces_at_the_end(tmp_path: Path) -> None:
         before = target.read_text() if target.exists() else None
         with atomic_write(target) as temporary:
             temporary.write_text(text)
-            assert temporary.parent == target.parent
+            assert temporary.parent.parent == target.parent
             assert (target.read_text() if target.exists() else None) == before
         assert target.read_text() == text
         assert list(target.parent.iterdir()) == [target]
