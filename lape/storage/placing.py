@@ -72,9 +72,9 @@ def prepare(folder: str | os.PathLike[str], way_out: str = WAY_OUT, size: int = 
             _make(target)
             if (free := shutil.disk_usage(target).free) < size:
                 raise OSError(errno.ENOSPC, f"{size / 1e6:,.0f} MB are needed, and {free / 1e6:,.0f} MB are free")
-            with _temporary(target) as tried:
-                tried.write_bytes(bytes(4096))
-                _sync(tried)
+            with temporary_folder(target) as made:
+                (made / "tried").write_bytes(bytes(4096))
+                _sync(made / "tried")
         finally:
             for place in missing:
                 with suppress(OSError):  # by now another process may have made it, or written there
@@ -154,8 +154,17 @@ def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
         The folder; what is to stay is renamed out of it.
     """
     _make(Path(parent))
-    with _temporary(Path(parent), folder=True) as made:
-        yield made
+    with ExitStack() as held:
+        while True:
+            path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            with suppress(FileNotFoundError):
+                held.enter_context(_locked(path, wait=True))
+            if path.exists():  # else it was swept before it was locked
+                break
+        try:
+            yield path
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _make(folder: Path) -> None:
@@ -188,27 +197,6 @@ def _finish(folder: Path) -> None:
             file.replace(folder / file.name)
     _sync(folder)
     waiting.rmdir()
-
-
-@contextmanager
-def _temporary(parent: Path, *, folder: bool = False) -> Iterator[Path]:
-    """A new file or folder that nobody sweeps while the block lasts; removed at the end if it is still there."""
-    with ExitStack() as held:
-        while True:
-            if folder:
-                path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-            else:
-                handle, name = tempfile.mkstemp(prefix=PREFIX, dir=parent)
-                os.close(handle)
-                path = Path(name)
-            with suppress(FileNotFoundError):
-                held.enter_context(_locked(path, wait=True))
-            if path.exists():  # else it was swept before it was locked
-                break
-        try:
-            yield path
-        finally:
-            _remove(path)
 
 
 def _remove(path: Path) -> None:
