@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Literal
 
 import torch
@@ -62,6 +63,7 @@ class Row:
         self.finished: Finish | None = None
         self.ids: list[int] = []
         self._tokenizer = tokenizer
+        self._bytes = _byte_tokens(tokenizer)
         self._context = context
         self._context_text = self._decode(context)
         self._eos = eos
@@ -88,7 +90,31 @@ class Row:
         return whole
 
     def _decode(self, ids: list[int]) -> str:
+        ids = _whole_characters(ids, self._bytes)
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _byte_tokens(tokenizer: Tokenizer) -> list[int]:
+    """The tokens `<0x00>` to `<0xFF>` of a tokenizer that falls back to bytes, as Gemma's and Llama 2's; else none."""
+    pieces = [f"<0x{byte:02X}>" for byte in range(256)]
+    ids: list[int] = tokenizer.convert_tokens_to_ids(pieces)  # type: ignore[assignment]
+    return ids if None not in ids and tokenizer.convert_ids_to_tokens(ids) == pieces else []
+
+
+def _whole_characters(ids: list[int], byte_tokens: list[int]) -> list[int]:
+    """Puts the bytes of a replacement character in the place of those that are no character.
+
+    Decoders give up a whole run of byte tokens over one wrong byte; so the finished characters beside it stay.
+    """
+    byte_of = {token: byte for byte, token in enumerate(byte_tokens)}
+    whole: list[int] = []
+    for are_bytes, run in groupby(ids, byte_of.__contains__):
+        if are_bytes:
+            text = bytes(map(byte_of.__getitem__, run)).decode(errors="replace")
+            whole += [byte_tokens[byte] for byte in text.encode()]
+        else:
+            whole += run
+    return whole
 
 
 def stream(

@@ -513,6 +513,17 @@ def test_a_character_of_single_bytes_comes_whole(sentencepiece: PreTrainedTokeni
     ]
 
 
+def test_a_byte_that_is_no_character_leaves_the_characters_beside_it(sentencepiece: PreTrainedTokenizerFast) -> None:
+    def of(data: bytes) -> list[int]:
+        return sentencepiece.convert_tokens_to_ids([f"<0x{byte:02X}>" for byte in data])
+
+    chat = sentencepiece.convert_tokens_to_ids("▁chat")
+    ids = [*of("अ".encode() + "अ".encode()[:2]), chat]
+    assert sentencepiece.decode(ids) == "\ufffd" * 5 + " chat"  # what the decoder makes of it
+    assert streamed(sentencepiece, "ab", ids) == ["", "", "अ", "अ", "अ", "अ\ufffd chat"]
+    assert streamed(sentencepiece, "अ", of("中".encode() + b"\xff" + "文".encode()))[-1] == "中\ufffd文"
+
+
 # Prompts and settings
 
 
