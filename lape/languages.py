@@ -1,4 +1,4 @@
-"""Languages by code: names to show, the script, and the direction of writing.
+"""Languages by code: names to show, the script, the direction of writing, and the family.
 
 A look-up, not a gate: any label may be recorded, and one that is not listed is shown as it is.
 """
@@ -18,6 +18,7 @@ class Language:
         endonym: Name in the language itself.
         script: ISO 15924 code of its usual script, or "" when not known.
         rtl: Whether it is written from right to left.
+        family: The family that charts group it by, or a well-known branch of a large one; "" when not known.
     """
 
     code: str
@@ -25,6 +26,7 @@ class Language:
     endonym: str
     script: str = "Latn"
     rtl: bool = False
+    family: str = ""
 
     @property
     def title(self) -> str:
@@ -33,61 +35,61 @@ class Language:
 
 
 _LANGUAGES = (
-    Language("af", "Afrikaans", "Afrikaans"),
-    Language("ar", "Arabic", "العربية", "Arab", rtl=True),
-    Language("bg", "Bulgarian", "Български", "Cyrl"),
-    Language("bn", "Bengali", "বাংলা", "Beng"),
-    Language("bo", "Tibetan", "བོད་སྐད", "Tibt"),
-    Language("ca", "Catalan", "Català"),
-    Language("cs", "Czech", "Čeština"),
-    Language("da", "Danish", "Dansk"),
-    Language("de", "German", "Deutsch"),
-    Language("el", "Greek", "Ελληνικά", "Grek"),
-    Language("en", "English", "English"),
-    Language("es", "Spanish", "Español"),
-    Language("et", "Estonian", "Eesti"),
-    Language("eu", "Basque", "Euskara"),
-    Language("fa", "Persian", "فارسی", "Arab", rtl=True),
-    Language("fi", "Finnish", "Suomi"),
-    Language("fr", "French", "Français"),
-    Language("gl", "Galician", "Galego"),
-    Language("gu", "Gujarati", "ગુજરાતી", "Gujr"),
-    Language("he", "Hebrew", "עברית", "Hebr", rtl=True),
-    Language("hi", "Hindi", "हिन्दी", "Deva"),
-    Language("hr", "Croatian", "Hrvatski"),
-    Language("ht", "Haitian Creole", "Kreyòl ayisyen"),
-    Language("hu", "Hungarian", "Magyar"),
-    Language("id", "Indonesian", "Bahasa Indonesia"),
-    Language("it", "Italian", "Italiano"),
-    Language("ja", "Japanese", "日本語", "Jpan"),
-    Language("ka", "Georgian", "ქართული", "Geor"),
-    Language("ko", "Korean", "한국어", "Kore"),
-    Language("lt", "Lithuanian", "Lietuvių"),
-    Language("lv", "Latvian", "Latviešu"),
-    Language("ms", "Malay", "Bahasa Melayu"),
-    Language("mt", "Maltese", "Malti"),
-    Language("nl", "Dutch", "Nederlands"),
-    Language("no", "Norwegian", "Norsk"),
-    Language("pl", "Polish", "Polski"),
-    Language("pt", "Portuguese", "Português"),
-    Language("qu", "Quechua", "Runasimi"),
-    Language("ro", "Romanian", "Română"),
-    Language("ru", "Russian", "Русский", "Cyrl"),
-    Language("sk", "Slovak", "Slovenčina"),
-    Language("sl", "Slovenian", "Slovenščina"),
-    Language("sr", "Serbian", "Српски", "Cyrl"),
-    Language("sv", "Swedish", "Svenska"),
-    Language("sw", "Swahili", "Kiswahili"),
-    Language("ta", "Tamil", "தமிழ்", "Taml"),
-    Language("te", "Telugu", "తెలుగు", "Telu"),
-    Language("th", "Thai", "ไทย", "Thai"),
-    Language("tl", "Tagalog", "Tagalog"),
-    Language("tr", "Turkish", "Türkçe"),
-    Language("uk", "Ukrainian", "Українська", "Cyrl"),
-    Language("ur", "Urdu", "اردو", "Arab", rtl=True),
-    Language("vi", "Vietnamese", "Tiếng Việt"),
-    Language("yi", "Yiddish", "ייִדיש", "Hebr", rtl=True),
-    Language("zh", "Chinese", "中文", "Hans"),
+    Language("af", "Afrikaans", "Afrikaans", family="Germanic"),
+    Language("ar", "Arabic", "العربية", "Arab", rtl=True, family="Semitic"),
+    Language("bg", "Bulgarian", "Български", "Cyrl", family="Slavic"),
+    Language("bn", "Bengali", "বাংলা", "Beng", family="Indo-Aryan"),
+    Language("bo", "Tibetan", "བོད་སྐད", "Tibt", family="Sino-Tibetan"),
+    Language("ca", "Catalan", "Català", family="Romance"),
+    Language("cs", "Czech", "Čeština", family="Slavic"),
+    Language("da", "Danish", "Dansk", family="Germanic"),
+    Language("de", "German", "Deutsch", family="Germanic"),
+    Language("el", "Greek", "Ελληνικά", "Grek", family="Hellenic"),
+    Language("en", "English", "English", family="Germanic"),
+    Language("es", "Spanish", "Español", family="Romance"),
+    Language("et", "Estonian", "Eesti", family="Uralic"),
+    Language("eu", "Basque", "Euskara", family="Basque"),
+    Language("fa", "Persian", "فارسی", "Arab", rtl=True, family="Iranian"),
+    Language("fi", "Finnish", "Suomi", family="Uralic"),
+    Language("fr", "French", "Français", family="Romance"),
+    Language("gl", "Galician", "Galego", family="Romance"),
+    Language("gu", "Gujarati", "ગુજરાતી", "Gujr", family="Indo-Aryan"),
+    Language("he", "Hebrew", "עברית", "Hebr", rtl=True, family="Semitic"),
+    Language("hi", "Hindi", "हिन्दी", "Deva", family="Indo-Aryan"),
+    Language("hr", "Croatian", "Hrvatski", family="Slavic"),
+    Language("ht", "Haitian Creole", "Kreyòl ayisyen", family="Creole"),
+    Language("hu", "Hungarian", "Magyar", family="Uralic"),
+    Language("id", "Indonesian", "Bahasa Indonesia", family="Austronesian"),
+    Language("it", "Italian", "Italiano", family="Romance"),
+    Language("ja", "Japanese", "日本語", "Jpan", family="Japonic"),
+    Language("ka", "Georgian", "ქართული", "Geor", family="Kartvelian"),
+    Language("ko", "Korean", "한국어", "Kore", family="Koreanic"),
+    Language("lt", "Lithuanian", "Lietuvių", family="Baltic"),
+    Language("lv", "Latvian", "Latviešu", family="Baltic"),
+    Language("ms", "Malay", "Bahasa Melayu", family="Austronesian"),
+    Language("mt", "Maltese", "Malti", family="Semitic"),
+    Language("nl", "Dutch", "Nederlands", family="Germanic"),
+    Language("no", "Norwegian", "Norsk", family="Germanic"),
+    Language("pl", "Polish", "Polski", family="Slavic"),
+    Language("pt", "Portuguese", "Português", family="Romance"),
+    Language("qu", "Quechua", "Runasimi", family="Quechuan"),
+    Language("ro", "Romanian", "Română", family="Romance"),
+    Language("ru", "Russian", "Русский", "Cyrl", family="Slavic"),
+    Language("sk", "Slovak", "Slovenčina", family="Slavic"),
+    Language("sl", "Slovenian", "Slovenščina", family="Slavic"),
+    Language("sr", "Serbian", "Српски", "Cyrl", family="Slavic"),
+    Language("sv", "Swedish", "Svenska", family="Germanic"),
+    Language("sw", "Swahili", "Kiswahili", family="Bantu"),
+    Language("ta", "Tamil", "தமிழ்", "Taml", family="Dravidian"),
+    Language("te", "Telugu", "తెలుగు", "Telu", family="Dravidian"),
+    Language("th", "Thai", "ไทย", "Thai", family="Kra-Dai"),
+    Language("tl", "Tagalog", "Tagalog", family="Austronesian"),
+    Language("tr", "Turkish", "Türkçe", family="Turkic"),
+    Language("uk", "Ukrainian", "Українська", "Cyrl", family="Slavic"),
+    Language("ur", "Urdu", "اردو", "Arab", rtl=True, family="Indo-Aryan"),
+    Language("vi", "Vietnamese", "Tiếng Việt", family="Austroasiatic"),
+    Language("yi", "Yiddish", "ייִדיש", "Hebr", rtl=True, family="Germanic"),
+    Language("zh", "Chinese", "中文", "Hans", family="Sino-Tibetan"),
 )
 
 LANGUAGES: dict[str, Language] = {language.code: language for language in _LANGUAGES}

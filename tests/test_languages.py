@@ -3,13 +3,59 @@
 from __future__ import annotations
 
 import re
+import unicodedata
+
+import pytest
 
 from lape import Language, language
 from lape.languages import LANGUAGES
 
+FAMILIES = {
+    "Austroasiatic": "vi",
+    "Austronesian": "id ms tl",
+    "Baltic": "lt lv",
+    "Bantu": "sw",
+    "Basque": "eu",
+    "Creole": "ht",
+    "Dravidian": "ta te",
+    "Germanic": "af da de en nl no sv yi",
+    "Hellenic": "el",
+    "Indo-Aryan": "bn gu hi ur",
+    "Iranian": "fa",
+    "Japonic": "ja",
+    "Kartvelian": "ka",
+    "Koreanic": "ko",
+    "Kra-Dai": "th",
+    "Quechuan": "qu",
+    "Romance": "ca es fr gl it pt ro",
+    "Semitic": "ar he mt",
+    "Sino-Tibetan": "bo zh",
+    "Slavic": "bg cs hr pl ru sk sl sr uk",
+    "Turkic": "tr",
+    "Uralic": "et fi hu",
+}
+IN_UNICODE = {  # how Unicode begins the names of a script's letters
+    "Arab": "ARABIC",
+    "Beng": "BENGALI",
+    "Cyrl": "CYRILLIC",
+    "Deva": "DEVANAGARI",
+    "Geor": "GEORGIAN",
+    "Grek": "GREEK",
+    "Gujr": "GUJARATI",
+    "Hans": "CJK UNIFIED",
+    "Hebr": "HEBREW",
+    "Jpan": "CJK UNIFIED",
+    "Kore": "HANGUL",
+    "Latn": "LATIN",
+    "Taml": "TAMIL",
+    "Telu": "TELUGU",
+    "Thai": "THAI",
+    "Tibt": "TIBETAN",
+}
+
 
 def test_a_known_code_has_its_names() -> None:
-    assert language("fr") == Language("fr", "French", "Français", "Latn", rtl=False)
+    assert language("fr") == Language("fr", "French", "Français", "Latn", rtl=False, family="Romance")
     assert language("fr").title == "French (Français)"
     assert language("en").title == "English"
     assert language("zh").script == "Hans"
@@ -18,6 +64,7 @@ def test_a_known_code_has_its_names() -> None:
 def test_an_unknown_label_stands_for_itself() -> None:
     assert language("legal_2") == Language("legal_2", "legal_2", "legal_2", script="")
     assert language("legal_2").title == "legal_2"
+    assert language("legal_2").family == ""
 
 
 def test_what_is_written_from_right_to_left() -> None:
@@ -37,3 +84,17 @@ def test_every_language_is_listed_once_and_complete() -> None:
 def test_the_writing_direction_is_that_of_the_script() -> None:
     assert {known.script for known in LANGUAGES.values() if known.rtl} == {"Arab", "Hebr"}
     assert not {known.script for known in LANGUAGES.values() if not known.rtl} & {"Arab", "Hebr"}
+
+
+@pytest.mark.parametrize("code", LANGUAGES)
+def test_a_language_names_itself_in_its_script(code: str) -> None:
+    known = language(code)
+    letters = [unicodedata.name(letter) for letter in known.endonym if letter.isalpha()]
+    assert letters
+    assert [name for name in letters if not name.startswith(IN_UNICODE[known.script])] == []
+
+
+def test_every_language_is_in_its_family() -> None:
+    assert {code: known.family for code, known in LANGUAGES.items()} == {
+        code: family for family, codes in FAMILIES.items() for code in codes.split()
+    }
