@@ -5,17 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import unicodedata
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import strange_letters
 
 from lape import BadFile, LapeError, UnknownLabel
 from lape.evaluation.metrics.language import IDENTIFIERS, Identified, LanguageIdentifier, identifier, text_width
 from lape.evaluation.metrics.openings import half, instructions, openings, read_openings
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams, repeated_share
+from lape.languages import language
 
 SENTENCES = {
     "en": "The little girl walked slowly through the old forest.",
@@ -31,6 +35,8 @@ SENTENCES = {
     "ru": "Маленькая девочка медленно шла через старый лес.",
     "ko": "어린 소녀는 오래된 숲을 천천히 걸어갔다.",
 }
+CODES = "ar bn cs de el en es fa fi fr he hi hu id it ja ka ko nl pl pt ro ru sv sw ta te th tr uk ur vi zh"
+WITH_OPENINGS = tuple(CODES.split())
 SHORT = Identified(None, 0.0, False)
 
 
@@ -39,10 +45,15 @@ def py3langid() -> LanguageIdentifier:
     return LanguageIdentifier(SENTENCES)
 
 
-@pytest.mark.parametrize("language", SENTENCES)
-def test_a_sentence_is_in_its_language(py3langid: LanguageIdentifier, language: str) -> None:
-    found = py3langid.identify(SENTENCES[language])
-    assert found.language == language
+@pytest.fixture(scope="module")
+def among_all() -> LanguageIdentifier:
+    return LanguageIdentifier(WITH_OPENINGS)
+
+
+@pytest.mark.parametrize("code", SENTENCES)
+def test_a_sentence_is_in_its_language(py3langid: LanguageIdentifier, code: str) -> None:
+    found = py3langid.identify(SENTENCES[code])
+    assert found.language == code
     assert 0.9 < found.confidence <= 1
     assert not found.gibberish
 
@@ -132,28 +143,51 @@ def test_the_compression_ratio_is_bytes_before_over_bytes_after() -> None:
     assert compression_ratio(prose) < 1.2
 
 
-def test_every_language_has_20_openings_that_end_mid_sentence(py3langid: LanguageIdentifier) -> None:
-    for language in SENTENCES:
-        texts = openings(language)
-        assert len(set(texts)) == len(texts) == 20
-        assert py3langid.identify(" ".join(texts)).language == language
-        for text in texts:
-            found = py3langid.identify(text)
-            assert found.language in (language, None), text
-            assert not found.gibberish, text
-            assert text == text.strip()
-            assert text[-1] not in ".!?。！？…", text
-            assert 10 <= text_width(text) <= 65, text
+@pytest.mark.parametrize("code", WITH_OPENINGS)
+def test_a_language_has_20_openings_that_end_mid_sentence(among_all: LanguageIdentifier, code: str) -> None:
+    texts = openings(code)
+    assert len(set(texts)) == len(texts) == 20
+    assert len(half(texts, "dev")) == len(half(texts, "test")) == 10
+    assert among_all.identify(" ".join(texts)).language == code
+    for text in texts:
+        found = among_all.identify(text)
+        assert found == SHORT or found.language == code, text
+        assert not found.gibberish, text
+        assert text == text.strip()
+        assert text[-1] not in ".!?。！？…।؟۔", text
+        assert 10 <= text_width(text) <= 65, text
+
+
+@pytest.mark.parametrize("code", WITH_OPENINGS)
+def test_openings_and_instructions_are_in_their_script(code: str) -> None:
+    script = language(code).script
+    for text in (*openings(code), instructions(code).get("native", "in English")):
+        assert strange_letters(text, script) == []
+        assert text == unicodedata.normalize("NFC", text)
+        invisible = {sign for sign in text if unicodedata.category(sign)[0] == "C"}
+        assert invisible <= ({"\u200c"} if code == "fa" else set())  # Persian spelling asks for the non-joiner
+
+
+def test_these_languages_have_openings_and_no_other() -> None:
     with pytest.raises(UnknownLabel, match="Did you mean 'fr'"):
         openings("frr")
+    with pytest.raises(UnknownLabel) as refused:
+        openings("legal")
+    assert f"There are: {', '.join(sorted(WITH_OPENINGS))}" in str(refused.value)
+
+
+def test_only_openings_too_short_to_tell_are_told_as_nothing(among_all: LanguageIdentifier) -> None:
+    untold = [(code, text) for code in WITH_OPENINGS for text in openings(code) if among_all.identify(text) == SHORT]
+    assert all(text_width(text) < 20 for _, text in untold)
+    assert Counter(code for code, _ in untold) == {"ja": 1, "ko": 1, "zh": 4}  # of 660
 
 
 def test_openings_are_no_translations_line_by_line() -> None:
     """The 11th English opening is about the government; in each language another line is, or none."""
     government = {"id": 2, "ja": 12, "pt": 9, "ru": 14, "ko": 9}
     words = {"id": "Pemerintah", "ja": "政府", "pt": "governo", "ru": "Правительство", "ko": "정부"}
-    for language, place in government.items():
-        assert [words[language] in text for text in openings(language)].index(True) == place != 10
+    for code, place in government.items():
+        assert [words[code] in text for text in openings(code)].index(True) == place != 10
 
 
 def test_the_halves_share_no_opening_and_lack_none() -> None:
@@ -203,15 +237,15 @@ def test_openings_that_are_not_there_are_refused(tmp_path: Path) -> None:
         read_openings(str(tmp_path), ["fr"])
 
 
-def test_plain_instructions_are_in_english_and_in_the_target_language(py3langid: LanguageIdentifier) -> None:
+def test_plain_instructions_are_in_english_and_in_the_target_language(among_all: LanguageIdentifier) -> None:
     assert instructions("fr") == {
         "english": "Continue this text in French.",
         "native": "Continuez ce texte en français.",
     }
     assert instructions("en") == {"english": "Continue this text in English."}  # once
-    assert instructions("sw") == {"english": "Continue this text in Swahili."}
-    for language in set(SENTENCES) - {"en"}:
-        assert py3langid.identify(instructions(language)["native"]).language == language
+    assert instructions("eu") == {"english": "Continue this text in Basque."}
+    for code in set(WITH_OPENINGS) - {"en"}:
+        assert among_all.identify(instructions(code)["native"]).language == code
 
 
 def test_identifiers_go_by_name() -> None:
@@ -229,8 +263,8 @@ def test_lingua_says_how_to_get_it_where_it_is_not_installed(monkeypatch: pytest
 def test_lingua_gives_the_same_answers_where_it_is_installed() -> None:
     pytest.importorskip("lingua")
     found = IDENTIFIERS["lingua"](SENTENCES)
-    for language, text in SENTENCES.items():
-        assert found.identify(text).language == language
+    for code, text in SENTENCES.items():
+        assert found.identify(text).language == code
     few = IDENTIFIERS["lingua"](["fr", "legal"])
     assert {few.identify(SENTENCES[code]).language for code in ("fr", "en", "es")} == {"fr", "en"}
     assert few.identify(SENTENCES["ru"]) == Identified(None, 0.0, False)  # no script it chooses from
