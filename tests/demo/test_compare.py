@@ -16,6 +16,7 @@ import torch
 from browsing import serve
 from families import build
 from gradio_client import Client
+from scripts import strange_letters
 
 import lape
 from lape import LapeError, NeuronMask
@@ -32,7 +33,8 @@ from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page
 from lape.demo.words import word
-from lape.evaluation.metrics.language import Identified
+from lape.evaluation.metrics.language import Identified, LanguageIdentifier
+from lape.languages import language
 
 LANGUAGES = ("de", "es", "fr", "it", "zh")
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=4)
@@ -448,10 +450,11 @@ def test_the_page_opens_a_link(served: tuple[Page, str], backend: Backend, monke
 @pytest.mark.slow
 def test_the_examples_do_what_is_said_of_them(embedded: Any) -> None:
     backend = Backend(Loaded.load(None))
-    assert len(examples_for(backend.languages())) == len(EXAMPLES)
+    looked_at = [example for example in EXAMPLES if example.seen is not None]
+    assert examples_for(backend.languages()) == looked_at
     texts: list[str] = []
     plan: list[Any] = []
-    for example in EXAMPLES:
+    for example in looked_at:
         request = replace(DEFAULTS, prompt=example.prompt, source=example.source, targets=(example.target,))
         plan += variants_of(backend.ready(), request).values()
         texts += [example.prompt] * 3
@@ -459,10 +462,31 @@ def test_the_examples_do_what_is_said_of_them(embedded: Any) -> None:
     settings = {"max_new_tokens": DEFAULTS.max_new_tokens, "repetition_penalty": DEFAULTS.repetition_penalty}
     *_, found = lape.generate_rows(*embedded, texts, plan, **settings)
     languages = [identify(backend.languages(), text).language for text in found.texts.values()]
-    for row, example in enumerate(EXAMPLES):
+    for row, example in enumerate(looked_at):
         assert tuple(languages[3 * row : 3 * row + 3]) == example.seen, example.prompt
 
 
 def test_an_example_with_another_target_promises_nothing() -> None:
     (example,) = examples_for(("zh", "ko"))
     assert (example.target, example.seen, example.expected) == ("ko", None, "")
+
+
+def test_the_examples_of_the_bundled_mask_are_those_that_were_looked_at() -> None:
+    offered = examples_for(["de", "en", "es", "fr", "id", "it", "ja", "ko", "pt", "ru", "vi", "zh"])
+    assert [example.source for example in offered] == ["fr", "zh", "es", "de", "en", "id", "it", "pt", "ru", "ja"]
+    assert offered == [example for example in EXAMPLES if example.seen is not None]
+
+
+def test_an_example_that_nobody_looked_at_promises_nothing() -> None:
+    assert {example.expected for example in EXAMPLES if example.seen is None} == {""}
+
+
+def test_examples_are_in_their_language_and_stop_in_the_middle() -> None:
+    sources = [example.source for example in EXAMPLES]
+    assert len(set(sources)) == len(sources) == 31
+    judge = LanguageIdentifier([*sources, "ko", "vi"])
+    for example in EXAMPLES:
+        assert judge.identify(example.prompt).language == example.source, example.prompt
+        assert strange_letters(example.prompt, language(example.source).script) == []
+        assert example.prompt[-1] not in ".!?。।؟۔ ", example.prompt
+        assert example.target in {*sources} - {example.source}
