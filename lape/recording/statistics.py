@@ -2,8 +2,10 @@
 
 They do not depend on the method that reads them, and statistics of the same model can be merged.
 
-File `statistics.safetensors`, per language code: `active.<code>` counts `[layers, neurons]` (int32 when
-they fit, else int64), `sum.<code>` and `positive_sum.<code>` float32, and one metadata key `lape`:
+File `statistics.safetensors`, per language code and neuron, all `[layers, neurons]`: the counts `active.<code>` in the
+narrowest of int16, int32 and int64 that holds the tokens, `sum.<code>` float32, and `positive_mean.<code>`, the mean
+over the tokens at which the neuron was active, in float16, within 2^-11 of it (float32 where one is above 65,504).
+Older files have `positive_sum.<code>` in its place. One metadata key `lape`:
 
     kind            str    "statistics"
     format          int    version of this format
@@ -34,6 +36,8 @@ from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER, check_metadata
 from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
+
+COUNTS = (torch.int16, torch.int32, torch.int64)  # types of counts on disk, the narrowest first
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,10 +117,12 @@ class ActivationStatistics:
         """Writes `statistics.safetensors`; the same statistics give the same bytes."""
         tensors = {}
         for code in self.languages:
-            fits = self.tokens[code] <= torch.iinfo(torch.int32).max
-            tensors[f"active.{code}"] = self.active[code].to(torch.int32 if fits else torch.int64)
+            fitting = (kind for kind in COUNTS if self.tokens[code] <= torch.iinfo(kind).max)
+            positive = self.positive_sum[code] / self.active[code].clamp(min=1)
+            halved = positive.half()
+            tensors[f"active.{code}"] = self.active[code].to(next(fitting))
             tensors[f"sum.{code}"] = self.sum[code].float()
-            tensors[f"positive_sum.{code}"] = self.positive_sum[code].float()
+            tensors[f"positive_mean.{code}"] = halved if halved.isfinite().all() else positive.float()
         save_tensors(path, tensors, {**self.metadata, "kind": "statistics", "format": FORMAT_VERSION})
 
     @classmethod
@@ -131,7 +137,9 @@ class ActivationStatistics:
         tokens = metadata.get("tokens")
         if not tokens or not all(tokens.values()):
             raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
-        for name in (f"{kind}.{code}" for code in tokens for kind in ("active", "sum", "positive_sum")):
+        older = not any(name.startswith("positive_mean.") for name in tensors)
+        kinds = ("active", "sum", "positive_sum" if older else "positive_mean")
+        for name in (f"{kind}.{code}" for code in tokens for kind in kinds):
             if name not in tensors:
                 raise BadFile(f"{str(path)!r} lacks the tensor {name!r}.")
             if (given := tensors[name].dtype) not in NUMBERS:
@@ -139,15 +147,16 @@ class ActivationStatistics:
                 raise BadFile(f"{str(path)!r} holds the tensor {name!r} as {wrong}.")
         active = {code: tensors[f"active.{code}"].long() for code in tokens}
         sums = {code: tensors[f"sum.{code}"].double() for code in tokens}
-        positive_sums = {code: tensors[f"positive_sum.{code}"].double() for code in tokens}
-        shapes = {tuple(tensor.shape) for group in (active, sums, positive_sums) for tensor in group.values()}
+        positive = {code: tensors[f"{kinds[2]}.{code}"].double() for code in tokens}
+        shapes = {tuple(tensor.shape) for group in (active, sums, positive) for tensor in group.values()}
         if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or 0 in shape:
             listed = ", ".join(map(str, sorted(shapes)[:5]))
             raise BadFile(f"{str(path)!r} holds tensors of different shapes, or not [layers, neurons]: {listed}.")
         if any(counts.min() < 0 or counts.max() > tokens[code] for code, counts in active.items()):
             raise BadFile(f"{str(path)!r} counts a neuron active more often than there were tokens.")
-        if not all(tensor.isfinite().all() for group in (sums, positive_sums) for tensor in group.values()):
+        if not all(tensor.isfinite().all() for group in (sums, positive) for tensor in group.values()):
             raise BadFile(f"{str(path)!r} holds sums that are not finite.")
+        positive_sums = positive if older else {code: positive[code] * active[code] for code in tokens}
         return cls(active, sums, positive_sums, tokens, metadata)
 
     def _known(self, language: str) -> str:

@@ -20,6 +20,7 @@ import torch
 from compiling import WAYS
 from families import CONTEXT, DOCUMENT_END, LAYERS, build, layers_of
 from safetensors import safe_open
+from samples import statistics_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
@@ -458,8 +459,49 @@ def test_save_and_load(statistics: ActivationStatistics, tmp_path: Path) -> None
         assert torch.equal(loaded.sum[code], statistics.sum[code].float().double())
         assert torch.equal(loaded.mean(code), loaded.sum[code] / 128)
     with safe_open(first, framework="pt") as file:
-        assert file.get_tensor("active.xx").dtype == torch.int32
+        assert file.get_tensor("active.xx").dtype == torch.int16
         assert list(file.metadata()) == ["lape"]
+
+
+def counted(tokens: int, positive_sum: float) -> ActivationStatistics:
+    """One neuron that was active at 2 of some tokens."""
+    return replace(
+        statistics_of({"fr": [[2]]}, tokens), positive_sum={"fr": torch.tensor([[positive_sum]], dtype=torch.float64)}
+    )
+
+
+@pytest.mark.parametrize(
+    ("tokens", "kind"),
+    [(2**15 - 1, torch.int16), (2**15, torch.int32), (2**31 - 1, torch.int32), (2**31, torch.int64)],
+)
+def test_counts_take_the_narrowest_type_that_holds_them(tokens: int, kind: torch.dtype, tmp_path: Path) -> None:
+    counted(tokens, 1.0).save(tmp_path / "one")
+    assert load_tensors(tmp_path / "one", "statistics")[0]["active.fr"].dtype == kind
+
+
+@pytest.mark.parametrize(
+    ("positive_sum", "kind", "kept"),
+    [
+        (3.0, torch.float16, 3.0),  # a mean of 1.5
+        (2 * (1 + 2**-11 + 2**-13), torch.float16, 2 * (1 + 2**-10)),  # up to the next number it has
+        (2 * 65504.0, torch.float16, 2 * 65504.0),
+        (2 * 70000.0, torch.float32, 2 * 70000.0),
+    ],
+)
+def test_positive_sums_are_kept_as_means(positive_sum: float, kind: torch.dtype, kept: float, tmp_path: Path) -> None:
+    counted(10, positive_sum).save(tmp_path / "one")
+    assert load_tensors(tmp_path / "one", "statistics")[0]["positive_mean.fr"].dtype == kind
+    assert ActivationStatistics.load(tmp_path / "one").positive_sum["fr"].item() == kept
+
+
+def test_a_file_of_before_means_were_kept_gives_its_sums(statistics: ActivationStatistics, tmp_path: Path) -> None:
+    statistics.save(tmp_path / "one")
+    tensors, metadata = load_tensors(tmp_path / "one", "statistics")
+    older = {name: tensor for name, tensor in tensors.items() if not name.startswith("positive_mean")}
+    older |= {f"positive_sum.{code}": sums.float() for code, sums in statistics.positive_sum.items()}
+    save_tensors(tmp_path / "two", older, metadata)
+    loaded = ActivationStatistics.load(tmp_path / "two")
+    assert all(torch.equal(loaded.positive_sum[code], older[f"positive_sum.{code}"].double()) for code in CORPORA)
 
 
 def test_counts_beyond_32_bits_survive(statistics: ActivationStatistics, tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_columns_of_types_that_torch_hardly_computes_with_are_named(tmp_path: Pa
     for name, text in (("mean", "means"), ("selection", "selection probabilities")):
         with pytest.raises(BadFile, match=f"has {text} for 'fr' as {named}, not numbers in one of int64, .*bfloat16"):
             NeuronMask.load(written(tmp_path, MASK, {f"{name}.fr": torch.zeros(2).to(kind)}))
-    for name in ("active", "sum", "positive_sum"):
+    for name in ("active", "sum", "positive_mean"):
         with pytest.raises(BadFile, match=f"holds the tensor '{name}.fr' as {named}, not numbers in one of int64"):
             ActivationStatistics.load(written(tmp_path, STATISTICS, {f"{name}.fr": torch.zeros(2, 2).to(kind)}))
 
@@ -121,11 +121,11 @@ def test_a_column_of_another_shape_is_told_its_shape(tmp_path: Path) -> None:
         ({"sum.fr": torch.ones(2, 2, dtype=torch.complex64)}, {}, "not numbers"),
         ({"active.fr": torch.ones(2, 2, dtype=torch.bool)}, {}, "not numbers"),
         (
-            {name: torch.ones(0, 2) for name in ("active.fr", "sum.fr", "positive_sum.fr")},
+            {name: torch.ones(0, 2) for name in ("active.fr", "sum.fr", "positive_mean.fr")},
             {},
             "different shapes, or not",
         ),
-        ({name: torch.ones(4) for name in ("active.fr", "sum.fr", "positive_sum.fr")}, {}, "different shapes, or not"),
+        ({name: torch.ones(4) for name in ("active.fr", "sum.fr", "positive_mean.fr")}, {}, "different shapes, or not"),
         ({}, {"tokens": {"fr": 0}}, "does not say how many tokens"),
         ({}, {"tokens": {}}, "does not say how many tokens"),
         ({}, {"tokens": {"fr": 10**400}}, "does not say its tokens"),

@@ -52,10 +52,11 @@ def statistics(draw: Any, most_tokens: int = 2**40) -> ActivationStatistics:
         return torch.tensor(draw(st.lists(row, min_size=SHAPE[0], max_size=SHAPE[0])), dtype=dtype)
 
     whole = st.integers(-(2**20), 2**20)
+    active = {code: table(st.integers(0, tokens[code]), torch.int64) for code in chosen}
     return ActivationStatistics(
-        {code: table(st.integers(0, tokens[code]), torch.int64) for code in chosen},
+        active,
         {code: table(whole, torch.float64) for code in chosen},
-        {code: table(whole.map(abs), torch.float64) for code in chosen},
+        {code: table(whole.map(abs), torch.float64) * (active[code] > 0) for code in chosen},
         tokens,
         {**METADATA, "tokens": tokens, "corpora": {code: [{"source": code}] for code in chosen}},
     )
