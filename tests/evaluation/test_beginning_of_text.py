@@ -101,8 +101,11 @@ def near(found: Any, expected: Any) -> bool:
 @pytest.mark.parametrize(
     "read", [recording, calibration, likelihoods, perplexity, own_text, harm, shift, looked_at, fired]
 )
-@pytest.mark.parametrize("template", [WITH_BOS, AROUND])
-def test_where_tokens_do_not_see_each_other_it_changes_nothing(template: str, read: Reader) -> None:
+@pytest.mark.parametrize(
+    ("template", "before"),
+    [(WITH_BOS, [BOS]), (AROUND, [BOS]), ("<|endoftext|> <|im_end|> $A", [DOCUMENT_END, BOS])],
+)
+def test_where_tokens_do_not_see_each_other_it_changes_nothing(template: str, before: list[int], read: Reader) -> None:
     """In this model a token's activations and the next token's chances follow from it alone, and BOS is to it what a
     document end is. So figures are equal exactly where BOS is not counted, and nothing but the first token is scored
     after it."""
@@ -118,7 +121,7 @@ def test_where_tokens_do_not_see_each_other_it_changes_nothing(template: str, re
     rows = [row for row in rows if any(row)]  # those of zeros stand for nothing that is read
     assert near(found, expected)
     assert rows
-    assert all((row[0], row.count(BOS)) == (BOS, 1) for row in rows)
+    assert all((row[: len(before)], row.count(BOS)) == (before, 1) for row in rows)
 
 
 def test_the_first_token_is_scored_after_bos() -> None:
