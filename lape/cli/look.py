@@ -30,10 +30,12 @@ def _look(options: argparse.Namespace) -> None:
     from lape.inspection.activations import activations
     from lape.inspection.firing import firing, mask_neurons
     from lape.masks.bundled import bundled_folder
+    from lape.recording.beginnings import check_beginning
 
     mask, statistics = _read(options.mask or bundled_folder(options.model))
     model, tokenizer = load_model(options)
     mask.check(model)
+    check_beginning(mask.metadata, tokenizer)
     pieces = firing(activations(model, tokenizer, options.text, mask_neurons(mask)), mask, statistics)
     found = {
         "text": options.text,

@@ -17,6 +17,7 @@ from lape.masks.collection import find_mask
 from lape.masks.mask import NeuronMask
 from lape.models.identity import identity
 from lape.models.loading import load_model, placement_of
+from lape.recording.beginnings import check_beginning
 from lape.recording.statistics import ActivationStatistics, statistics_beside
 from lape.report import Evidence, evidence_of
 from lape.storage.files import sha256_of
@@ -56,6 +57,7 @@ class Loaded:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LapeWarning)
             self.mask.check(self.model)
+            check_beginning(self.mask.metadata, self.tokenizer)
         if self.statistics is not None:
             self.mask.random_like(self.statistics, seed=0)  # refuses another shape, or too few languages
         object.__setattr__(self, "notes", (*self.notes, *(str(warning.message) for warning in caught)))

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
 from lape.models.inputs import check_characters, check_ids, embedding_rows
+from lape.recording.beginnings import prefix_of
 
 NO_PROMPT = "The prompt is empty; write something for the model to continue."
 Prompt = str | Sequence[Mapping[str, str]]  # text to continue, or chat messages
@@ -36,12 +37,17 @@ def encode(model: PreTrainedModel, tokenizer: Tokenizer, prompts: Sequence[Promp
     return BatchEncoding({"input_ids": inputs, "attention_mask": torch.tensor(mask)})
 
 
+def prompt_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """A text to continue as token ids: after what the tokenizer puts before text, without what it puts at its end."""
+    return prefix_of(tokenizer) + tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
 def _encode(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:
     if not prompt:
         ids = []
     elif isinstance(prompt, str):
         check_characters(prompt, "prompt")
-        ids = tokenizer(prompt)["input_ids"]
+        ids = prompt_ids(tokenizer, prompt)
     elif tokenizer.chat_template is None:
         raise LapeError("This model has no chat template; give the prompt as text instead of messages.")
     else:

@@ -15,7 +15,7 @@ from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
 from lape.models.hooks import hooked
 from lape.models.inputs import check_characters, check_ids, context_length
-from lape.recording.blocks import document_end
+from lape.recording.beginnings import beginning_of
 from lape.recording.pieces import LONGEST_PIECE
 from lape.recording.texts import count_tokens
 
@@ -52,8 +52,9 @@ def activations(
 ) -> Activations:
     """Runs a model over a text and keeps what chosen neurons did at each token.
 
-    The text is read as a recording reads its documents: after the tokenizer's document end, whose own activations
-    are left out. Only the chosen columns are kept, on the device where each activation lives.
+    The text is read as a recording reads its blocks: after what the tokenizer puts before text, else after a document
+    end. The activations there are left out. Only the chosen columns are kept, on the device where each activation
+    lives.
 
     Args:
         model: A causal language model.
@@ -79,7 +80,7 @@ def activations(
     if most and len(text) > LONGEST_PIECE and count_tokens(tokenizer, [text], 2 * most) > most + 1:  # with its end
         raise LapeError(f"The text has more than {most:,} tokens, and no more are read; shorten it.")
     ids, pieces, tokens = pieces_of(tokenizer, text)
-    start = [end] if (end := document_end(tokenizer)) is not None else []
+    start = beginning_of(tokenizer)
     inputs = torch.tensor([[*start, *ids]])
     check_ids(model, inputs, tokenizer)
     longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))

@@ -9,6 +9,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
 from lape.masks.mask import NeuronMask
+from lape.recording.beginnings import check_beginning
 from lape.recording.recorder import record
 from lape.recording.sources import Source, check_sources
 from lape.recording.statistics import ActivationStatistics
@@ -51,6 +52,7 @@ def calibrate(
     """
     check_sources(corpora)
     mask.check(model)
+    check_beginning(mask.metadata, tokenizer)
     languages = [languages] if isinstance(languages, str) else languages
     chosen = [mask.known(code) for code in (mask.languages if languages is None else languages)]
     if missing := [code for code in chosen if code not in corpora]:

@@ -48,8 +48,9 @@ def token_blocks(
 ) -> Iterator[torch.Tensor]:
     """Packs documents into blocks of exactly `block` tokens.
 
-    Every document is followed by the tokenizer's document end; no BOS token, no padding. The tokens after
-    the last full block are dropped. Long documents are tokenised in pieces, and no more is read than is taken.
+    Every document is followed by the tokenizer's document end; no padding, and no BOS token: what is read before a
+    block is no part of it (see `lape.recording.beginnings`). The tokens after the last full block are dropped. Long
+    documents are tokenised in pieces, and no more is read than is taken.
 
     Args:
         tokenizer: The model's own tokenizer.

@@ -48,8 +48,10 @@ def batches(
     return rest()
 
 
-def check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch: int, context: int | None) -> None:
-    """Refuses what cannot be recorded, before anything is read."""
+def check_settings(
+    corpora: Mapping[str, Source], tokens: int, block: int, batch: int, context: int | None, before: int = 0
+) -> None:
+    """Refuses what cannot be recorded, before anything is read; `before` counts the tokens read before each block."""
     check_sources(corpora)
     if not corpora:
         raise LapeError("There is nothing to record: name at least one language.")
@@ -58,8 +60,9 @@ def check_settings(corpora: Mapping[str, Source], tokens: int, block: int, batch
         raise LapeError(f"{given} must be at least 1.")
     if tokens > MAX_TOKENS:
         raise LapeError(f"At most {MAX_TOKENS:,} tokens a language can be counted, not {shown(tokens)}.")
-    if context is not None and block > context:
-        raise LapeError(f"A block of {shown(block)} tokens is longer than the model's context of {context}.")
+    if context is not None and before + block > context:
+        whole = f"{shown(block)} tokens" + (f", with the {before} read before it," if before else "")
+        raise LapeError(f"A block of {whole} is longer than the model's context of {context}.")
     if block * batch > MAX_BATCH_TOKENS:
         given = f"{shown(block)} x {shown(batch)}"
         raise LapeError(f"block x batch is {given} tokens; at most {MAX_BATCH_TOKENS} fit one pass.")

@@ -25,6 +25,7 @@ from lape.errors import LapeError
 from lape.models.architectures import activation_sites, input_device
 from lape.models.identity import identity
 from lape.models.inputs import check_ids, context_length
+from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import document_end
 from lape.recording.counting import counting
 from lape.recording.groups import BlockGroups, snapshot_blocks
@@ -57,7 +58,8 @@ class Recording:
         until: Ends the recording when it returns true, given the groups so far and the number of blocks; asked at
             each snapshot.
         tokens: Tokens per language, rounded up to whole blocks.
-        block: Tokens per block, the context each token is seen in.
+        block: Tokens per block, the context each token is seen in; what the tokenizer puts before text is read before
+            each and not counted.
         batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end, kept when the loop is left.
@@ -94,15 +96,15 @@ class Recording:
     ) -> None:
         self._sites, self._device = activation_sites(model), input_device(model)
         batch = (2 if self._device.type == "cpu" else 8) if batch is None else batch
-        check_settings(corpora, tokens, block, batch, context_length(model))
+        before = prefix_of(tokenizer)
+        check_settings(corpora, tokens, block, batch, context_length(model), len(before))
         if groups is not None:
             check_groups(groups, tokens)
         end = document_end(tokenizer)
-        if end is not None:
-            check_ids(model, torch.tensor(end), tokenizer)
+        check_ids(model, torch.tensor(before if end is None else [*before, end]), tokenizer)
         self._model, self._tokenizer, self._corpora, self._checkpoint = model, tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
-        self._keep_checkpoint = keep_checkpoint
+        self._keep_checkpoint, self._before = keep_checkpoint, torch.tensor(before, dtype=torch.long)
         self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
         self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
@@ -110,7 +112,7 @@ class Recording:
         self._settings = {
             **asdict(identity(model)),
             "architecture": model.config.model_type,
-            "special_tokens": {"document_end": end, "bos": False},
+            "special_tokens": {"document_end": end, "bos": before or False},
             "languages": list(corpora),
             "blocks": self._blocks,
             "block": block,
@@ -168,7 +170,7 @@ class Recording:
         """The one loop: counts until there are enough tokens, or until it is told to stop."""
         tallies = self.state.tallies
         readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
-        with counting(self._sites, self._block if self._groups else None) as take_counts:
+        with counting(self._sites, self._block, before=len(self._before), apart=self._groups > 0) as take_counts:
             for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
@@ -176,7 +178,8 @@ class Recording:
                         readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
                     yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     while tallies[code].blocks < goal and (read := next(readers[code], None)):
-                        inputs, sha256 = read
+                        blocks, sha256 = read
+                        inputs = torch.cat([self._before.expand(len(blocks), -1), blocks], dim=1)
                         check_ids(self._model, inputs, self._tokenizer)
                         with torch.no_grad():
                             self._sites.decoder(input_ids=inputs.to(self._device), use_cache=False)

@@ -17,7 +17,8 @@ Older files have `positive_sum.<code>` in its place. One metadata key `lape`:
     tokens          dict   language code -> tokens counted
     corpora         dict   language code -> list of {source, sha256 of the token blocks, tokens}
     block           int    tokens per block
-    special_tokens  dict   document_end: the separator's token id or null; bos: whether blocks begin with BOS
+    special_tokens  dict   document_end: the separator's token id or null; bos: the ids read before
+                           each block and not counted, which the tokenizer puts before text, or false for none
     library         dict   package -> version
     date            str    day the recording began, ISO 8601
 """

@@ -19,7 +19,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
-from families import build
+from families import CONTEXT, build, byte_tokenizer
 from gradio.utils import get_upload_folder
 
 from lape import ActivationStatistics, LapeError, NeuronMask, NotEnoughText, identify, record
@@ -193,6 +193,15 @@ def test_short_texts_are_read_to_their_ends(tiny_model: Any, tokenizer: Any) -> 
     assert (last.block, dict(last.tokens)) == (8, {"fr": 96, "zh": 40})
     with pytest.raises(NotEnoughText, match=r"too little text for zh: fewer than 32 tokens"):
         list(counting(tiny_model, tokenizer, {**texts, "zh": Texts.of("y" * 30)}, 256, None))
+
+
+@pytest.mark.parametrize(("template", "block"), [(None, CONTEXT), ("<|im_end|> $A", CONTEXT // 2)])
+def test_a_block_fits_the_context_with_what_is_read_before_it(
+    tiny_model: Any, template: str | None, block: int
+) -> None:
+    texts = {code: Texts.of(code * 2 * CONTEXT) for code in ("fr", "zh")}  # four blocks of the whole context
+    *_, last = counting(tiny_model, byte_tokenizer(template), texts, 4 * CONTEXT, None)
+    assert (last.block, dict(last.tokens)) == (block, dict.fromkeys(texts, 4 * CONTEXT))
 
 
 def test_what_is_yielded_can_go_to_another_process(tiny_model: Any, tokenizer: Any) -> None:

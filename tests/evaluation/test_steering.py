@@ -85,9 +85,9 @@ def test_a_continuation_is_the_tokens_beyond_the_opening(tokenizer: PreTrainedTo
 class Merging:
     """Words as ids; two words without a space between them are one token."""
 
-    words = ("a", "b", "ab", "abc", "c")
+    words = ("a", "b", "ab", "abc", "c", "x")
 
-    def __call__(self, text: str) -> dict[str, list[int]]:
+    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
         return {"input_ids": [self.words.index(word) for word in text.split()]}
 
 

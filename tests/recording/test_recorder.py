@@ -119,22 +119,6 @@ def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrained
     assert seen.metadata["special_tokens"] == {"document_end": DOCUMENT_END, "bos": False}
 
 
-def test_no_bos_though_the_tokenizer_adds_one(tokenizer: PreTrainedTokenizerFast) -> None:
-    from lape.recording.blocks import token_blocks
-
-    class AddsBos(PreTrainedTokenizerFast):
-        def __call__(self, texts: list[str], add_special_tokens: bool = True, **settings: Any) -> Any:
-            encoded = super().__call__(texts, add_special_tokens=False, **settings)
-            if add_special_tokens:
-                encoded["input_ids"] = [[self.bos_token_id, *ids] for ids in encoded["input_ids"]]
-            return encoded
-
-    adds_bos = AddsBos(tokenizer_object=tokenizer.backend_tokenizer, bos_token="<|endoftext|>", eos_token="<|im_end|>")
-    assert adds_bos(["a"])["input_ids"][0][0] == DOCUMENT_END
-    found = [ids.tolist() for ids in token_blocks(adds_bos, CORPORA["yy"], BLOCK)]
-    assert found == oracle.blocks(tokenizer, CORPORA["yy"], BLOCK)
-
-
 def test_too_little_text_is_refused_before_any_work(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:

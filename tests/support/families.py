@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
@@ -180,13 +180,19 @@ def random_mask(shape: tuple[int, int], seed: int = 0) -> NeuronMask:
     return NeuronMask(neurons, means, shape)
 
 
-def byte_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte; like SmolLM2's, its document end is not its eos, and eos is the padding."""
+def byte_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
+    """One token per UTF-8 byte; like SmolLM2's, its document end is not its eos, and eos is the padding.
+
+    Args:
+        template: What it puts around a text, `$A`, such as `<|im_end|> $A`; None is nothing.
+    """
     special = {"<|endoftext|>": DOCUMENT_END, "<|im_end|>": EOS}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE({**special, **{char: 2 + i for i, char in enumerate(alphabet)}}, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     tokenizer.decoder = decoders.ByteLevel()
+    if template is not None:
+        tokenizer.post_processor = processors.TemplateProcessing(single=template, special_tokens=list(special.items()))
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         bos_token="<|endoftext|>",

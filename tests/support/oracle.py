@@ -36,13 +36,23 @@ def blocks(tokenizer: Tokenizer, documents: Sequence[str], block: int) -> list[l
 
 
 def record(
-    model: PreTrainedModel, tokenizer: Tokenizer, documents: Sequence[str], *, blocks_read: int, block: int, batch: int
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    documents: Sequence[str],
+    *,
+    blocks_read: int,
+    block: int,
+    batch: int,
+    before: Sequence[int] = (),
 ) -> Counts:
-    """Counts the first blocks of one language, from the outputs of each layer's first matrix in the full model."""
+    """Counts the first blocks of one language, from the outputs of each layer's first matrix in the full model.
+
+    Each block is read after the tokens `before`, which are not counted.
+    """
     table, layers = FAMILIES[model.config.model_type], layers_of(model)
     counts = None
     outputs: list[torch.Tensor] = []
-    inputs = blocks(tokenizer, documents, block)[:blocks_read]
+    inputs = [[*before, *ids] for ids in blocks(tokenizer, documents, block)[:blocks_read]]
     with ExitStack() as stack:
         for layer in layers:
             hooked = layer.get_submodule(table.first).register_forward_hook(lambda _m, _i, out: outputs.append(out))
@@ -53,7 +63,9 @@ def record(
             activations = [table.activation(output).flatten(0, -2).tolist() for output in outputs]
             counts = counts or Counts.zeros(len(layers), len(activations[0][0]))
             for layer, tokens in enumerate(activations):
-                for token in tokens:
+                for place, token in enumerate(tokens):
+                    if place % (len(before) + block) < len(before):
+                        continue
                     for neuron, value in enumerate(token):
                         counts.sum[layer][neuron] += value
                         if value > 0:

@@ -16,6 +16,7 @@ from lape.demo.space import on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import METHODS
 from lape.models.inputs import check_characters, context_length
+from lape.recording.beginnings import prefix_of
 from lape.recording.corpora import read_corpora
 from lape.recording.recorder import Recording
 from lape.recording.sources import Source
@@ -229,8 +230,9 @@ def counting(
             f"There is too little text for {', '.join(short)}: fewer than {LEAST_TOKENS} tokens. "
             "Some thousands make a mask that can be trusted."
         )
-    context = context_length(model) or tokens
-    block = fitting_block(min(found.values()), context)
+    context = context_length(model)
+    longest = tokens if context is None else context - len(prefix_of(tokenizer))
+    block = fitting_block(min(found.values()), longest)
     batch = max(PASS_TOKENS.get(model.device.type, PASS_TOKENS_ON_GPU) // block, 1)
     of_tokens = {code: there // block * block for code, there in found.items()}
     given: dict[str, Any] = {"in_turn": True, "groups": 2, "snapshots": (), "allow_short": True}

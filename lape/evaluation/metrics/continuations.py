@@ -17,7 +17,7 @@ from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
 from lape.generation.generate import generate_rows
 from lape.generation.interventions import Intervention, Plan
-from lape.generation.prompts import Prompt
+from lape.generation.prompts import Prompt, prompt_ids
 from lape.generation.settings import REPETITION_PENALTY
 from lape.models.architectures import input_device
 
@@ -172,7 +172,7 @@ def continuation(tokenizer: Tokenizer, opening: str, text: str) -> Passage:
     A token across the border counts to the text. Where nothing comes before the text's first token, as when a
     tokenizer without BOS makes one token of the whole opening and more, that token is read and not scored.
     """
-    alone, both = (list(tokenizer(part)["input_ids"]) for part in (opening, opening + text))
+    alone, both = (prompt_ids(tokenizer, part) for part in (opening, opening + text))
     same = next((place for place, (a, b) in enumerate(zip(alone, both, strict=False)) if a != b), len(alone))
     same = max(1, min(same, len(both)))
     return Passage(both[:same], both[same:])

@@ -23,7 +23,7 @@ from lape.evaluation.metrics.language import text_width
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.generation.interventions import Intervention
 from lape.masks.mask import NeuronMask
-from lape.recording.blocks import document_end
+from lape.recording.beginnings import beginning_of
 from lape.recording.sources import Source, open_source
 
 CONTEXT_COLUMNS, LINE_COLUMNS, NARROWEST = 160, 80, 20
@@ -95,10 +95,9 @@ def next_line_scores(
         items: The questions.
         plan: None for the untouched model.
     """
-    end = document_end(tokenizer)
     pairs = [(item.context, text) for item in items for text in item.candidates]
     ids = tokenizer([text for pair in pairs for text in pair], add_special_tokens=False, verbose=False)["input_ids"]
-    start = [] if end is None else [end]
+    start = beginning_of(tokenizer)
     rows = [Passage(start + context, text) for context, text in zip(ids[::2], ids[1::2], strict=True)]
     order = sorted(range(len(rows)), key=lambda row: len(rows[row].context) + len(rows[row].scored))  # less padding
     found = [0.0] * len(rows)

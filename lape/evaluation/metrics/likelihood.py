@@ -23,6 +23,7 @@ from lape.errors import LapeError
 from lape.generation.interventions import Intervention, Plan, intervene
 from lape.models.architectures import activation_sites, input_device
 from lape.models.inputs import check_ids, context_length
+from lape.recording.beginnings import beginning_of
 from lape.recording.blocks import document_end
 
 PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; fewer leave the machine waiting
@@ -71,8 +72,8 @@ def score(
 ) -> Scores:
     """Scores every token of every block once.
 
-    Each block is a row of its own, preceded by the document end, which is not scored: the first token of a block
-    is predicted from it alone.
+    Each block is a row of its own, after what the tokenizer puts before text, else after a document end. That is not
+    scored: the first token of a block is predicted from it alone.
 
     Args:
         model: A causal language model; quantised and dispatched ones too.
@@ -82,7 +83,7 @@ def score(
         batch: Blocks per forward pass; None takes what fills the device.
 
     Raises:
-        LapeError: The tokenizer has no document end, a block is empty or too long, the plan does not fit, memory is
+        LapeError: The tokenizer has neither, a block is empty or too long, the plan does not fit, memory is
             short, or a number is not finite.
     """
     ids = [block.tolist() for block in blocks]
@@ -91,15 +92,18 @@ def score(
 
 
 def passages(tokenizer: Tokenizer, blocks: Sequence[Sequence[int]]) -> list[Passage]:
-    """Blocks as rows to score, each after a document end.
+    """Blocks as rows to score, each after what the tokenizer puts before text, else after a document end.
 
     Raises:
-        LapeError: The tokenizer has no document end.
+        LapeError: The tokenizer has neither.
     """
-    end = document_end(tokenizer)
-    if end is None:
-        raise LapeError("The tokenizer has no token that ends a document, so a block's first token cannot be scored.")
-    return [Passage((end,), ids) for ids in blocks]
+    before = beginning_of(tokenizer)
+    if not before:
+        raise LapeError(
+            "The tokenizer puts nothing before text and has no token that ends a document, so a block's first token "
+            "cannot be scored."
+        )
+    return [Passage(before, ids) for ids in blocks]
 
 
 def negative_log_likelihoods(

@@ -25,7 +25,7 @@ from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.parallel import Parallel, parallel_paragraphs
 from lape.evaluation.metrics.steering import Pair
 from lape.generation.interventions import Intervention
-from lape.recording.blocks import document_end
+from lape.recording.beginnings import beginning_of
 from lape.recording.sources import Source, check_sources
 from lape.recording.statistics import ActivationStatistics
 
@@ -128,8 +128,7 @@ def _advantages(
     """The d of each item, in nats."""
     texts = [text for item in items for text in (f"{item.before}\n", item.target, item.source)]
     ids = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-    end = document_end(tokenizer)
-    start = [] if end is None else [end]
+    start = beginning_of(tokenizer)
     rows = []
     for before, target, source in zip(ids[::3], ids[1::3], ids[2::3], strict=True):
         context = start + before[-CONTEXT_TOKENS:]

@@ -31,6 +31,7 @@ from lape.evaluation.runs.watching import watched
 from lape.generation.interventions import Intervention
 from lape.languages import language
 from lape.masks.mask import NeuronMask
+from lape.recording.beginnings import check_beginning
 from lape.recording.blocks import token_blocks
 
 OWN, RANDOM, CONTROL = "own neurons", "random neurons", "random0"
@@ -79,6 +80,7 @@ def own_costs(
     Raises:
         LapeError: A text is too short for two blocks, the model cannot score one, or a language is not in the mask.
     """
+    check_beginning(mask.metadata, tokenizer)
     own = mask.only(list(texts))
     masks = {OWN: own, RANDOM: own.random_like(None, seed)}
     blocks = short_blocks(tokenizer, texts, tokens)

@@ -17,6 +17,7 @@ from lape.evaluation.metrics.perplexity import text_blocks
 from lape.evaluation.runs.evidence import FOLDER, text_hash
 from lape.masks.mask import NeuronMask
 from lape.models.identity import identity
+from lape.recording.beginnings import check_beginning, prefix_of
 from lape.recording.groups import BlockGroups
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
@@ -75,6 +76,7 @@ class Subject:
         self.whole_mask  # noqa: B018  # a damaged mask is cheaper to find out than a model to load
         model, tokenizer = self.load()
         self.whole_mask.check(model)
+        check_beginning(self.whole_mask.metadata, tokenizer)
         return model, tokenizer
 
     def text(self) -> dict[str, Source]:
@@ -99,9 +101,11 @@ class Subject:
         return {"mask": mask, "languages": list(self.mask.languages), **other}
 
     def model_settings(self) -> dict[str, Any]:
-        """The model that is loaded."""
-        found = asdict(identity(self.loaded[0]))
-        return {**found, "model": _public(found["model"])}
+        """The model that is loaded, and the ids that it reads before text where its tokenizer puts some there."""
+        model, tokenizer = self.loaded
+        found = asdict(identity(model))
+        before = prefix_of(tokenizer)
+        return {**found, "model": _public(found["model"]), **({"bos": before} if before else {})}
 
     def text_settings(self, blocks: Mapping[str, Sequence[torch.Tensor]]) -> dict[str, Any]:
         """Which text is measured."""
