@@ -25,6 +25,8 @@ def prefix_of(tokenizer: Tokenizer) -> list[int]:
     What it puts after text, such as EOS, is not among them.
     """
     plain = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    if not plain:
+        return []  # what is before text and what is after it cannot be told apart
     return list(itertools.takewhile(lambda token: token not in plain, tokenizer(PROBE)["input_ids"]))
 
 

@@ -10,11 +10,12 @@ import pytest
 import torch
 from families import CONTEXT, DOCUMENT_END, EOS, build, byte_tokenizer
 from samples import mask_of
+from tokenizers import Tokenizer, models, processors
 from transformers import LlamaTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import CheckpointMismatch, LapeError, MaskMismatch, record
 from lape.errors import LapeWarning
-from lape.recording.beginnings import beginning_of, check_beginning, prefix_of
+from lape.recording.beginnings import PROBE, beginning_of, check_beginning, prefix_of
 from lape.recording.recorder import record_groups
 
 BOS = EOS  # of the tokenizers here that put one before text
@@ -44,6 +45,14 @@ def test_bos_can_be_switched_off(switched: bool, expected: list[int]) -> None:
     tokenizer = LlamaTokenizer(vocabulary, [], add_bos_token=switched, add_eos_token=True)
     assert tokenizer("x")["input_ids"][-1] == tokenizer.eos_token_id
     assert prefix_of(tokenizer) == expected
+
+
+def test_a_tokenizer_without_a_token_for_the_probe_has_no_prefix() -> None:
+    core = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1}))
+    core.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
+    assert tokenizer(PROBE)["input_ids"] == [0, 1]  # and which of them comes after text, nobody knows
+    assert prefix_of(tokenizer) == []
 
 
 @pytest.mark.parametrize("name", ["llama", "opt", "gpt2"])
