@@ -48,7 +48,7 @@ def test_bos_can_be_switched_off(switched: bool, expected: list[int]) -> None:
 
 
 def test_a_tokenizer_without_a_token_for_the_probe_has_no_prefix() -> None:
-    core = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1}))
+    core = Tokenizer(models.BPE({"<s>": 0, "</s>": 1}, []))
     core.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 1)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
     assert tokenizer(PROBE)["input_ids"] == [0, 1]  # and which of them comes after text, nobody knows
