@@ -21,7 +21,7 @@ app: .venv/.app ## Install what the demo needs and open it
 	@trap 'exit 0' INT; $(BIN)/python app.py $(ARGS)
 
 test: .venv/.test chromium ## Install the test tools too and run the whole suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.test ## Lint, format, types and structure
 	$(BIN)/ruff check

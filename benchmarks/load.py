@@ -292,15 +292,13 @@ def visited(
         action(warm)
     end = time.monotonic() + seconds
     visitors = [visitor(page, url, outcome, seed * clients + place) for place in range(clients)]
+    firsts = [place * len(kinds) // clients for place in range(clients)]  # apart, so that all is done soon
     threads = [
         threading.Thread(
             target=one.acts,
-            args=(
-                itertools.cycle([*kinds[place % len(kinds) :], *kinds[: place % len(kinds)]]),
-                lambda: time.monotonic() > end,
-            ),
+            args=(itertools.cycle([*kinds[first:], *kinds[:first]]), lambda: time.monotonic() > end),
         )
-        for place, one in enumerate(visitors)
+        for first, one in zip(firsts, visitors, strict=True)
     ]
     for thread in threads:
         thread.start()

@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import gradio as gr
-import httpx
 import pytest
 import torch
+from asking import HTTP
 from browsing import serve
 from families import build
 from gradio_client import Client
@@ -341,9 +341,9 @@ def call(url: str, event: str, *values: Any, session: str = "ann") -> list[Any]:
     """What an event gives its outputs; it must not fail."""
     body = json.dumps({"data": values, "session_hash": session})
     headers = {"content-type": "application/json"}
-    sent = httpx.post(f"{url}/gradio_api/call/{event}", content=body, headers=headers, timeout=60)
+    sent = HTTP.post(f"{url}/gradio_api/call/{event}", content=body, headers=headers)
     assert sent.status_code == 200, sent.text[:300]
-    answer = httpx.get(f"{url}/gradio_api/call/{event}/{sent.json()['event_id']}", timeout=60).text
+    answer = HTTP.get(f"{url}/gradio_api/call/{event}/{sent.json()['event_id']}").text
     *_, kind, data = [line for line in answer.splitlines() if line]
     assert kind == "event: complete", data
     return json.loads(data.removeprefix("data: "))
@@ -397,7 +397,7 @@ def fn_index(page: Page, name: str) -> int:
 def predict(url: str, index: int, *values: Any, session: str = "ann") -> list[Any]:
     """What an event without the queue gives its outputs, as the page's script calls it."""
     body = {"data": values, "fn_index": index, "session_hash": session}
-    answer = httpx.post(f"{url}/gradio_api/run/predict", json=body, timeout=60)
+    answer = HTTP.post(f"{url}/gradio_api/run/predict", json=body)
     assert answer.status_code == 200, answer.text[:300]
     return answer.json()["data"]
 

@@ -20,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 import torch
+from asking import HTTP
 from families import build
 from fastapi import Request
 from gradio_client import Client
@@ -434,14 +435,14 @@ def test_a_closed_connection_frees_the_model(url: str, backend: Backend, slowed:
 def post(url: str, name: str, data: Any) -> httpx.Response:
     body = json.dumps({"data": data})
     headers = {"content-type": "application/json"}
-    return httpx.post(f"{url}/gradio_api/call/{name}", content=body, headers=headers, timeout=60)
+    return HTTP.post(f"{url}/gradio_api/call/{name}", content=body, headers=headers)
 
 
 def outcome(url: str, name: str, data: Any) -> tuple[str, Any]:
     """The last event of a raw call and its data."""
     sent = post(url, name, data)
     assert sent.status_code == 200, sent.text[:300]
-    answer = httpx.get(f"{url}/gradio_api/call/{name}/{sent.json()['event_id']}", timeout=60)
+    answer = HTTP.get(f"{url}/gradio_api/call/{name}/{sent.json()['event_id']}")
     assert answer.status_code == 200
     lines = [line for line in answer.text.splitlines() if line]
     return lines[-2].removeprefix("event: "), json.loads(lines[-1].removeprefix("data: "))
@@ -500,7 +501,7 @@ def test_a_crash_of_the_model_is_one_sentence(url: str, backend: Backend) -> Non
 
 def test_nothing_skips_the_queue(url: str) -> None:
     for route in ("api", "run"):
-        answer = httpx.post(f"{url}/gradio_api/{route}/compare", json={"data": list(values().values())}, timeout=60)
+        answer = HTTP.post(f"{url}/gradio_api/{route}/compare", json={"data": list(values().values())})
         assert answer.status_code == 404
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 import torch
+from asking import HTTP
 from browsing import serve
 from hub_standin import READ, STRANGER, WRITE, Hub
 from huggingface_hub import constants
@@ -56,9 +56,9 @@ class Visitor:
         """What an event gives each of its outputs; it must not fail."""
         body = json.dumps({"data": values, "session_hash": SESSION})  # a lone surrogate stays an escape
         headers = {"content-type": "application/json"}
-        sent = httpx.post(f"{self.url}/gradio_api/call/{event}", content=body, headers=headers, timeout=60)
+        sent = HTTP.post(f"{self.url}/gradio_api/call/{event}", content=body, headers=headers)
         assert sent.status_code == 200, sent.text[:300]
-        answer = httpx.get(f"{self.url}/gradio_api/call/{event}/{sent.json()['event_id']}", timeout=120).text
+        answer = HTTP.get(f"{self.url}/gradio_api/call/{event}/{sent.json()['event_id']}").text
         *_, kind, data = [line for line in answer.splitlines() if line]
         assert kind == "event: complete", data
         return json.loads(data.removeprefix("data: "))

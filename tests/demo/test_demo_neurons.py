@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 import torch
+from asking import HTTP
 from families import build
 
 from lape import ActivationStatistics, NeuronMask, identify
@@ -91,9 +91,9 @@ class Visitor:
         """The outputs of an event by name; it must not fail."""
         body = json.dumps({"data": values, "session_hash": self.session})
         headers = {"content-type": "application/json"}
-        sent = httpx.post(f"{self.url}/gradio_api/call/{event}", content=body, headers=headers, timeout=60)
+        sent = HTTP.post(f"{self.url}/gradio_api/call/{event}", content=body, headers=headers)
         assert sent.status_code == 200, sent.text[:300]
-        answer = httpx.get(f"{self.url}/gradio_api/call/{event}/{sent.json()['event_id']}", timeout=60).text
+        answer = HTTP.get(f"{self.url}/gradio_api/call/{event}/{sent.json()['event_id']}").text
         *_, kind, data = [line for line in answer.splitlines() if line]
         assert kind == "event: complete", (event, values, data)
         return dict(zip(OUTPUTS[event], json.loads(data.removeprefix("data: ")), strict=True))

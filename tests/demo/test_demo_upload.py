@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-import httpx
 import pytest
 import torch
+from asking import HTTP
 from browsing import serve
 from gradio.route_utils import delete_files_created_by_app
 from test_demo_masks import HTML, MODEL, REQUEST, SESSION, SHAPE, Visitor, mask_of, refusal, statistics_of, text_of
@@ -53,7 +53,7 @@ def visitor(served: tuple[Backend, Visitor], backend: Backend) -> Visitor:
 
 def sent(visitor: Visitor, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
     """Uploads files and gives what the page's script then passes to the event."""
-    answer = httpx.post(f"{visitor.url}/gradio_api/upload", files=[("files", file) for file in files], timeout=60)
+    answer = HTTP.post(f"{visitor.url}/gradio_api/upload", files=[("files", file) for file in files])
     assert answer.status_code == 200, answer.text
     named = zip(answer.json(), files, strict=True)
     return [{"path": path, "orig_name": name, "meta": {"_type": "gradio.FileData"}} for path, (name, _) in named]
@@ -62,9 +62,9 @@ def sent(visitor: Visitor, *files: tuple[str, bytes]) -> list[dict[str, Any]]:
 def answered(visitor: Visitor, event: str, *values: Any) -> tuple[str, Any]:
     """How an event ends, and with what; also when the page refuses the call before the event."""
     body = {"data": values, "session_hash": SESSION}
-    begun = httpx.post(f"{visitor.url}/gradio_api/call/{event}", json=body, timeout=60)
+    begun = HTTP.post(f"{visitor.url}/gradio_api/call/{event}", json=body)
     assert begun.status_code == 200, begun.text[:300]
-    text = httpx.get(f"{visitor.url}/gradio_api/call/{event}/{begun.json()['event_id']}", timeout=60).text
+    text = HTTP.get(f"{visitor.url}/gradio_api/call/{event}/{begun.json()['event_id']}").text
     *_, kind, data = [line for line in text.splitlines() if line]
     return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
@@ -352,7 +352,7 @@ def test_languages_of_any_kind(visitor: Visitor, backend: Backend, tmp_path: Pat
 
 def test_a_file_too_large_is_not_taken(visitor: Visitor) -> None:
     files = {"files": (MASK, bytes(10_000_000))}
-    answer = httpx.post(f"{visitor.url}/gradio_api/upload", files=files, timeout=60)
+    answer = HTTP.post(f"{visitor.url}/gradio_api/upload", files=files)
     assert (answer.status_code, "exceeded maximum allowed size" in answer.text) == (413, True)
     assert UPLOAD_BYTES < 10_000_000
 
@@ -381,7 +381,7 @@ def test_a_name_does_not_lead_anywhere(visitor: Visitor, backend: Backend, tmp_p
 
 
 def test_a_name_that_is_a_folder_is_refused(visitor: Visitor) -> None:
-    answer = httpx.post(f"{visitor.url}/gradio_api/upload", files={"files": ("..", b"x")}, timeout=60)
+    answer = HTTP.post(f"{visitor.url}/gradio_api/upload", files={"files": ("..", b"x")})
     assert answer.status_code == 400
 
 

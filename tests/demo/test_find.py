@@ -19,6 +19,7 @@ import gradio as gr
 import httpx
 import pytest
 import torch
+from asking import HTTP
 from families import CONTEXT, build, byte_tokenizer
 from gradio.utils import get_upload_folder
 
@@ -510,9 +511,9 @@ def post(url: str) -> Callable[..., tuple[str, Any]]:
     def call(event: str, *values: Any) -> tuple[str, Any]:
         headers = {"content-type": "application/json"}
         body = json.dumps({"data": values})
-        sent = httpx.post(f"{url}/gradio_api/call/{event}", content=body, headers=headers, timeout=60)
+        sent = HTTP.post(f"{url}/gradio_api/call/{event}", content=body, headers=headers)
         assert sent.status_code == 200, sent.text[:300]
-        answer = httpx.get(f"{url}/gradio_api/call/{event}/{sent.json()['event_id']}", timeout=120).text
+        answer = HTTP.get(f"{url}/gradio_api/call/{event}/{sent.json()['event_id']}").text
         *_, kind, data = [line for line in answer.splitlines() if line]
         return kind.removeprefix("event: "), json.loads(data.removeprefix("data: "))
 
@@ -521,7 +522,7 @@ def post(url: str) -> Callable[..., tuple[str, Any]]:
 
 def uploaded(url: str, name: str, data: bytes) -> dict[str, Any]:
     """What a page gives to an event for a file it has uploaded."""
-    sent = httpx.post(f"{url}/gradio_api/upload", files={"files": (name, io.BytesIO(data))}, timeout=60)
+    sent = HTTP.post(f"{url}/gradio_api/upload", files={"files": (name, io.BytesIO(data))})
     assert sent.status_code == 200, sent.text
     return {"path": sent.json()[0], "orig_name": name, "meta": {"_type": "gradio.FileData"}}
 
@@ -606,7 +607,7 @@ def test_a_file_that_was_not_uploaded_is_not_read(
 
 def test_too_large_and_too_many_files_are_not_taken_in(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"files": ("fr.txt", io.BytesIO(b"x" * (UPLOAD_BYTES + 1)))}
-    assert httpx.post(f"{url}/gradio_api/upload", files=files, timeout=60).status_code == 413
+    assert HTTP.post(f"{url}/gradio_api/upload", files=files).status_code == 413
     there = [uploaded(url, f"{code}.txt", code.encode()) for code in ("aa", "bb", "cc")]
     with pytest.raises(LapeError, match="3 files, and at most 2"):
         take(there, 2)
@@ -668,7 +669,7 @@ def test_closing_the_page_deletes_its_files(url: str, tab: Tab, backend: Backend
         lines = page.iter_lines()  # held, for without them the connection is closed
         next(lines)
         file = tab.file(tab.find())
-        assert httpx.get(f"{url}/gradio_api/file={file}", timeout=60).status_code == 200
+        assert HTTP.get(f"{url}/gradio_api/file={file}").status_code == 200
     end = time.monotonic() + 30
     while file.parent.exists() and time.monotonic() < end:
         time.sleep(0.05)

@@ -67,6 +67,13 @@ def test_only_the_languages_asked_about_and_english_are_told_apart(py3langid: La
     assert py3langid.identify(SENTENCES["es"]).language == "es"
 
 
+def test_another_identifier_reads_no_file(py3langid: LanguageIdentifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("py3langid.langid._load_model_file", lambda _: pytest.fail("it is read again"))
+    few = LanguageIdentifier(["fr"])
+    assert not few.identify(SENTENCES["zh"]).gibberish  # that is told among all languages
+    assert few.identify("xqzt kfjw pqlr vbnm zxcv").gibberish
+
+
 def test_languages_it_does_not_know_are_refused() -> None:
     with pytest.raises(UnknownLabel, match="No language to identify among 'legal, zxx'"):
         LanguageIdentifier(["legal", "zxx"])

@@ -32,7 +32,10 @@ PATIENCE = 400_000  # ms; a CPU that does something else at the same time is slo
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests come last: Playwright keeps an event loop running in this thread, which others may not expect."""
+    """Browser tests come last: Playwright keeps an event loop running in this thread, which others may not expect.
+
+    Workers take whole files, so a file with browser tests has no others.
+    """
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
@@ -100,6 +103,8 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(url + query)
         page.locator("#lape-generate").wait_for()
+        # Until all parts are in place gradio can put back what one began with, over what has come for it since.
+        page.evaluate("() => new Promise(settled => requestIdleCallback(settled))")
         return page
 
     yield open_page

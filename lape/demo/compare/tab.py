@@ -75,7 +75,7 @@ def build_compare(backend: Backend) -> Part:
             start = opening(languages)
             settings: Outputs = {
                 inputs["source"]: gr.Dropdown(known, value=start.source if known else None),
-                inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else []),
+                inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else [], multiselect=True),
                 inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
                 inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
             }

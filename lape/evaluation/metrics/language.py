@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterable
+from copy import copy
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 from py3langid.langid import MODEL_FILE
@@ -47,7 +49,7 @@ class _Chooser:
     """What the identifiers here share; each says in `_choose` which of its languages a text is in."""
 
     def __init__(self) -> None:
-        self._all = _Classifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self._all = _all_languages()
 
     def identify(self, text: str) -> Identified:
         """Identifies the language of a text; says nothing about one narrower than 20 columns."""
@@ -79,7 +81,7 @@ class LanguageIdentifier(_Chooser):
 
     def __init__(self, languages: Iterable[str]) -> None:
         super().__init__()
-        self._some = _Classifier.from_model_file(MODEL_FILE, norm_probs=True)
+        self._some = copy(self._all)  # which `set_languages` leaves whole: it puts other tables in place
         self._some.set_languages(_known(languages, set(self._all.labels) - {NO_LANGUAGE}))
 
     def _choose(self, text: str) -> tuple[str, float]:
@@ -136,6 +138,12 @@ def identifier(name: str, languages: Iterable[str]) -> Identifier:
     if name not in IDENTIFIERS:
         raise unknown_label("language identifier", name, IDENTIFIERS)
     return IDENTIFIERS[name](languages)
+
+
+@cache
+def _all_languages() -> _Classifier:
+    """py3langid as it comes. Read once, which takes long: its file is compressed."""
+    return _Classifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def text_width(text: str) -> int:
