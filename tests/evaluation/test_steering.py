@@ -114,6 +114,12 @@ def test_an_output_counts_as_exactly_one_kind() -> None:
         assert one.kind("aa", "bb") == kind
 
 
+def test_an_output_in_a_language_is_in_its_varieties() -> None:
+    assert output("pt").kind("en", "pt-BR") == "target"
+    assert output("zh").kind("zho_Hans", "eng_Latn") == "source"
+    assert output("es").kind("en", "pt-BR") == "other"
+
+
 # Figures by hand
 
 

@@ -231,6 +231,7 @@ def tuning(share: float = 0.92) -> dict[str, Any]:
             "fixed": steered(0.8, 0.8),
             "source": "en",
         },
+        identifier="py3langid",
     )
 
 

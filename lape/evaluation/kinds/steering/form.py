@@ -9,6 +9,7 @@ from lape.evaluation.kinds.forms import (
     MOST_MASKS,
     PAIRS,
     SETTING,
+    UNTOLD,
     by_language,
     evidence_form,
 )
@@ -42,6 +43,7 @@ FORM = evidence_form(
     {
         "lss": nullable(record({"pairs": by_language(by_language(record({"conditions": SHIFT}))), "averages": SHIFT})),
         "lss_left_out": nullable(LONG_TEXT),
+        "untold": UNTOLD,
     },
     openings=by_language(record({"count": COUNT})),
     decoding=record({"max_new_tokens": COUNT}),

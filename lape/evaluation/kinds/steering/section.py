@@ -17,6 +17,7 @@ from lape.evaluation.kinds.wording import (
     rivals,
     setting_text,
     share_text,
+    untold_text,
 )
 from lape.evaluation.metrics.repetition import LOOP_SHARE
 
@@ -46,7 +47,7 @@ def section(evidence: Evidence) -> list[str]:
         shown.append(shift(evidence).html())
     elif results.get("lss_left_out"):
         shown.append(notice(f"The language-shift score was left out: {results['lss_left_out']}"))
-    shown += notices(failures(evidence))
+    shown += notices([*failures(evidence), *untold_text(results, settings)])
     others = [source for source in results["pairs"] if source not in _main_source(results)]
     shown.append(details("From every other language", (pairs_from(evidence, source).html() for source in others)))
     shown.append(details("One continuation of each pair, chosen by its place", [_samples(evidence).html()]))
