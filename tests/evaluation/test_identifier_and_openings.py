@@ -85,8 +85,8 @@ def test_tags_are_told_by_their_base_language(name: str) -> None:
     labels = ["pt-BR", "zh-Hans", "rus_Cyrl", "deu_Latn", "spa", "legal"]
     found = identifier(name, labels)
     assert list(found.languages) == ["de", "en", "es", "pt", "ru", "zh"]
-    for language in found.languages:
-        assert found.identify(SENTENCES[language]).language == language
+    for code in found.languages:
+        assert found.identify(SENTENCES[code]).language == code
     assert found.untold(labels) == {"legal": "it is not known"}
 
 
@@ -325,9 +325,9 @@ def fasttext() -> Chooser:
 
 
 def test_fasttext_gives_the_same_answers(fasttext: Chooser) -> None:
-    for language, text in SENTENCES.items():
+    for code, text in SENTENCES.items():
         found = fasttext.identify(text)
-        assert found.language == language
+        assert found.language == code
         assert 0.7 < found.confidence <= 1
     assert fasttext.identify(" Bonjour tout le mon \n") == SHORT
     assert fasttext.identify("1234 5678 9012 3456 7890 1234") == Identified(None, 0.0, gibberish=True)

