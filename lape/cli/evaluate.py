@@ -77,7 +77,9 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", help="held-out text: folder, file, or hf:ID[:config]; its valid split is read")
     parser.add_argument("--languages", type=codes, default=[], help="codes, such as fr,es (default: all of the mask)")
     parser.add_argument("--prompts", help="openings to continue: JSON file, or folder of <code>.txt (default: ours)")
-    parser.add_argument("--identifier", default="py3langid", help="py3langid or lingua (default: %(default)s)")
+    parser.add_argument(
+        "--identifier", default="py3langid", help="py3langid, fasttext or lingua (default: %(default)s)"
+    )
     parser.add_argument("--max-new-tokens", type=int, default=32, help="of each output (default: %(default)s)")
     parser.add_argument("--source", default="en", help="language that tuning steers from (default: %(default)s)")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lape.languages import language
+from lape.languages import base_language, language
 
 
 @dataclass(frozen=True)
@@ -70,11 +70,24 @@ EXAMPLES = (
 
 
 def examples_for(languages: Sequence[str]) -> list[Example]:
-    """The examples whose languages have neurons; the target is swapped for another where only it has none."""
+    """The examples whose languages have neurons; the target is swapped for another where only it has none.
+
+    A variety such as `pt-BR` stands for its language where that has none itself.
+    """
     found = []
     for example in EXAMPLES:
-        if example.source in languages:
-            others = [code for code in languages if code != example.source]
-            known = example.target in others
-            found.append(example if known else replace(example, target=others[0], seen=None))
+        source = _label(example.source, languages)
+        if source is not None:
+            others = [code for code in languages if code != source]
+            target = _label(example.target, others) or others[0]
+            known = (source, target) == (example.source, example.target)
+            found.append(example if known else replace(example, source=source, target=target, seen=None))
     return found
+
+
+def _label(code: str, labels: Sequence[str]) -> str | None:
+    """What a language is called among some labels: by its code, or by a tag of it in the same script."""
+    varieties = (
+        label for label in labels if base_language(label) == code and language(label).script == language(code).script
+    )
+    return code if code in labels else next(varieties, None)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lape.drawing.charts import Measured
-from lape.languages import LANGUAGES
+from lape.languages import LANGUAGES, base_language
 
 
 def interval(found: Mapping[str, Any]) -> Measured:
@@ -28,8 +28,14 @@ def mean(values: Iterable[float]) -> float:
 
 
 def named(code: str) -> str:
-    """A language's English name and its code; a label that is not known as it is."""
-    return f"{LANGUAGES[code].name} ({code})" if code in LANGUAGES else code
+    """A language's English name and its code or tag; a label that is not known as it is.
+
+    Example:
+        >>> named("pt-BR"), named("legal")
+        ('Portuguese (pt-BR)', 'legal')
+    """
+    known = LANGUAGES.get(base_language(code))
+    return f"{known.name} ({code})" if known else code
 
 
 def floored(found: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from huggingface_hub import ModelCardData
 
-from lape.languages import LANGUAGES
+from lape.languages import LANGUAGES, base_language
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 from lape.masks.summaries import MaskEntry, mask_path
@@ -121,11 +121,12 @@ def _filled(template: str, **values: str) -> str:
 def _front_matter(models: Sequence[str], labels: Sequence[str]) -> dict[str, Any]:
     """Our keys; a licence is the owner's to choose."""
     bases = [model for model in models if HUB_ID.fullmatch(model)]
+    languages = dict.fromkeys(base_language(label) for label in labels)
     return ModelCardData(
         library_name="lape",
         tags=TAGS,
         base_model=bases[0] if len(bases) == 1 else bases or None,
-        language=[label for label in labels if label in LANGUAGES] or None,
+        language=[language for language in languages if language in LANGUAGES] or None,
     ).to_dict()
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from lape.languages import LANGUAGES
+from lape.languages import LANGUAGES, base_language
 
 HUB = "https://huggingface.co"
 HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,95}/[A-Za-z0-9][A-Za-z0-9_.-]{0,95}")
@@ -40,7 +40,8 @@ def model_link(model: str) -> str:
 
 def language_name(label: str) -> str:
     """A label with the language's name, where it is known."""
-    return f"{LANGUAGES[label].name} ({code(label)})" if label in LANGUAGES else code(label)
+    known = LANGUAGES.get(base_language(label))
+    return f"{known.name} ({code(label)})" if known else code(label)
 
 
 def language_names(labels: Iterable[str]) -> str:

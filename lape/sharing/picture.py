@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lape.drawing.layers import layers_in_words, layers_svg
-from lape.languages import LANGUAGES
+from lape.drawing.words import named
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 
@@ -28,7 +28,7 @@ def mask_svg(mask: NeuronMask) -> str:
 
 def _name(code: str) -> str:
     """English name and code of a language that is known, else the label."""
-    return _on_one_line(f"{LANGUAGES[code].name} ({code})" if code in LANGUAGES else code)
+    return _on_one_line(named(code))
 
 
 def _on_one_line(value: object) -> str:

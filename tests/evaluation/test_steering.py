@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from lape.evaluation.metrics.continuations import (
 )
 from lape.evaluation.metrics.language import Identified
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
-from lape.evaluation.metrics.steering import PairOutputs, all_pairs, average, steering
+from lape.evaluation.metrics.second_opinion import second_opinion
+from lape.evaluation.metrics.steering import PairOutputs, Steering, all_pairs, average, steering
 from lape.evaluation.runs.ledger import Ledger
 
 OPENINGS = {
@@ -114,6 +115,12 @@ def test_an_output_counts_as_exactly_one_kind() -> None:
         assert one.kind("aa", "bb") == kind
 
 
+def test_an_output_in_a_language_is_in_its_varieties() -> None:
+    assert output("pt").kind("en", "pt-BR") == "target"
+    assert output("zh").kind("zho_Hans", "eng_Latn") == "source"
+    assert output("es").kind("en", "pt-BR") == "other"
+
+
 # Figures by hand
 
 
@@ -139,6 +146,26 @@ def test_figures_of_a_pair_by_hand() -> None:
     assert values["fluency_cost_nats"]["value"] == 9 / 4 - 1 / 2
     assert values["sample"] == "three"  # the one in the middle
     json.dumps(values, allow_nan=False)
+
+
+class Second(ByFirstLetter):
+    """Another identifier: it tells no text of cc."""
+
+    def untold(self, labels: Iterable[str]) -> dict[str, str]:
+        return {label: "it is not known" for label in labels if label == "cc"}
+
+
+def test_a_second_opinion_by_hand() -> None:
+    texts = ["x", "a", "3", "x"]  # to it: bb, aa, nothing, bb
+    first = [output("bb", text=texts[0]), output("bb", text=texts[1]), output(None, gibberish=True, text=texts[2])]
+    last = [output("bb", text=texts[3], gibberish=True)]  # nearest to bb, but in no language
+    steered = PairOutputs("aa", "bb", [*first, *last], [])
+    back = PairOutputs("bb", "aa", [output("bb", text="a"), output("aa", text="a")], [])
+    measured = {("aa", "bb"): {"steered": steered}, ("bb", "aa"): {"steered": back}, ("aa", "cc"): {"steered": steered}}
+    found = second_opinion(Steering({}, measured), Second())
+    # To bb 1 of 4 in the target and 1 told otherwise, to aa 2 of 2 and 1.
+    assert found == {"steered": {"target_share": (1 / 4 + 1) / 2, "differs_share": (1 / 4 + 1 / 2) / 2}}
+    assert second_opinion(Steering({}, {("aa", "cc"): {"steered": steered}}), Second()) == {}
 
 
 def test_intervals_of_a_pair_are_over_its_openings() -> None:

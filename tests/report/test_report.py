@@ -20,6 +20,7 @@ from evidence_samples import (
     perplexity,
     stability,
     steering,
+    tuning,
 )
 from markdown_it import MarkdownIt
 
@@ -232,6 +233,28 @@ def test_steering_by_hand() -> None:
         "an instruction in the language",
         "untouched",
     ]
+
+
+def test_what_a_second_identifier_tells_stands_beside() -> None:
+    head, steered, random, *_ = table("Means over 2 ordered pairs of languages")
+    assert head[-2:] == ["target by fasttext, %", "told another language by it, %"]
+    assert steered[-2:] == ["87", "6"]
+    assert random[-2:] == ["", ""]
+    alone = steering()
+    del alone["results"]["second_opinion"]
+    assert "fasttext" not in html_of({"steering": alone})
+
+
+def test_what_the_identifier_cannot_tell_is_said() -> None:
+    said = (
+        "py3langid cannot tell every language, and what needs it is left out (legal: it is not known; "
+        "Portuguese (pt-BR): it is not told from pt)."
+    )
+    assert said in Page(html_of({"steering": steering()})).text
+    tuned = tuning()
+    assert "cannot tell" not in Page(html_of({"tuning": tuned})).text
+    tuned["results"]["untold"] = {"legal": "it is not known"}
+    assert "what needs it is left out (legal: it is not known)." in Page(html_of({"tuning": tuned})).text
 
 
 def test_tuning_lists_the_best_settings_first_and_each_targets_own() -> None:

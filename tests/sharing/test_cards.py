@@ -174,6 +174,16 @@ def test_one_language_and_no_shared_neuron() -> None:
     assert "| mean activations | of all languages |" in card
 
 
+def test_a_card_names_tags_and_gives_the_hub_their_languages() -> None:
+    mask = mask_of({"pt-BR": [(0, 1)], "pt": [], "arb_Arab": [], "legal": []})
+    card = mask_card(mask, collection="org/masks")
+    assert front_matter(card)["language"] == ["pt", "ar"]
+    rows = [line.split(" | ")[0] for line in card.splitlines() if line.startswith(("| Port", "| Arab", "| `legal"))]
+    assert rows == ["| Portuguese (`pt-BR`)", "| Portuguese (`pt`)", "| Arabic (`arb_Arab`)", "| `legal`"]
+    named = [text for text in texts(mask_svg(mask)) if "(" in text]
+    assert named[:3] == ["Portuguese (pt-BR)", "Portuguese (pt)", "Arabic (arb_Arab)"]
+
+
 def test_a_collection_card_lists_every_mask() -> None:
     entries = [MaskEntry("org/tiny", "lape-b", {"fr": 3, "es": 1200}), MaskEntry("a/b", "lape", {"en": 1, "legal": 2})]
     card = collection_card(entries, collection="org/masks")

@@ -210,6 +210,11 @@ def steering(de: float = 0.95, fr: float = 0.85, **other: Any) -> dict[str, Any]
             "without_openings": [],
             "lss": lss,
             "lss_left_out": None,
+            "untold": {"legal": "it is not known", "pt-BR": "it is not told from pt"},
+            "second_opinion": {
+                "identifier": "fasttext",
+                "conditions": {"steered": {"target_share": 0.87, "differs_share": 0.06}},
+            },
         },
         openings={"en": {"count": 20, "sha256": "cd" * 32}},
         decoding={"max_new_tokens": 32, "repetition_penalty": 1.1, "rows": 80, "temperature": 0},
@@ -231,6 +236,7 @@ def tuning(share: float = 0.92) -> dict[str, Any]:
             "fixed": steered(0.8, 0.8),
             "source": "en",
         },
+        identifier="py3langid",
     )
 
 

@@ -12,7 +12,7 @@ from lape.demo.compare.variants import STEERED
 from lape.demo.words import word
 from lape.evaluation.metrics.language import MIN_WIDTH
 from lape.generation.interventions import Intervention
-from lape.languages import language
+from lape.languages import base_language, language
 
 ENDINGS = {"eos": "the model ended it", "stopped": "stopped"}
 BEFORE, AFTER = 40, 60  # characters shown around the first difference
@@ -91,8 +91,8 @@ def _language_badge(column: Column, request: CompareRequest) -> str:
     if found.language is None:
         return _badge("too short to say", "none", f"The language is told from {MIN_WIDTH} characters on")
     percent = ">99" if found.confidence > 0.995 else f"{found.confidence:.0%}".rstrip("%")
-    tone = "source" if found.language == request.source else "other"
-    tone = "target" if found.language in request.targets else tone
+    tone = "source" if found.language == base_language(request.source) else "other"
+    tone = "target" if found.language in map(base_language, request.targets) else tone
     return _badge(f"{language(found.language).name} {percent} %", tone, "Language of this text, told by py3langid")
 
 

@@ -26,6 +26,7 @@ MOST_MASKS = 100  # that are compared
 
 FIGURE = record({"value": NUMBER}, {"low": nullable(NUMBER), "high": nullable(NUMBER)})
 REASONS = mapping(LONG_TEXT, most=MOST_MASKS)
+UNTOLD = mapping(LONG_TEXT, most=MOST_LANGUAGES)  # languages, and why the identifier cannot tell them
 MASK = record({"sha256": TEXT, "model": TEXT, "method": nullable(TEXT)})
 CORPUS = record({"source": TEXT}, {"sha256": TEXT, "questions_sha256": TEXT, "tokens": COUNT})
 ENVIRONMENT = record(

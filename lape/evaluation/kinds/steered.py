@@ -10,8 +10,7 @@ from typing import Any
 from lape.errors import LapeError, UnknownLabel
 from lape.evaluation.kinds.wording import beside_text
 from lape.evaluation.metrics.conditions import Masks, Openings
-from lape.evaluation.metrics.continuations import Bench
-from lape.evaluation.metrics.language import identifier
+from lape.evaluation.metrics.language import Chooser, identifier
 from lape.evaluation.metrics.openings import instructions, openings, read_openings
 from lape.evaluation.metrics.steering import Pair
 from lape.evaluation.runs.evidence import json_hash
@@ -64,9 +63,22 @@ def openings_of(subject: Subject, options: Options, languages: Sequence[str] | N
     return found
 
 
-def bench(subject: Subject, options: Options) -> Bench:
-    """The model, the language identifier, and how outputs are made."""
-    return Bench(*subject.loaded, identifier(options.identifier, subject.whole_mask.languages), options.decoding)
+def judge_of(subject: Subject, options: Options) -> Chooser:
+    """Who tells the language of outputs, among all languages of the mask.
+
+    Raises:
+        LapeError: There is no such identifier, it is not installed, or it knows none of the languages.
+    """
+    return identifier(options.identifier, subject.whole_mask.languages)
+
+
+def second_judge(subject: Subject, options: Options) -> tuple[str, Chooser] | None:
+    """Another identifier by its name, for a second opinion on the same outputs; None where it is not installed."""
+    name = "py3langid" if options.identifier == "fasttext" else "fasttext"
+    try:
+        return name, identifier(name, subject.whole_mask.languages)
+    except LapeError:
+        return None
 
 
 def conditions_of_pair(pair: Pair, controls: Sequence[int], options: Options) -> int:
@@ -78,7 +90,6 @@ def output_settings(
     subject: Subject, options: Options, prompts: Openings, masks: Masks, **other: Any
 ) -> dict[str, Any]:
     """Everything that decides the outputs; openings by their hash, like any other text."""
-    identifier(options.identifier, subject.whole_mask.languages)  # refuses before anything is loaded
     decoding = asdict(options.decoding)
     return subject.settings(
         loaded=subject.model_settings(),

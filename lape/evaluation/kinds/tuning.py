@@ -7,21 +7,31 @@ from dataclasses import asdict
 from typing import Any
 
 from lape.drawing.charts import number
-from lape.drawing.html import Table, details, paragraph
+from lape.drawing.html import Table, details, notices, paragraph
 from lape.drawing.words import interval, named, percent
-from lape.evaluation.kinds.forms import AVERAGES, FIGURE, PAIRS, SETTING, by_language, evidence_form
+from lape.errors import LapeError
+from lape.evaluation.kinds.forms import AVERAGES, FIGURE, PAIRS, SETTING, UNTOLD, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, means_of_all, source_in_mask
 from lape.evaluation.kinds.steered import (
     averaged,
-    bench,
     conditions_of_pair,
+    judge_of,
     masks_of,
     openings_of,
     output_settings,
     own_rate,
 )
-from lape.evaluation.kinds.wording import OUTCOMES, beside_text, condition_text, rivals, setting_text, share_text
+from lape.evaluation.kinds.wording import (
+    OUTCOMES,
+    beside_text,
+    condition_text,
+    rivals,
+    setting_text,
+    share_text,
+    untold_text,
+)
 from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.continuations import Bench
 from lape.evaluation.metrics.steering import Pair
 from lape.evaluation.metrics.tune import grid, tune
 from lape.evaluation.runs.subject import Subject
@@ -36,15 +46,18 @@ def plan(subject: Subject, options: Options) -> Work:
     """The best setting for each target on the dev half of the openings, measured on the test half.
 
     Raises:
-        LapeError: A language is unknown, or has no openings.
+        LapeError: A language is unknown, or has no openings, or the identifier tells no target from the source.
         MeansMissing: The mask has no means for a target.
     """
-    source, mask = options.source, subject.mask
+    mask, judge = subject.mask, judge_of(subject, options)
+    source = mask.known(options.source)
     prompts = openings_of(subject, options, [source])
     masks = masks_of(subject, [own_rate(subject), *(options.top_rates if subject.statistics is not None else ())])
     settings = grid(masks, options.strengths, options.offs)
-    targets = [code for code in mask.languages if code != source]
-    pairs: list[Pair] = [(mask.known(source), code) for code in targets]
+    targets = [code for code in mask.languages if code != source and not judge.untold([source, code])]
+    if not targets:
+        raise LapeError(f"{options.identifier} tells none of the other languages of the mask from {source!r}.")
+    pairs: list[Pair] = [(source, code) for code in targets]
     for pair in pairs:
         for setting in settings:
             setting.intervention(masks, *pair)
@@ -55,7 +68,7 @@ def plan(subject: Subject, options: Options) -> Work:
 
     def measure(cell: Cell) -> dict[str, Any]:
         found = tune(
-            bench(subject, options),
+            Bench(*subject.loaded, judge, options.decoding),
             masks,
             prompts,
             pairs,
@@ -64,15 +77,16 @@ def plan(subject: Subject, options: Options) -> Work:
             seeds=controls,
             cell=cell,
         )
-        return {**found.values(), "source": source}
+        return {**found.values(), "source": source, "untold": judge.untold(mask.languages)}
 
     def summary(results: Mapping[str, Any]) -> str:
         tuned, fixed = (results[name]["averages"]["all"] for name in ("tuned", "fixed"))
-        return (
+        said = (
             f"From {language(source).name} to {tuned['pairs']} targets, each with the setting chosen on the tuning "
             f"half: on the test half {averaged(tuned)}. With one setting for "
             f"all, {setting_text(results['common'])}, {averaged(fixed, others=False)}."
         )
+        return " ".join([said, *untold_text(results, described)])
 
     reported = sum(
         1 + conditions_of_pair(pair, controls, options) for pair in pairs
@@ -94,6 +108,7 @@ def section(evidence: Evidence) -> list[str]:
         ),
         targets(evidence).html(),
         tried(evidence, SHOWN).html(),
+        *notices(untold_text(results, evidence["settings"])),
         details("Every setting that was tried", [*more, _grid(evidence).html()]),
     ]
 
@@ -212,7 +227,9 @@ FORM = evidence_form(
         ),
         "tuned": RESULTS,
         "fixed": RESULTS,
-    }
+    },
+    {"untold": UNTOLD},
+    identifier=TEXT,
 )
 
 KIND = Kind(

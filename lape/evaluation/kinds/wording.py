@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.drawing.words import interval, percent
+from lape.drawing.words import interval, named, percent
 from lape.evaluation.metrics.conditions import BASELINE, STEERED
 
 OUTCOMES = ("target", "source", "other", "gibberish", "short")
@@ -50,6 +50,15 @@ def in_order(conditions: Mapping[str, Any]) -> dict[str, Any]:
         return next((i for i, start in enumerate(_ORDER) if name.startswith(start)), len(_ORDER)), name
 
     return {name: conditions[name] for name in sorted(conditions, key=place)}
+
+
+def untold_text(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """Languages of outputs that the identifier cannot tell, as a sentence; none where it tells all."""
+    untold = results.get("untold", {})
+    if not untold:
+        return []
+    listed = "; ".join(f"{named(code)}: {reason}" for code, reason in untold.items())
+    return [f"{settings['identifier']} cannot tell every language, and what needs it is left out ({listed})."]
 
 
 def rivals(conditions: Mapping[str, Any]) -> list[str]:

@@ -19,6 +19,7 @@ from lape.generation.generate import generate_rows
 from lape.generation.interventions import Intervention, Plan
 from lape.generation.prompts import Prompt, prompt_ids
 from lape.generation.settings import REPETITION_PENALTY
+from lape.languages import base_language
 from lape.models.architectures import input_device
 
 ROWS_CPU, ROWS_GPU = 80, 512
@@ -83,7 +84,7 @@ class Output:
 
     Attributes:
         text: What the model wrote.
-        language: Its language, or None when it is too short to say.
+        language: Its base language, or None when it is too short to say.
         gibberish: Whether it is in no language.
         repeated_4gram_share: Share of its 4-grams of tokens that occurred before in it.
         compression_ratio: See `lape.evaluation.metrics.repetition`.
@@ -102,12 +103,16 @@ class Output:
     bytes: int
 
     def kind(self, source: str, target: str) -> Kind:
-        """What the text counts as. What is in no language is gibberish, whichever language it is nearest to."""
+        """What the text counts as. What is in no language is gibberish, whichever language it is nearest to.
+
+        Varieties of one language are not told apart: a text in `pt` is in the target `pt-BR`.
+        """
         if self.gibberish:
             return "gibberish"
         if self.language is None:
             return "short"
-        return "target" if self.language == target else "source" if self.language == source else "other"
+        told = base_language(self.language)
+        return "target" if told == base_language(target) else "source" if told == base_language(source) else "other"
 
 
 def continue_prompts(

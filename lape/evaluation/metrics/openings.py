@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import BadFile, unknown_label
-from lape.languages import language
+from lape.languages import base_language, language
 from lape.storage.json import read_json, read_regular
 
 DEV, TEST = "dev", "test"  # settings are chosen on one half, and reported on the other
@@ -21,15 +21,15 @@ FEWEST = 2 * len(HALVES)  # openings per language: an interval needs two in each
 
 
 def openings(code: str) -> list[str]:
-    """The 20 sentence openings in a language that were written for this project.
+    """The 20 sentence openings in a language that were written for this project; a variety has those of its base.
 
     Raises:
-        UnknownLabel: There are none in that language.
+        UnknownLabel: There are none in that language, or in its script.
     """
     everything: Mapping[str, list[str]] = _data("openings.json")
-    if code not in everything:
+    if (written := _written(code)) not in everything:
         raise unknown_label("language with sentence openings", code, everything)
-    return everything[code]
+    return everything[written]
 
 
 def half(prompts: Sequence[str], name: str) -> tuple[str, ...]:
@@ -78,7 +78,14 @@ def instructions(target: str) -> dict[str, str]:
     """What a plain prompt says to get a language: in English, and in the language itself where that was written."""
     native: Mapping[str, str] = _data("instructions.json")
     said = {"english": f"Continue this text in {language(target).name}."}
-    return {**said, "native": native[target]} if target in native and target != "en" else said
+    written = _written(target)
+    return {**said, "native": native[written]} if written in native and written != "en" else said
+
+
+def _written(label: str) -> str:
+    """The code that a label's texts are under: its base language, unless it is written in another script."""
+    base = base_language(label)
+    return base if language(label).script == language(base).script else label
 
 
 def _data(name: str) -> Any:

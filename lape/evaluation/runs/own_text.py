@@ -11,7 +11,7 @@ import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import NotEnoughText
+from lape.errors import LapeError, NotEnoughText
 from lape.evaluation.metrics.conditions import (
     BASELINE,
     STEERED,
@@ -137,6 +137,10 @@ def own_steering(
         MeansMissing: The mask has no means for the target.
         LapeError: A language is unknown, to the mask or to the identifier, or an opening is empty or too long.
     """
+    judge = identifier("py3langid", mask.languages)
+    if untold := judge.untold([source, target]):
+        reasons = "; ".join(f"{language(code).name}: {reason}" for code, reason in untold.items())
+        raise LapeError(f"py3langid cannot tell which language the outputs are in ({reasons}). Choose two others.")
     by_source = {source: list(openings)}
     cases = {
         BASELINE: baseline_cases(by_source, source, HALVES),
@@ -146,7 +150,7 @@ def own_steering(
         cases[CONTROL] = steered_cases(by_source, {None: control}, source, target, setting, HALVES, CONTROL)
     cases |= instruction_cases(tokenizer, by_source, source, target, HALVES)
     a_condition_at_once = Decoding(max_new_tokens=max_new_tokens, rows=len(openings))
-    bench = Bench(model, tokenizer, identifier("py3langid", mask.languages), a_condition_at_once)
+    bench = Bench(model, tokenizer, judge, a_condition_at_once)
     order = [case for some in cases.values() for case in some]
     shown = PartialResults(0, len(order), {"conditions": {}})
     for kept in watched(model, lambda cell: continue_cases(bench, order, cell)):

@@ -9,10 +9,11 @@ from lape.evaluation.kinds.forms import (
     MOST_MASKS,
     PAIRS,
     SETTING,
+    UNTOLD,
     by_language,
     evidence_form,
 )
-from lape.storage.schema import COUNT, LONG_TEXT, TEXT, listing, mapping, nullable, record
+from lape.storage.schema import COUNT, LONG_TEXT, SHARE, TEXT, listing, mapping, nullable, record
 
 SHIFT = mapping(record({"lss": FIGURE, "shift_nats": FIGURE}), least=1, most=MOST_MASKS)
 KEPT = record({"retained_share": FIGURE})
@@ -31,6 +32,7 @@ RETENTION = record(
         "averages": mapping(KEPT, least=1, most=MOST_MASKS),
     }
 )
+SECOND = record({"target_share": SHARE, "differs_share": SHARE})
 FORM = evidence_form(
     {
         "pairs": PAIRS,
@@ -42,6 +44,8 @@ FORM = evidence_form(
     {
         "lss": nullable(record({"pairs": by_language(by_language(record({"conditions": SHIFT}))), "averages": SHIFT})),
         "lss_left_out": nullable(LONG_TEXT),
+        "untold": UNTOLD,
+        "second_opinion": nullable(record({"identifier": TEXT, "conditions": mapping(SECOND, most=MOST_MASKS)})),
     },
     openings=by_language(record({"count": COUNT})),
     decoding=record({"max_new_tokens": COUNT}),

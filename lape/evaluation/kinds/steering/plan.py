@@ -10,20 +10,23 @@ from lape.errors import BadFile, LapeError, NotEnoughText
 from lape.evaluation.kinds.forms import SETTING
 from lape.evaluation.kinds.steered import (
     averaged,
-    bench,
     conditions_of_pair,
+    judge_of,
     masks_of,
     openings_of,
     output_settings,
     own_rate,
+    second_judge,
 )
-from lape.evaluation.kinds.wording import setting_text
+from lape.evaluation.kinds.wording import setting_text, untold_text
 from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.conditions import BASELINE, Setting
+from lape.evaluation.metrics.continuations import Bench
 from lape.evaluation.metrics.language_retention import OFF, language_retention
 from lape.evaluation.metrics.lss import lss, lss_items
 from lape.evaluation.metrics.openings import HALVES
 from lape.evaluation.metrics.parallel import Parallel
+from lape.evaluation.metrics.second_opinion import second_opinion
 from lape.evaluation.metrics.steering import Pair, all_pairs, steering
 from lape.evaluation.runs.evidence import json_hash, read_evidence
 from lape.evaluation.runs.subject import Subject
@@ -34,21 +37,28 @@ CHOSEN = record({"settings": record({}), "results": record({"common": SETTING})}
 
 
 def plan(subject: Subject, options: Options) -> Work:
-    """Every ordered pair of languages under one setting, beside its rivals.
+    """Every ordered pair of languages that the identifier tells apart, under one setting, beside its rivals.
 
     The setting is what the options say, else what tuning chose for this mask, else `replace` at strength 2.
 
     Raises:
-        LapeError: No language has openings, or a top rate other than the mask's is named without statistics.
+        LapeError: No language has openings, the identifier tells no pair apart, or a top rate other than the mask's is
+            named without statistics.
         MeansMissing: The mask has no means for a target.
     """
     setting = setting_of(subject, options)
+    judge, second = judge_of(subject, options), second_judge(subject, options)
     prompts = openings_of(subject, options)
+    without_openings = [code for code in subject.mask.languages if code not in prompts]
+    prompts = {code: texts for code, texts in prompts.items() if not judge.untold([code])}
     masks = masks_of(subject, [setting.top_rate])
-    pairs = [pair for pair in all_pairs(subject.mask.languages) if pair[0] in prompts]
+    pairs = [pair for pair in all_pairs(subject.mask.languages) if pair[0] in prompts and not judge.untold(pair)]
     settings = {pair: setting for pair in pairs if setting.intervention(masks, *pair)}
     if not settings:
-        raise LapeError("There is no pair of languages to steer; the mask needs two, and one of them openings.")
+        raise LapeError(
+            f"There is no pair of languages to steer; the mask needs two that {options.identifier} tells apart, "
+            "and one of them openings."
+        )
     controls = options.output_seeds if subject.statistics is not None else ()
     shifted, no_shift = _shift_items(subject, options)
     described = output_settings(
@@ -62,6 +72,7 @@ def plan(subject: Subject, options: Options) -> Work:
     )
 
     def measure(cell: Cell) -> dict[str, Any]:
+        bench = Bench(*subject.loaded, judge, options.decoding)
         shift = (
             lss(
                 *subject.loaded,
@@ -76,7 +87,7 @@ def plan(subject: Subject, options: Options) -> Work:
             else None
         )
         found = steering(
-            bench(subject, options),
+            bench,
             masks,
             prompts,
             settings,
@@ -88,10 +99,12 @@ def plan(subject: Subject, options: Options) -> Work:
         return {
             **found.values(),
             "language_retention": language_retention(
-                bench(subject, options), subject.mask, prompts, seeds=options.output_seeds, cell=cell
+                bench, subject.mask, prompts, seeds=options.output_seeds, cell=cell
             ),
             "setting": asdict(setting),
-            "without_openings": [code for code in subject.mask.languages if code not in prompts],
+            "without_openings": without_openings,
+            "untold": judge.untold(subject.mask.languages),
+            "second_opinion": second and {"identifier": second[0], "conditions": second_opinion(found, second[1])},
             "lss": shift,
             "lss_left_out": no_shift,
         }
@@ -105,10 +118,11 @@ def plan(subject: Subject, options: Options) -> Work:
             results["language_retention"]["averages"][name]["retained_share"]["value"] for name in (BASELINE, OFF)
         )
         said = f"{said}; from English {averaged(english)}." if english else f"{said}."
-        return (
-            f"{said} With its own neurons off and nothing on, the model goes on in the language of the opening in "
+        kept = (
+            "With its own neurons off and nothing on, the model goes on in the language of the opening in "
             f"{100 * after:.0f} % of the cases, untouched in {100 * before:.0f} %."
         )
+        return " ".join([said, kept, *untold_text(results, described)])
 
     cells = len(HALVES) * (len(prompts) + sum(conditions_of_pair(pair, controls, options) for pair in pairs))
     cells += len(shifted) * (2 + len(controls)) + len(HALVES) * len(prompts) * (1 + len(options.output_seeds))

@@ -17,6 +17,7 @@ from lape.evaluation.kinds.wording import (
     rivals,
     setting_text,
     share_text,
+    untold_text,
 )
 from lape.evaluation.metrics.repetition import LOOP_SHARE
 
@@ -46,7 +47,7 @@ def section(evidence: Evidence) -> list[str]:
         shown.append(shift(evidence).html())
     elif results.get("lss_left_out"):
         shown.append(notice(f"The language-shift score was left out: {results['lss_left_out']}"))
-    shown += notices(failures(evidence))
+    shown += notices([*failures(evidence), *untold_text(results, settings)])
     others = [source for source in results["pairs"] if source not in _main_source(results)]
     shown.append(details("From every other language", (pairs_from(evidence, source).html() for source in others)))
     shown.append(details("One continuation of each pair, chosen by its place", [_samples(evidence).html()]))
@@ -95,11 +96,19 @@ def headline(evidence: Evidence) -> Headline:
 
 
 def conditions(evidence: Evidence) -> Table:
-    """Averages over all pairs, a row for each condition."""
+    """Averages over all pairs, a row for each condition; and what a second identifier tells, where one was asked."""
     average = evidence["results"]["averages"]["all"]
-    rows = [_row(condition_text(name), found) for name, found in in_order(average["conditions"]).items()]
+    second = evidence["results"].get("second_opinion")
+    head, rows = ["condition", *HEAD], []
+    for name, found in in_order(average["conditions"]).items():
+        rows.append(_row(condition_text(name), found))
+        if second:
+            told = second["conditions"].get(name)
+            rows[-1] += [number(100 * told[share], 0) if told else "" for share in ("target_share", "differs_share")]
+    if second:
+        head += [f"target by {second['identifier']}, %", "told another language by it, %"]
     caption = f"Means over {average['pairs']} ordered pairs of languages"
-    return Table(caption, ["condition", *HEAD], rows, strong=frozenset({0}))
+    return Table(caption, head, rows, strong=frozenset({0}))
 
 
 def pairs_from(evidence: Evidence, source: str) -> Table:
