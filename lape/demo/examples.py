@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lape.languages import language
+from lape.models.embedded import SMOLLM2
+
+TRIED_ON = SMOLLM2.model
 
 
 @dataclass(frozen=True)
