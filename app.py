@@ -60,10 +60,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _serve(options: argparse.Namespace, began: float) -> int:
     """Serves the page until Ctrl-C."""
     from lape.demo.page import LapeError, build_page, check_port, launch, rules, start, wait  # most of the start
+    from lape.models.embedded import default_model
 
     try:
         check_port(options.port)
         backend = start(options.model, options.quantization, options.mask, share=options.share)
+        if options.model is None and (why := default_model()[1]):
+            print(why, file=sys.stderr)
         page = build_page(backend)
         url = launch(page, options.port, share=options.share)
         print(f"Ready in {time.perf_counter() - began:.1f} s: {url}", flush=True)

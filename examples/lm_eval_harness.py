@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--tasks", required=True, help="names, separated by commas")
     parser.add_argument("--include", help="folder with YAML files of your own tasks")
     parser.add_argument("--limit", type=int, help="at most so many examples of each task")
-    parser.add_argument("--model", help="Hub id, folder or preset (default: the embedded SmolLM2-135M-Instruct)")
+    parser.add_argument("--model", help="Hub id, folder or preset (default: the embedded one)")
     parser.add_argument("--mask", help="folder with mask.safetensors (default: the model's bundled one)")
     parser.add_argument("--off", help="languages to switch off, such as fr")
     parser.add_argument("--on", help="language to steer to")

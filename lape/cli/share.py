@@ -19,7 +19,7 @@ def register(commands: Any) -> None:
 
     pull = add(commands, "pull", _pull, "copy a mask from a collection on the Hub into precomputed/")
     pull.add_argument("collection", metavar="ORG/NAME")
-    pull.add_argument("--model", help="Hub id or preset (default: the embedded SmolLM2-135M-Instruct)")
+    pull.add_argument("--model", help="Hub id or preset (default: the embedded one)")
     pull.add_argument("--method", default="lape", help="the mask's folder (default: %(default)s)")
     pull.add_argument("--revision", help="branch, tag or commit")
     pull.add_argument("--out", type=Path, default=Path("precomputed"), help="folder of masks (default: %(default)s)")

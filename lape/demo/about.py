@@ -12,6 +12,7 @@ from lape.demo.part import Outputs, Part
 from lape.demo.status import facts
 from lape.demo.words import word
 from lape.doctor import versions
+from lape.models.embedded import GEMMA
 from lape.models.identity import identity
 from lape.models.machine import Machine, this_machine
 
@@ -46,6 +47,8 @@ def build_about(backend: Backend) -> Part:
     gr.Markdown(f"```text\n{SHELL}\n```")
     gr.Markdown(word("about.python"))
     gr.Markdown(f"```text\n{PYTHON}\n```")
+    gr.Markdown(word("about.licences"))
+    gr.Markdown(GEMMA.notice_markdown)
     gr.Markdown(word("about.citations"))
     gr.Markdown((files("lape.sharing") / "citation.md").read_text(encoding="utf-8"))
     gr.Markdown(word("about.here"))

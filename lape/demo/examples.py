@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lape.languages import base_language, language
+from lape.models.embedded import SMOLLM2
+
+TRIED_ON = SMOLLM2.model
 
 
 @dataclass(frozen=True)

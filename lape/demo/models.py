@@ -17,7 +17,7 @@ from lape.demo.words import word
 from lape.errors import LapeError
 from lape.models.identity import identity
 from lape.models.placement import QUANTIZATIONS
-from lape.models.presets import PRESETS, Preset
+from lape.models.presets import PRESETS, Preset, resolve_name
 
 LONGEST = 300  # characters of an id or a path
 WEIGHTS = ("auto", "full", *(name for name in QUANTIZATIONS if name != "auto"))
@@ -32,7 +32,7 @@ def build_models(backend: Backend) -> Part:
         with gr.Row(equal_height=True):
             menu = gr.Dropdown(
                 [(_label(preset), preset.model) for preset in PRESETS],
-                value=backend.loaded.name if backend.loaded else PRESETS[0].model,
+                value=backend.loaded.name if backend.loaded else resolve_name(None),
                 label=word("models.model"),
                 info=word("models.of_the_menu") if backend.shared else word("models.any"),
                 allow_custom_value=not backend.shared,

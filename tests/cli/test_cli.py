@@ -19,6 +19,7 @@ from lape.demo.backend import Backend
 from lape.demo.compare.comparison import compare
 from lape.demo.compare.request import DEFAULTS
 from lape.demo.loaded import Loaded
+from lape.models.embedded import GEMMA
 
 ROOT = Path(__file__).parents[2]
 
@@ -188,6 +189,13 @@ def test_doctor_and_models_print_json(capsys: pytest.CaptureFixture[str]) -> Non
     assert "HuggingFaceTB/SmolLM2-135M-Instruct" in {row["model"] for row in json.loads(capsys.readouterr().out)}
 
 
+def test_models_say_the_terms_of_gemma(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(GEMMA.notice + " (terms: https://")
+    assert "prohibited-use policy: https://ai.google.dev/gemma/prohibited_use_policy" in last
+
+
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
@@ -254,9 +262,9 @@ def test_generate_and_the_page_give_the_same_texts(
 
 @pytest.mark.slow
 def test_generate_and_the_page_give_the_same_texts_with_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--off", DEFAULTS.source, "--on", DEFAULTS.targets[0], "--json"]
+    words = ["--model", "smollm2", "--off", DEFAULTS.source, "--on", DEFAULTS.targets[0], "--json"]
     assert main(["generate", DEFAULTS.prompt, *words]) == 0
     texts = json.loads(capsys.readouterr().out)["texts"]
-    *_, columns = compare(Backend(Loaded.load(None)), DEFAULTS)
+    *_, columns = compare(Backend(Loaded.load("smollm2")), DEFAULTS)
     assert {name.partition(":")[0]: column.text for name, column in columns.items()} == texts
     assert not any(column.repeats for column in columns.values())

@@ -54,7 +54,7 @@ def working(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("models.loading.load_model", "hub.snapshots.snapshot", "masks.released._download"):
         monkeypatch.setattr(f"lape.{name}", work)
     monkeypatch.setattr(sys.modules["lape.identify"], "identify", work)  # of that name is lape's function too
-    monkeypatch.setattr("lape.models.embedded._convert", work)
+    monkeypatch.setattr("lape.models.conversion._convert", work)
 
 
 def said(printed: str) -> str:
@@ -107,7 +107,7 @@ def test_a_disk_that_takes_nothing_is_said_before_the_work(
     before = tree(tmp_path / "run")
     if command != "conversion":  # there the load is what converts
         working(monkeypatch)
-    monkeypatch.setattr("lape.models.embedded._convert", lambda *_: pytest.fail("work has started"))
+    monkeypatch.setattr("lape.models.conversion._convert", lambda *_: pytest.fail("work has started"))
     assert forked(work, tmp_path / "run", refuse_at=1, refusal=refusal).code == 2
     line = said(capfd.readouterr().err)
     assert f"({os.strerror(refusal)})" in line
@@ -167,7 +167,7 @@ def test_too_little_space_for_the_conversion_is_said_before_it(
     work = world.lay("conversion", tmp_path / "run")
     monkeypatch.chdir(tmp_path / "run")
     monkeypatch.setattr("shutil.disk_usage", lambda _: argparse.Namespace(free=10_000_000))
-    monkeypatch.setattr("lape.models.embedded._convert", lambda *_: pytest.fail("work has started"))
+    monkeypatch.setattr("lape.models.conversion._convert", lambda *_: pytest.fail("work has started"))
     assert work() == 2
     line = said(capsys.readouterr().err)
     assert "(540 MB are needed, and 10 MB are free). Free some space, or name another folder in LAPE_CACHE." in line

@@ -29,7 +29,7 @@ from lape.demo.compare.links import LONGEST, from_query, is_link, to_query
 from lape.demo.compare.places import PLACES, places_of
 from lape.demo.compare.request import DEFAULTS, MOST_TARGETS, CompareRequest
 from lape.demo.compare.variants import variants_of
-from lape.demo.examples import EXAMPLES, examples_for
+from lape.demo.examples import EXAMPLES, TRIED_ON, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page
 from lape.demo.words import word
@@ -449,7 +449,7 @@ def test_the_page_opens_a_link(served: tuple[Page, str], backend: Backend, monke
 
 @pytest.mark.slow
 def test_the_examples_do_what_is_said_of_them(embedded: Any) -> None:
-    backend = Backend(Loaded.load(None))
+    backend = Backend(Loaded.load(TRIED_ON))
     looked_at = [example for example in EXAMPLES if example.seen is not None]
     assert examples_for(backend.languages()) == looked_at
     texts: list[str] = []

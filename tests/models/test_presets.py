@@ -10,8 +10,9 @@ import pytest
 from transformers import AutoConfig
 
 from lape import UnknownLabel
+from lape.models.embedded import EMBEDDED, SMOLLM2
 from lape.models.memory import empty_model, quantised_layers
-from lape.models.presets import EMBEDDED, PRESETS, Preset, resolve_name
+from lape.models.presets import PRESETS, Preset, resolve_name
 
 QWEN = {"num_attention_heads": 16, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936}
 EUROLLM = {
@@ -47,6 +48,7 @@ def bloom(hidden: int, layers: int) -> dict[str, Any]:
 # Model type, the sizes in the model's config.json, and the parameters these make (1.657 B, say, as published).
 MODELS: dict[str, tuple[str, dict[str, Any], int]] = {
     "smollm2-135m": ("llama", {**llama(576, 1536, 30, 9, 3, 49152), **TIED}, 134_515_008),
+    "gemma-3-270m": ("gemma3_text", {**llama(640, 2048, 18, 4, 1, 262144), "head_dim": 256}, 268_098_176),
     "qwen3-0.6b": ("qwen3", qwen(1024, 3072, 28, **TIED), 596_049_920),
     "qwen3-1.7b": ("qwen3", qwen(2048, 6144, 28, **TIED), 1_720_574_976),
     "qwen3-4b": ("qwen3", qwen(2560, 9728, 36, num_attention_heads=32, **TIED), 4_022_468_096),
@@ -123,7 +125,12 @@ def test_a_preset_says_what_a_user_asks(preset: Preset) -> None:
 
 def test_names_are_unique_and_the_first_is_the_default() -> None:
     assert len({preset.name for preset in PRESETS}) == len({preset.model for preset in PRESETS}) == len(PRESETS)
-    assert resolve_name(None) == EMBEDDED == PRESETS[0].model
+    assert resolve_name(None) == SMOLLM2.model == PRESETS[0].model
+
+
+def test_every_embedded_model_has_a_preset_and_a_short_name() -> None:
+    assert {each.model for each in EMBEDDED} <= {preset.model for preset in PRESETS}
+    assert [resolve_name(each.key) for each in EMBEDDED] == [each.model for each in EMBEDDED]
 
 
 def test_the_papers_seven_models_are_there() -> None:

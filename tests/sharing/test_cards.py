@@ -18,6 +18,7 @@ from samples import mask_of, statistics_of
 import lape.sharing
 from lape.masks.bundled import bundled_folder
 from lape.masks.summaries import MaskEntry
+from lape.models.embedded import GEMMA, SMOLLM2
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
 from lape.sharing.parcel import packed
@@ -44,6 +45,11 @@ NEURONS = {"fr": [(0, 1), (0, 3), (1, 2)], "es": [(0, 1), (1, 0)], "legal": []}
 MASK = mask_of(NEURONS, {"fr": [1.0, 2.0, 3.0], "es": [1.0, 2.0]}, **MADE)
 BARE = mask_of(NEURONS, model="org/tiny", method="lape")
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def test_a_mask_of_gemma_says_its_terms() -> None:
+    assert f"{GEMMA.notice_markdown}." in mask_card(mask_of(NEURONS, model=GEMMA.model, method="lape"))
+    assert "licence" not in mask_card(mask_of(NEURONS, model=SMOLLM2.model, method="lape"))
 
 
 def front_matter(card: str) -> dict[str, object]:

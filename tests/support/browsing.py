@@ -1,4 +1,4 @@
-"""A pytest plugin for the tests in Chromium: one server with the embedded model, one browser, for all of them."""
+"""A pytest plugin for the tests in Chromium: one server with SmolLM2, one browser, for all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lape.models.embedded import embedded_gguf
+from lape.models.embedded import SMOLLM2
 
 try:
     from playwright.sync_api import expect, sync_playwright
@@ -26,7 +26,7 @@ IN_CHROMIUM = [
 MARKS = [
     *IN_CHROMIUM,
     pytest.mark.slow,
-    pytest.mark.skipif(embedded_gguf() is None, reason="the embedded model is not installed: make app installs it"),
+    pytest.mark.skipif(not SMOLLM2.files(), reason="SmolLM2 is not installed: make app installs it"),
 ]
 PATIENCE = 400_000  # ms; a CPU that does something else at the same time is slow
 
@@ -45,7 +45,7 @@ def backend() -> Any:
     from lape.demo.backend import Backend
     from lape.demo.loaded import Loaded
 
-    return Backend(Loaded.load(None))
+    return Backend(Loaded.load(SMOLLM2.model))
 
 
 @contextmanager

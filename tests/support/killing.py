@@ -23,6 +23,7 @@ from typing import Any
 
 import pytest
 import torch
+from embedded_standin import standing_in_for
 from evidence_samples import perplexity
 from families import build, byte_tokenizer
 from hub_standin import standing_in
@@ -31,8 +32,8 @@ from tqdm import tqdm
 
 from lape.cli import main
 from lape.masks.collection import pull
-from lape.models import embedded, loading
-from lape.models.presets import EMBEDDED
+from lape.models import conversion, loading
+from lape.models.embedded import SMOLLM2
 from lape.report import MARKS
 
 REPO, MODEL, PLACE = "org/collection", "org/tiny", "org--tiny/lape"
@@ -169,9 +170,9 @@ def killable(folder: Path) -> Iterator[World]:
         byte_tokenizer().save_pretrained(folder / "tiny")
         load, loaded = loading.load_model, loading.load_model(str(folder / "tiny"), device="cpu")
         patch.setattr(loading, "load_model", lambda model, **_: load(model, device="cpu") if model else loaded)
-        patch.setattr(loading, "embedded_gguf", lambda: Path(embedded.GGUF_NAME))
+        standing_in_for(SMOLLM2, folder / "packages", patch)
         patch.setattr("lape.recording.recorder.CHECKPOINT_EVERY_TOKENS", 200)
-        patch.setattr(embedded, "_convert", lambda gguf, to: [part.save_pretrained(to) for part in loaded])
+        patch.setattr(conversion, "_convert", lambda gguf, to: [part.save_pretrained(to) for part in loaded])
 
         base, old, new = (folder / name for name in ("base", "old", "new"))
         _texts(base / "corpus")
@@ -184,7 +185,6 @@ def killable(folder: Path) -> Iterator[World]:
             (base / "mask" / "evidence" / "perplexity.json").write_text(json.dumps(perplexity()))
             (base / "README.md").write_text("\n".join(MARKS) + "\n")
             torch.save([[torch.tensor([0, 1]), torch.tensor([2])]] * 2, base / "mask.pth")
-            (base / embedded.GGUF_NAME).write_bytes(b"weights")
         for place, first in ((old, 1), (new, 2)):
             _mask(place, first)
         (old / "EVIDENCE.md").write_text("# Not in the newer one\n")
@@ -213,7 +213,7 @@ def killable(folder: Path) -> Iterator[World]:
             "import": [*released, "--out", "mask"],
             "calibrate": calibrate,
             "evaluate": [*evaluate, "--tokens", "64", "--block", "32", "--seeds", "1", "--out", "evidence"],
-            "conversion": ["generate", "Bonjour", "--model", EMBEDDED, "--max-new-tokens", "1"],
+            "conversion": ["generate", "Bonjour", "--model", SMOLLM2.key, "--max-new-tokens", "1"],
             "report": ["report", "mask", "--html", "report.html", "--tables", "EVIDENCE.md", "--readme", "README.md"],
         }
         patch.setenv("LAPE_CACHE", "cache")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from lape.demo.backend import Backend
 from lape.demo.compare.request import CompareRequest
 from lape.demo.compare.variants import steers_to
+from lape.demo.examples import TRIED_ON
 from lape.demo.loaded import Loaded
 from lape.demo.status import status
 from lape.errors import LapeError
 from lape.languages import language
-from lape.models.presets import EMBEDDED
 
 
 def hint(backend: Backend, visitor: str) -> str:
@@ -40,4 +40,4 @@ def unsteered(loaded: Loaded, request: CompareRequest) -> str:
 def as_tried(backend: Backend, visitor: str) -> bool:
     """Whether what is said of the examples is about what the visitor works on."""
     loaded = backend.ready(visitor)
-    return loaded.name == EMBEDDED and loaded is backend.loaded
+    return loaded.name == TRIED_ON and loaded is backend.loaded
