@@ -3,7 +3,7 @@
 They do not depend on the method that reads them, and statistics of the same model can be merged.
 
 File `statistics.safetensors`, per language code and neuron, all `[layers, neurons]`: the counts `active.<code>` in the
-narrowest of int16, int32 and int64 that holds the tokens, `sum.<code>` float32, and `positive_mean.<code>`, the mean
+narrowest of uint16, int32 and int64 that holds the tokens, `sum.<code>` float32, and `positive_mean.<code>`, the mean
 over the tokens at which the neuron was active, in float16, within 2^-11 of it (float32 where one is above 65,504).
 Older files have `positive_sum.<code>` in its place. One metadata key `lape`:
 
@@ -38,7 +38,7 @@ from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER, check_metadata
 from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
 
-COUNTS = (torch.int16, torch.int32, torch.int64)  # types of counts on disk, the narrowest first
+COUNTS = (torch.uint16, torch.int32, torch.int64)  # types of counts on disk, the narrowest first
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ class ActivationStatistics:
         for name in (f"{kind}.{code}" for code in tokens for kind in kinds):
             if name not in tensors:
                 raise BadFile(f"{str(path)!r} lacks the tensor {name!r}.")
-            if (given := tensors[name].dtype) not in NUMBERS:
+            if (given := tensors[name].dtype) not in (*NUMBERS, *(COUNTS if name.startswith("active.") else ())):
                 wrong = f"{types_text(given)}, not numbers in one of {types_text(*NUMBERS)}"
                 raise BadFile(f"{str(path)!r} holds the tensor {name!r} as {wrong}.")
         active = {code: tensors[f"active.{code}"].long() for code in tokens}

@@ -443,7 +443,7 @@ def test_save_and_load(statistics: ActivationStatistics, tmp_path: Path) -> None
         assert torch.equal(loaded.sum[code], statistics.sum[code].float().double())
         assert torch.equal(loaded.mean(code), loaded.sum[code] / 128)
     with safe_open(first, framework="pt") as file:
-        assert file.get_tensor("active.xx").dtype == torch.int16
+        assert file.get_tensor("active.xx").dtype == torch.uint16
         assert list(file.metadata()) == ["lape"]
 
 
@@ -456,7 +456,7 @@ def counted(tokens: int, positive_sum: float) -> ActivationStatistics:
 
 @pytest.mark.parametrize(
     ("tokens", "kind"),
-    [(2**15 - 1, torch.int16), (2**15, torch.int32), (2**31 - 1, torch.int32), (2**31, torch.int64)],
+    [(2**16 - 1, torch.uint16), (2**16, torch.int32), (2**31 - 1, torch.int32), (2**31, torch.int64)],
 )
 def test_counts_take_the_narrowest_type_that_holds_them(tokens: int, kind: torch.dtype, tmp_path: Path) -> None:
     counted(tokens, 1.0).save(tmp_path / "one")
@@ -528,8 +528,8 @@ def _with_metadata(**changes: Any) -> Callable[[Path], None]:
         (_with_metadata(tokens={"xx": 128, "zz": 128}), "lacks the tensor 'active.zz'"),
         (_with_metadata(tokens={"xx": 128, "yy": "many"}), "tokens"),
         (_with_metadata(tokens={"xx": 128, "yy": 0}), "how many tokens"),
-        (_with_tensor("active.yy", lambda counts: counts + 128), "more often than there were tokens"),
-        (_with_tensor("active.yy", lambda counts: counts - 129), "more often than there were tokens"),
+        (_with_tensor("active.yy", lambda counts: counts.long() + 128), "more often than there were tokens"),
+        (_with_tensor("active.yy", lambda counts: counts.long() - 129), "more often than there were tokens"),
         (_with_tensor("sum.xx", lambda sums: sums[1:]), "different shapes"),
         (_with_tensor("sum.xx", lambda sums: sums * float("nan")), "finite"),
     ],

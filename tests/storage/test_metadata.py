@@ -105,7 +105,7 @@ def test_columns_of_types_that_torch_hardly_computes_with_are_named(tmp_path: Pa
     for name, text in (("mean", "means"), ("selection", "selection probabilities")):
         with pytest.raises(BadFile, match=f"has {text} for 'fr' as {named}, not numbers in one of int64, .*bfloat16"):
             NeuronMask.load(written(tmp_path, MASK, {f"{name}.fr": torch.zeros(2).to(kind)}))
-    for name in ("active", "sum", "positive_mean"):
+    for name in ("sum", "positive_mean") if kind == torch.uint16 else ("active", "sum", "positive_mean"):
         with pytest.raises(BadFile, match=f"holds the tensor '{name}.fr' as {named}, not numbers in one of int64"):
             ActivationStatistics.load(written(tmp_path, STATISTICS, {f"{name}.fr": torch.zeros(2, 2).to(kind)}))
 
