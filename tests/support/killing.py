@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import json
 import os
 import random
@@ -35,6 +36,7 @@ from lape.models import embedded, loading
 from lape.models.presets import EMBEDDED
 from lape.report import MARKS
 
+PATIENCE_SECONDS = 120  # with a forked process; what then still runs hangs
 REPO, MODEL, PLACE = "org/collection", "org/tiny", "org--tiny/lape"
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate")
 CODES = ("de", "en", "fr")
@@ -67,7 +69,7 @@ def forked(
     refusal: int = errno.ENOSPC,
     after: float | None = None,
 ) -> Outcome:
-    """Does something in a forked process that works in a folder.
+    """Does something in a forked process that works in a folder; one that hangs ends with 1, and shows where.
 
     Args:
         work: Gives the exit code.
@@ -86,6 +88,7 @@ def forked(
         try:
             os.close(reading)
             os.chdir(folder)
+            faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True, file=sys.__stderr__)
             tqdm.set_lock(threading.RLock())  # its own is shared with forks, and a killed one never gives it back
             _count_changes(folder.resolve(), counted, kill_at, refuse_at, refusal)
             code = work()
@@ -164,6 +167,7 @@ class World:
 def killable(folder: Path) -> Iterator[World]:
     """Every command that writes, with a tiny model that is loaded; without `tune`, which writes as `evaluate`."""
     with pytest.MonkeyPatch.context() as patch, standing_in(folder / "huggingface", patch) as hub:
+        patch.setattr(tqdm, "monitor_interval", 0)  # no thread of its own, whose locks a fork would copy as they are
         torch.manual_seed(0)
         build("llama", hidden_size=64, intermediate_size=128, head_dim=16).save_pretrained(folder / "tiny")
         byte_tokenizer().save_pretrained(folder / "tiny")
@@ -197,6 +201,7 @@ def killable(folder: Path) -> Iterator[World]:
         layouts = {"pull over an older one": folder / "pulled"}
         for commit in commits:  # into the cache, so that no request is made below
             pull(REPO, model=MODEL, revision=commit, into=folder / "cached" / commit)
+        hub.close()  # and with it its threads
         shutil.copytree(folder / "cached" / commits[0], folder / "pulled" / "precomputed")
         (folder / "pulled" / "precomputed" / PLACE / "notes.txt").write_text("of one's own")
         (folder / "nothing").mkdir()
