@@ -29,6 +29,7 @@ from families import build, byte_tokenizer
 from hub_standin import standing_in
 from samples import mask_of, statistics_of
 from tqdm import tqdm
+from tqdm.asyncio import tqdm_asyncio
 
 from lape.cli import main
 from lape.masks.collection import pull
@@ -89,7 +90,8 @@ def forked(
             os.close(reading)
             os.chdir(folder)
             faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True, file=sys.__stderr__)
-            tqdm.set_lock(threading.RLock())  # its own is shared with forks, and a killed one never gives it back
+            for bars in (tqdm, tqdm_asyncio):  # their own are shared with forks, and a killed one never gives them back
+                bars.set_lock(threading.RLock())
             _count_changes(folder.resolve(), counted, kill_at, refuse_at, refusal)
             code = work()
         finally:
