@@ -33,6 +33,7 @@ from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
 from lape.demo.words import translations, word
 from lape.errors import LapeError
 from lape.models.embedded import GEMMA
+from lape.models.machine import share_arenas
 
 SESSIONS = 64  # kept at a time, with what each found last; every raw call without a name begins one
 
@@ -194,6 +195,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
     Raises:
         LapeError: The port has been taken in the meantime, or the server does not answer.
     """
+    share_arenas()
     gate = Middleware(Gate, backend=page.backend, loopback=is_loopback(server_host()) and not (share or on_space()))
     page.enable_monitoring = False  # from the first call on; gradio itself looks at the setting below later
     try:

@@ -14,6 +14,7 @@ import os
 import random
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from contextlib import redirect_stderr, redirect_stdout
@@ -34,7 +35,7 @@ def attack(seed: int, tries: int) -> dict[str, Any]:
         seed: Of the moments.
         tries: Over all commands, in turn.
     """
-    torch.set_num_threads(1)  # a fork has no other threads
+    torch.set_num_threads(1)
     chooser, found, began = random.Random(seed), Counter[str](), time.perf_counter()
     faults: dict[str, dict[str, Any]] = {}
     with (
@@ -44,6 +45,7 @@ def attack(seed: int, tries: int) -> dict[str, Any]:
         redirect_stderr(nowhere),
         killable(Path(made)) as world,
     ):
+        assert threading.active_count() == 1  # a fork has the locks of other threads as they are, and not the threads
         run = Path(made) / "run"
         undisturbed = {command: _undisturbed(world, command, run) for command in world.words}
         for number in range(tries):

@@ -23,6 +23,7 @@ SUPPORT = Path(__file__).resolve().parents[1] / "support"
 ROOT = SUPPORT.parents[1]
 TOKEN = "hf_planted0123456789abcdefghijklmnop"
 SECRET = "canary-7b40e2"
+PRECOMPUTED = "precomputed"
 MASK, STATISTICS = "mask.safetensors", "statistics.safetensors"
 
 
@@ -75,6 +76,7 @@ def served(model: str, around: Path) -> Iterator[Served]:
     environment = own | {
         "PYTHONPATH": os.pathsep.join([str(ROOT), str(SUPPORT)]),
         **{"HOME": str(around), "HF_HOME": str(around / "hf"), "GRADIO_TEMP_DIR": str(around / "uploads")},
+        "LAPE_PRECOMPUTED": str(around / PRECOMPUTED),
         **{"HF_TOKEN": TOKEN, "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"},
     }
     with (around / "log.txt").open("w") as log:
@@ -135,6 +137,18 @@ def answers(backend: Any, page: Any) -> dict[str, Callable[[], Any]]:
     return {"hooks": hooks_at_rest, "restore": restore, "held": held, "routes": routes}
 
 
+def shrink(loaded: Any, around: Path) -> None:
+    """Has the embedded model's name load the tiny one: a call that loads a real model says nothing of the page."""
+    from lape.models import embedded, loading
+    from lape.models.presets import EMBEDDED
+
+    gguf, parts = around / embedded.GGUF_NAME, (loaded.model, loaded.tokenizer)
+    gguf.write_bytes(b"weights")
+    loading.embedded_gguf = lambda: gguf
+    embedded._convert = lambda _, to: [part.save_pretrained(to) for part in parts]
+    loaded.known_mask.save(around / PRECOMPUTED / EMBEDDED.replace("/", "--") / "lape")
+
+
 def main(model: str, around: Path, said: IO[str]) -> None:
     """Serves until the standard input ends."""
     import torch
@@ -148,6 +162,8 @@ def main(model: str, around: Path, said: IO[str]) -> None:
     torch.set_num_threads(1)
     loaded = tiny_loaded(byte_tokenizer()) if model == "tiny" else Loaded.load(None)
     loaded.known_mask.save(around)
+    if model == "tiny":
+        shrink(loaded, around)
     backend = Backend(loaded)
     with serve(backend) as (page, url):
         print(url, file=said, flush=True)

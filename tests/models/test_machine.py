@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +13,7 @@ import pytest
 import torch
 
 from lape.models import machine
-from lape.models.machine import container_free, free_ram, give_back_memory, this_machine
+from lape.models.machine import ARENAS, container_free, free_ram, give_back_memory, this_machine
 
 GB = 10**9
 
@@ -126,6 +128,37 @@ def test_freed_memory_goes_back_to_the_system() -> None:
     give_back_memory()
     assert taken() < before - 50_000_000
     assert len(above) == 100
+
+
+EIGHT_THREADS = """
+import ctypes, sys, threading
+from lape.models.machine import share_arenas
+
+share_arenas()
+met = threading.Barrier(9)
+
+def work():
+    kept = bytearray(5000)
+    met.wait()
+    met.wait()
+
+for _ in range(8):
+    threading.Thread(target=work).start()
+met.wait()
+libc = ctypes.CDLL(None)
+libc.fopen.restype = ctypes.c_void_p
+file = ctypes.c_void_p(libc.fopen(sys.argv[1].encode(), b"w"))
+libc.malloc_info(0, file)
+libc.fclose(file)
+met.wait()
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has arenas")
+def test_threads_share_two_heaps(tmp_path: Path) -> None:
+    """In a process of its own, as heaps that are there stay: eight threads had eight more."""
+    subprocess.run([sys.executable, "-c", EIGHT_THREADS, str(tmp_path / "heaps")], check=True, timeout=100)
+    assert (tmp_path / "heaps").read_text().count("<heap nr=") == ARENAS == 2
 
 
 def test_what_a_model_takes_is_free_once_it_is_let_go() -> None:

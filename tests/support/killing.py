@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import errno
+import faulthandler
 import json
 import os
 import random
@@ -29,6 +30,7 @@ from families import build, byte_tokenizer
 from hub_standin import standing_in
 from samples import mask_of, statistics_of
 from tqdm import tqdm
+from tqdm.asyncio import tqdm_asyncio
 
 from lape.cli import main
 from lape.masks.collection import pull
@@ -36,6 +38,7 @@ from lape.models import conversion, loading
 from lape.models.embedded import SMOLLM2
 from lape.report import MARKS
 
+PATIENCE_SECONDS = 120  # with a forked process; what then still runs hangs
 REPO, MODEL, PLACE = "org/collection", "org/tiny", "org--tiny/lape"
 CHANGES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.chmod", "os.truncate")
 CODES = ("de", "en", "fr")
@@ -68,7 +71,7 @@ def forked(
     refusal: int = errno.ENOSPC,
     after: float | None = None,
 ) -> Outcome:
-    """Does something in a forked process that works in a folder.
+    """Does something in a forked process that works in a folder; one that hangs ends with 1, and shows where.
 
     Args:
         work: Gives the exit code.
@@ -87,7 +90,9 @@ def forked(
         try:
             os.close(reading)
             os.chdir(folder)
-            tqdm.set_lock(threading.RLock())  # its own is shared with forks, and a killed one never gives it back
+            faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True, file=sys.__stderr__)
+            for bars in (tqdm, tqdm_asyncio):  # their own are shared with forks, and a killed one never gives them back
+                bars.set_lock(threading.RLock())
             _count_changes(folder.resolve(), counted, kill_at, refuse_at, refusal)
             code = work()
         finally:
@@ -165,6 +170,7 @@ class World:
 def killable(folder: Path) -> Iterator[World]:
     """Every command that writes, with a tiny model that is loaded; without `tune`, which writes as `evaluate`."""
     with pytest.MonkeyPatch.context() as patch, standing_in(folder / "huggingface", patch) as hub:
+        patch.setattr(tqdm, "monitor_interval", 0)  # no thread of its own, whose locks a fork would copy as they are
         torch.manual_seed(0)
         build("llama", hidden_size=64, intermediate_size=128, head_dim=16).save_pretrained(folder / "tiny")
         byte_tokenizer().save_pretrained(folder / "tiny")
@@ -197,6 +203,7 @@ def killable(folder: Path) -> Iterator[World]:
         layouts = {"pull over an older one": folder / "pulled"}
         for commit in commits:  # into the cache, so that no request is made below
             pull(REPO, model=MODEL, revision=commit, into=folder / "cached" / commit)
+        hub.close()  # and with it its threads
         shutil.copytree(folder / "cached" / commits[0], folder / "pulled" / "precomputed")
         (folder / "pulled" / "precomputed" / PLACE / "notes.txt").write_text("of one's own")
         (folder / "nothing").mkdir()
