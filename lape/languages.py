@@ -5,6 +5,7 @@ A look-up, not a gate: any label may be recorded, and one that is not listed is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -105,3 +106,29 @@ def language(code: str) -> Language:
         'legal'
     """
     return LANGUAGES.get(code) or Language(code, code, code, script="")
+
+
+def families(codes: Iterable[str]) -> dict[str, list[str]]:
+    """Codes by family, so that relatives stand together: a language of no known family is one by itself.
+
+    Families of several languages come first, by name, then the languages without relatives; languages by name.
+
+    Example:
+        >>> families(["zh", "fr", "ja", "es", "legal"])
+        {'Romance': ['fr', 'es'], 'Sino-Tibetan': ['zh'], 'Japonic': ['ja'], 'legal': ['legal']}
+    """
+    found: dict[str, list[str]] = {}
+    for code in sorted(codes, key=lambda code: (language(code).name.casefold(), code)):
+        found.setdefault(language(code).family or code, []).append(code)
+    several = {family: relatives for family, relatives in sorted(found.items()) if len(relatives) > 1}
+    return several | found
+
+
+def by_family(codes: Iterable[str]) -> list[str]:
+    """Codes in the order of their families, see `families`; charts have this order.
+
+    Example:
+        >>> by_family(["en", "es", "fr", "ja"])
+        ['fr', 'es', 'en', 'ja']
+    """
+    return [code for family in families(codes).values() for code in family]

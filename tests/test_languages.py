@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 
 import pytest
 
 from lape import Language, language
-from lape.languages import LANGUAGES
+from lape.languages import LANGUAGES, by_family, families
 
 FAMILIES = {
     "Austroasiatic": "vi",
@@ -98,3 +99,20 @@ def test_every_language_is_in_its_family() -> None:
     assert {code: known.family for code, known in LANGUAGES.items()} == {
         code: family for family, codes in FAMILIES.items() for code in codes.split()
     }
+
+
+def test_relatives_stand_together() -> None:
+    codes = ["zh", "uk", "legal", "ru", "es", "Romanized", "fr", "de", "ja", "en"]
+    found = {
+        **{"Germanic": ["en", "de"], "Romance": ["fr", "es"], "Slavic": ["ru", "uk"]},
+        **{"Sino-Tibetan": ["zh"], "Japonic": ["ja"], "legal": ["legal"], "Romanized": ["Romanized"]},
+    }
+    assert families(codes) == families(reversed(codes)) == found
+    assert [*families(codes)] == [*found]
+    assert by_family(codes) == ["en", "de", "fr", "es", "ru", "uk", "zh", "ja", "legal", "Romanized"]
+    assert families([]) == {}
+
+
+@pytest.mark.parametrize("codes", [LANGUAGES, [*LANGUAGES, "legal", "x"]])
+def test_the_order_of_families_loses_no_language(codes: Iterable[str]) -> None:
+    assert sorted(by_family(codes)) == sorted(codes)
