@@ -7,6 +7,7 @@ such as `pt-BR`, `zh_Hant` or `arb_Arab`: identifiers, openings and cards go by 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 
@@ -186,3 +187,29 @@ def _parts(label: str) -> tuple[str, str, str]:
     if script and script.title() not in _SCRIPTS:  # of another kind, such as `fr_wiki`
         return label, "", ""
     return _OTHER_CODES.get(main, main), script.title(), region.upper()
+
+
+def families(codes: Iterable[str]) -> dict[str, list[str]]:
+    """Codes by family, so that relatives stand together: a language of no known family is one by itself.
+
+    Families of several languages come first, by name, then the languages without relatives; languages by name.
+
+    Example:
+        >>> families(["zh", "fr", "ja", "es", "legal"])
+        {'Romance': ['fr', 'es'], 'Sino-Tibetan': ['zh'], 'Japonic': ['ja'], 'legal': ['legal']}
+    """
+    found: dict[str, list[str]] = {}
+    for code in sorted(codes, key=lambda code: (language(code).name.casefold(), code)):
+        found.setdefault(language(code).family or code, []).append(code)
+    several = {family: relatives for family, relatives in sorted(found.items()) if len(relatives) > 1}
+    return several | found
+
+
+def by_family(codes: Iterable[str]) -> list[str]:
+    """Codes in the order of their families, see `families`; charts have this order.
+
+    Example:
+        >>> by_family(["en", "es", "fr", "ja"])
+        ['fr', 'es', 'en', 'ja']
+    """
+    return [code for family in families(codes).values() for code in family]

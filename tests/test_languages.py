@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import pytest
 from scripts import strange_letters
 
 from lape import Language, language
-from lape.languages import _OTHER_CODES, LANGUAGES, base_language
+from lape.languages import _OTHER_CODES, LANGUAGES, base_language, by_family, families
 
 FAMILIES = {
     "Austroasiatic": "vi",
@@ -130,3 +131,20 @@ def test_every_language_is_in_its_family() -> None:
     assert {code: known.family for code, known in LANGUAGES.items()} == {
         code: family for family, codes in FAMILIES.items() for code in codes.split()
     }
+
+
+def test_relatives_stand_together() -> None:
+    codes = ["zh", "uk", "legal", "ru", "es", "Romanized", "fr", "de", "ja", "en"]
+    found = {
+        **{"Germanic": ["en", "de"], "Romance": ["fr", "es"], "Slavic": ["ru", "uk"]},
+        **{"Sino-Tibetan": ["zh"], "Japonic": ["ja"], "legal": ["legal"], "Romanized": ["Romanized"]},
+    }
+    assert families(codes) == families(reversed(codes)) == found
+    assert [*families(codes)] == [*found]
+    assert by_family(codes) == ["en", "de", "fr", "es", "ru", "uk", "zh", "ja", "legal", "Romanized"]
+    assert families([]) == {}
+
+
+@pytest.mark.parametrize("codes", [LANGUAGES, [*LANGUAGES, "legal", "x"]])
+def test_the_order_of_families_loses_no_language(codes: Iterable[str]) -> None:
+    assert sorted(by_family(codes)) == sorted(codes)

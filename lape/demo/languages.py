@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from lape.languages import language
 
 
-def titles(languages: Sequence[str]) -> list[tuple[str, str]]:
-    """Languages as a menu shows them, and their codes."""
-    return [(language(code).title, code) for code in languages]
+def titles(codes: Iterable[str]) -> list[tuple[str, str]]:
+    """Languages as a menu shows them, by name, and their codes; a search in the menu finds name, endonym and code.
+
+    Example:
+        >>> titles(["es", "legal", "fr"])
+        [('French (Français) · fr', 'fr'), ('legal', 'legal'), ('Spanish (Español) · es', 'es')]
+    """
+    by_name = sorted(codes, key=lambda code: language(code).name.casefold())
+    return [(code if language(code).name == code else f"{language(code).title} · {code}", code) for code in by_name]
 
 
 def is_rtl(code: object) -> bool:

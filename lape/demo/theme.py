@@ -1,4 +1,4 @@
-"""The page's looks, in light and dark, wide and narrow; and Ctrl+Enter."""
+"""The page's looks, in light and dark, wide and narrow; Ctrl+Enter; and menus that are searched by typing."""
 
 from __future__ import annotations
 
@@ -108,7 +108,19 @@ CSS = """
 .prose h2 { font-size: 1.25rem !important; }
 .lape-section h2 { font-size: 1.1rem; margin: .6rem 0 0; }
 .lape-how p { font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
-#lape-look-text textarea, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
+#lape-look-text textarea, .lape-colored, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
+.lape-colored { margin: .6rem 0 0; font-size: 1rem; line-height: 2rem; white-space: pre-wrap; overflow-wrap: anywhere;
+  color: var(--body-text-color); position: relative; }
+.lape-colored span { margin-right: 1px; padding: .15rem 0; }
+.lape-colored span, .lape-legend span { color: #000; border-radius: 2px;
+  background: color-mix(in srgb, var(--token) 50%, var(--block-background-fill));
+  border-bottom: 3px var(--line) var(--token); }
+.dark :is(.lape-colored, .lape-legend) span { color: #fff; }
+.lape-colored span:hover::after { content: attr(title); position: absolute; inset: auto 0 100% auto; padding: 0 .6rem;
+  border-radius: 6px; font-size: .85rem; color: var(--lape-plain); background: var(--lape-plain-soft); }
+.lape-legend { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: 0; padding: 0; list-style: none;
+  font-size: .85rem; line-height: 1.6; color: var(--body-text-color); }
+.lape-legend span { padding: .05rem .4rem; font-weight: 600; }
 .lape-tokens .textfield { display: block !important; word-break: normal !important; overflow-wrap: anywhere;
   line-height: 2rem; font-size: 0; }  /* the spaces between its spans are not of the text */
 .lape-tokens .line-break { display: block; }
@@ -116,20 +128,30 @@ CSS = """
 .lape-tokens .text { font-size: 1rem; background-color: inherit; padding: .15rem 0; border-radius: 2px; }
 #lape-neuron-samples .token { margin: 0 !important; }
 #lape-neurons-table { contain: inline-size; }  /* or the table would make the page as wide as it is */
-.dark .lape-tokens .token.highlighted, .dark .lape-tokens .legend-item { color: #fff !important; }
-.lape-caption, .lape-overlap caption, .lape-activity caption { font-size: .9rem; font-weight: 600; margin: 0 0 .5rem;
+.dark .lape-tokens .token.highlighted { color: #fff !important; }
+.lape-caption, .lape-activity caption { font-size: .9rem; font-weight: 600; margin: 0 0 .5rem;
   text-align: start; color: var(--body-text-color); }
 .lape-layers { display: grid; grid-template-columns: max-content 1fr max-content; gap: 3px .6rem; align-items: center;
   font-size: .8rem; color: var(--body-text-color); }
 .lape-cells { display: flex; height: 1.15rem; background: var(--lape-plain-soft); }
 .lape-cells span { flex: 1; margin-right: 1px; }
 .lape-cells span[style] { background: color-mix(in srgb, var(--lape-source) calc(var(--shade) * 100%), transparent); }
+#lape-look-colored .html-container { margin-top: 2.2rem; padding: 0 .8rem .8rem !important; }
+.lape-layers [data-begin] { margin-top: .4rem; }
 .lape-sum { text-align: end; font-variant-numeric: tabular-nums; }
 .lape-axis { display: flex; justify-content: space-between; color: var(--body-text-color-subdued); }
 .lape-overlap, .lape-activity { border-collapse: collapse; width: 100%; margin: 0; font-size: .8rem;
   color: var(--body-text-color); font-variant-numeric: tabular-nums; }
-.lape-overlap { table-layout: fixed; }
+.lape-overlap { table-layout: fixed; min-width: calc(var(--name) + 1.75rem * var(--columns)); --name: 6.5rem; }
+.lape-overlap thead td { width: var(--name); }
+.lape-overlap th b { display: none; font-weight: 400; }  /* the code takes the place of the name on a phone */
+.lape-overlap th[scope=row] { position: sticky; left: 0; text-align: start !important; white-space: nowrap;
+  background: var(--body-background-fill); }
+.lape-overlap tr[data-begin] > * { border-top: 4px solid var(--body-background-fill) !important; }
+.lape-overlap [data-begin]:is(th, td) { border-left: 4px solid var(--body-background-fill) !important; }
 .lape-scroll { overflow-x: auto; contain: inline-size; }
+.row:has(.lape-many) { flex-direction: column; }
+.row:has(.lape-many) > * { width: 100%; }
 .lape-overlap, .lape-overlap *, .lape-activity, .lape-activity * { border: 0 !important; }
 .lape-overlap th, .lape-overlap td { padding: 0 !important; height: 1.5rem; text-align: center; font-weight: 400; }
 .lape-overlap tbody td { border: 1px solid var(--body-background-fill) !important;
@@ -165,6 +187,11 @@ CSS = """
   .lape-more .form { flex-direction: column; }
   footer .divider { display: none; }  /* gradio hides what is before it, but not the dot */
   #lape-evidence table { min-width: 42rem; }  /* it scrolls in its place */
+  .lape-overlap { --name: 2rem; min-width: calc(var(--name) + 1.5rem * var(--columns)); }
+  .lape-overlap th b { display: inline; }
+  .lape-overlap th span { display: none; }
+  #lape-live-languages .wrap { gap: .3rem; }
+  #lape-live-languages .wrap label { padding: .25rem .5rem; font-size: .85rem; }
   #lape-generate { flex-grow: 2; }
   #lape-stop { flex-grow: 1; }
   .lape-actions > .block { flex-basis: 100%; }
@@ -178,5 +205,9 @@ document.addEventListener("keydown", (event) => {
     event.preventDefault();
     document.querySelector("#lape-generate")?.click();
   }
+});
+document.addEventListener("focusin", ({ target }) => {
+  // What is typed into a menu takes the place of the choice, and searches; gradio would add it to the choice.
+  if (target.matches("input[role=combobox]")) setTimeout(() => target.select());
 });
 </script>"""

@@ -8,7 +8,8 @@ from math import sqrt
 
 from lape.drawing.svg import coordinate, svg_open, svg_rect, svg_text, svg_titled
 
-CELL, HEAD = 40, 44
+HEAD = 44
+WIDE, WIDEST_CELL, NARROWEST_CELL = 990, 40, 30  # many cells are smaller, while numbers can be read
 DARKEST = 0.6  # opacity of a cell, so that its number can be read on it
 
 
@@ -79,21 +80,22 @@ def heat_map(
     largest = max((abs(cell.value) for row in matrix.values() for cell in row.values() if cell), default=0.0)
     most = most or largest or 1.0
     left = label_width([*matrix, rows])
-    middle = left + CELL * len(names) / 2
-    width = max(left + CELL * len(names) + 2, middle + label_width([columns]) / 2)  # a few cells are less wide
-    height = HEAD + CELL * len(matrix) + 2
+    side = max(NARROWEST_CELL, min(WIDEST_CELL, WIDE // max(1, len(names), len(matrix))))
+    middle = left + side * len(names) / 2
+    width = max(left + side * len(names) + 2, middle + label_width([columns]) / 2)  # a few cells are less wide
+    height = HEAD + side * len(matrix) + 2
     parts = [
         svg_open(width, height, label),
         svg_text(middle, 14, columns, "dim mid"),
         svg_text(left - 8, HEAD - 10, rows, "dim end"),
     ]
-    parts += [svg_text(left + CELL * (place + 0.5), HEAD - 10, name, "mid") for place, name in enumerate(names)]
+    parts += [svg_text(left + side * (place + 0.5), HEAD - 10, name, "mid") for place, name in enumerate(names)]
     for line, (name, row) in enumerate(matrix.items()):
-        top = HEAD + CELL * line
-        parts.append(svg_text(left - 8, top + CELL / 2 + 4, name, "end"))
+        top = HEAD + side * line
+        parts.append(svg_text(left - 8, top + side / 2 + 4, name, "end"))
         for place, (column, cell) in enumerate(row.items()):
             own = framed and name == column
-            parts += _cell(left + CELL * place, top, cell, most, digits, f"{name}, {column}", own, harm)
+            parts += _cell(left + side * place, top, side - 2, cell, most, digits, f"{name}, {column}", own, harm)
     return "\n".join([*parts, "</svg>"])
 
 
@@ -103,9 +105,8 @@ def label_width(names: Iterable[str]) -> int:
 
 
 def _cell(
-    x: float, y: float, cell: Measured | None, most: float, digits: int, name: str, framed: bool, harm: int
+    x: float, y: float, side: float, cell: Measured | None, most: float, digits: int, name: str, framed: bool, harm: int
 ) -> list[str]:
-    side = CELL - 2
     frame = " own" if framed else ""
     if cell is None:
         return [svg_rect(f"none{frame}", x, y, side, side)]

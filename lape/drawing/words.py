@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from lape.drawing.charts import Measured
-from lape.languages import LANGUAGES, base_language
+from lape.drawing.charts import Matrix, Measured
+from lape.languages import LANGUAGES, base_language, by_family
 
 
 def interval(found: Mapping[str, Any]) -> Measured:
@@ -19,6 +19,11 @@ def in_percent(found: Mapping[str, Any]) -> Measured:
     share = interval(found)
     low, high = (None if end is None else 100 * end for end in (share.low, share.high))
     return Measured(100 * share.value, low, high)
+
+
+def related(matrix: Matrix) -> Matrix:
+    """A matrix of languages with relatives beside each other, in its rows and in its columns."""
+    return {one: {other: matrix[one][other] for other in by_family(matrix[one])} for one in by_family(matrix)}
 
 
 def mean(values: Iterable[float]) -> float:

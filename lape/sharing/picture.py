@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lape.drawing.layers import layers_in_words, layers_svg
 from lape.drawing.words import named
+from lape.languages import by_family
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 
@@ -20,7 +21,7 @@ def mask_svg(mask: NeuronMask) -> str:
     Returns:
         A self-contained SVG; the same mask gives the same text.
     """
-    counts = {_name(code): mask.per_layer(code) for code in mask.languages}
+    counts = {_name(code): mask.per_layer(code) for code in by_family(mask.languages)}
     model = _on_one_line(mask.metadata.get("model", "a model"))[:MODEL_CHARACTERS]
     about = f"{size_text(mask.shape)}. {layers_in_words(counts)}"
     return layers_svg(counts, title=f"{_HEADING}: {model}", heading=_HEADING, about=about)

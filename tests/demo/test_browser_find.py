@@ -41,7 +41,7 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
     with zipfile.ZipFile(download.value.path()) as archive:
         assert "HuggingFaceTB--SmolLM2-135M-Instruct/lape/mask.safetensors" in archive.namelist()
     offered = [option.strip("✓ \n") for option in prompt_languages(page)]
-    assert offered == ["English", "French (Français)"]
+    assert offered == ["English · en", "French (Français) · fr"]
     expect(other.locator("#lape-loaded")).to_contain_text("12 languages")
     assert len(prompt_languages(other)) == 12
     find_tab(page)

@@ -7,6 +7,7 @@ import json
 import pickle
 import re
 import socket
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,10 +22,11 @@ from lape import ActivationStatistics, NeuronMask, identify
 from lape.demo.backend import Backend
 from lape.demo.compare.comparison import request_of
 from lape.demo.loaded import Loaded
+from lape.demo.neurons.colored import PALETTE
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
 from lape.demo.neurons.listing import DEEPEST, ROWS, SAMPLES
 from lape.demo.neurons.live import WITHOUT
-from lape.demo.neurons.look import NO_USUAL, PALETTE
+from lape.demo.neurons.look import NO_USUAL
 from lape.demo.page import Page, build_page, launch
 from lape.demo.sliders import SLIDERS as RANGES
 from lape.evaluation.metrics.openings import openings
@@ -143,11 +145,15 @@ def test_a_text_has_the_colors_of_its_languages(visitor: Visitor, backend: Backe
     pieces = firing(seen, loaded.known_mask, loaded.statistics)
     assert firing(pickle.loads(pickle.dumps(seen)), loaded.known_mask, loaded.statistics) == pieces  # as on ZeroGPU
     names = {"fr": "French", "es": "Spanish", "zh": "Chinese", None: None}
-    shown = [(token["token"], token["class_or_confidence"]) for token in found["colored"]["value"]]
-    assert shown == [(piece.text, names[piece.language]) for piece in pieces]
-    assert "".join(text for text, _ in shown) == TEXT
-    occurring = {names[piece.language] for piece in pieces if piece.language}
-    assert set(found["colored"]["color_map"]) == occurring
+    shown = re.search(r'<p class="lape-colored"[^>]*>(.*)</p>', found["colored"], re.DOTALL)[1]
+    parts = re.findall(r'<span title="(\w+)" style="[^"]+">([^<]*)</span>|([^<]+)', shown)
+    assert [(name or None, html.unescape(text)) for name, text, plain in parts if name] == [
+        (names[piece.language], piece.text) for piece in pieces if piece.language
+    ]
+    assert html.unescape("".join(text + plain for _, text, plain in parts)) == TEXT
+    tokens = Counter(name for piece in pieces if (name := names[piece.language]) for _ in range(piece.tokens))
+    legend = re.findall(r'<li><span style="[^"]+">(\w+)</span> (\d+)</li>', found["colored"])
+    assert [(name, int(count)) for name, count in legend] == tokens.most_common()
     tokens = len(TEXT.encode())
     assert text_of(found["line"]).startswith(f"{tokens} tokens: ")
     assert NO_USUAL not in text_of(found["line"])

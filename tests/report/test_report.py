@@ -27,7 +27,7 @@ from markdown_it import MarkdownIt
 from lape.drawing.axes import curves, nice_ticks, short, whiskers
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table
-from lape.drawing.words import percent, seconds_text
+from lape.drawing.words import percent, related, seconds_text
 from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS
 from lape.masks.bundled import bundled_folder
@@ -489,6 +489,26 @@ def test_a_heat_map_shades_by_the_square_root_and_colours_harm() -> None:
     assert drawn.count('class="none"') == 1
     other = heat_map(matrix, label="", rows="", columns="", digits=1, harm=-1)
     assert re.findall(r'class="(more|less)"', other) == ["more", "less", "more"]
+
+
+@pytest.mark.parametrize(("count", "side"), [(2, 40), (24, 40), (26, 38), (33, 30), (60, 30)])
+def test_many_cells_are_smaller(count: int, side: int) -> None:
+    names = [f"l{place}" for place in range(count)]
+    row = dict.fromkeys(names, Measured(0.12))
+    for matrix in (dict.fromkeys(names, row), {"l0": row}, {name: {"l0": Measured(0.12)} for name in names}):
+        drawn = heat_map(matrix, label="", rows="off", columns="text", digits=2)
+        assert set(re.findall(r'class="back[^>]*width="([\d.]+)" height="([\d.]+)"', drawn)) == {(f"{side - 2}",) * 2}
+        across, down = (float(size) for size in re.findall(r'<svg viewBox="0 0 ([\d.]+) ([\d.]+)"', drawn)[0])
+        assert across >= side * len(next(iter(matrix.values()))) + 41
+        assert down == 44 + side * len(matrix) + 2
+
+
+def test_charts_have_relatives_beside_each_other() -> None:
+    codes = ("es", "en", "ja", "fr", "de")
+    measured = {one: {other: Measured(1.0 if one == other else 0.1) for other in codes} for one in codes}
+    found = related(measured)
+    assert [*found] == [*found["en"]] == ["en", "de", "fr", "es", "ja"]
+    assert all(found[one][other] is measured[one][other] for one in codes for other in codes)
 
 
 def test_evidence_of_one_mask_by_kind(tmp_path: Path) -> None:

@@ -121,7 +121,7 @@ def open_tab(page: Any, name: str) -> None:
     else:
         menu = page.locator(".overflow-menu").first  # a tab with tabs of its own may have one too
         menu.locator("> button").click()
-        menu.locator(".overflow-dropdown").get_by_role("button", name=name).click()
+        menu.locator(".overflow-dropdown").get_by_role("button", name=name, exact=True).click()
 
 
 def is_outside(address: str) -> bool:

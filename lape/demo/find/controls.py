@@ -10,7 +10,7 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, WIKIPEDIA, allowance
-from lape.demo.languages import is_rtl
+from lape.demo.languages import is_rtl, titles
 from lape.demo.part import QUIET, Outputs, failures_to
 from lape.demo.sliders import SLIDERS, slider
 from lape.demo.status import status
@@ -26,7 +26,7 @@ from lape.storage.names import LABEL
 FIRST = ("en", "fr")  # labels of the rows that are open at first
 EXAMPLE = ("en", "fr", "zh")
 TOKENS = 4096  # per language, at first
-TITLES = [(known.title, code) for code, known in LANGUAGES.items()]
+TITLES = titles(LANGUAGES)
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,22 @@ from math import sqrt
 from lape.drawing.layers import layers_in_words
 from lape.drawing.svg import count_shade
 from lape.inspection.table import Activity
-from lape.languages import language
+from lape.languages import by_family, families, language
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
+
+MOST_BESIDE = 12  # languages whose figures fit beside each other
 
 
 def layers_figure(mask: NeuronMask) -> str:
     """How many neurons each language has in each layer: a row of cells per language, with its sum."""
-    counts = {code: mask.per_layer(code) for code in mask.languages}
+    counts = {code: mask.per_layer(code) for code in by_family(mask.languages)}
     most = max((max(row) for row in counts.values()), default=0)
+    begin = _begin(mask.languages)
     rows = "".join(
-        f'<div class="lape-name">{_name(code)}</div><div class="lape-cells">'
+        f'<div class="lape-name"{begin[code]}>{_name(code)}</div><div class="lape-cells"{begin[code]}>'
         + "".join(_cell(count, most, f"Layer {layer}: {count:,}") for layer, count in enumerate(row))
-        + f'</div><div class="lape-sum">{sum(row):,}</div>'
+        + f'</div><div class="lape-sum"{begin[code]}>{sum(row):,}</div>'
         for code, row in counts.items()
     )
     last = mask.shape[0] - 1
@@ -36,18 +39,19 @@ def layers_figure(mask: NeuronMask) -> str:
 
 def overlap_figure(mask: NeuronMask) -> str:
     """How many neurons every two languages share: Jaccard index in percent, as a table."""
-    shares = mask.overlap()
-    head = "".join(f'<th scope="col" title="{_name(code)}">{escape(code)}</th>' for code in mask.languages)
+    shares, codes, begin = mask.overlap(), by_family(mask.languages), _begin(mask.languages)
+    head = "".join(f'<th scope="col"{begin[code]} title="{_name(code)}">{escape(code)}</th>' for code in codes)
     rows = "".join(
-        f'<tr><th scope="row" title="{_name(one)}">{escape(one)}</th>'
-        + "".join(_shared(one, other, shares[one, other]) for other in mask.languages)
+        f'<tr{begin[one]}><th scope="row" title="{_name(one)}"><span>{_name(one)}</span><b>{escape(one)}</b></th>'
+        + "".join(_shared(one, other, shares[one, other], begin[other]) for other in codes)
         + "</tr>"
-        for one in mask.languages
+        for one in codes
     )
-    narrowest = 1.5 * (len(mask.languages) + 1)  # past a phone's width, of many languages, it scrolls
+    many = " lape-many" if len(codes) > MOST_BESIDE else ""
+    heading = "Shared neurons of two languages, in percent of the neurons of either (Jaccard index)"
     return (
-        f'<div class="lape-scroll"><table class="lape-overlap" style="min-width:{narrowest}rem"><caption>Shared '
-        "neurons of two languages, in percent of the neurons of either (Jaccard index)</caption>"
+        f'<p class="lape-caption">{heading}</p><div class="lape-scroll{many}" tabindex="0" role="region" '
+        f'aria-label="{heading}"><table class="lape-overlap" style="--columns:{len(codes)}">'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -64,7 +68,7 @@ def activity_figure(name: str, belongs: Sequence[str], activity: Mapping[str, Ac
         f'<tr><th scope="row">{_name(code)}{" ●" if code in belongs else ""}</th>'
         f'<td><span class="lape-bar"><span style="width:{found.probability:.1%}"></span></span></td>'
         f"<td>{found.probability:.1%}</td><td>{found.mean:.2f}</td></tr>"
-        for code, found in activity.items()
+        for code, found in ((code, activity[code]) for code in by_family(activity))
     )
     owners = f"A neuron of {', '.join(language(code).name for code in belongs)} (●)" if belongs else "Of no language"
     caption = f"{name}. {owners}. Active: share of a language's tokens."
@@ -87,11 +91,20 @@ def _cell(count: int, most: int, title: str) -> str:
     return f'<span title="{escape(title)}"{shade}></span>'
 
 
-def _shared(one: str, other: str, share: float | None) -> str:
+def _begin(codes: Sequence[str]) -> dict[str, str]:
+    """Marks the languages with which a family of several begins, and the first of those without relatives."""
+    groups = families(codes).values()
+    alone = [group for group in groups if len(group) == 1]
+    first = [group[0] for group in [*(group for group in groups if len(group) > 1), *alone[:1]]]
+    return {code: " data-begin" if code in first else "" for code in codes}
+
+
+def _shared(one: str, other: str, share: float | None, begin: str) -> str:
     if one == other or share is None:
-        return '<td class="lape-own"></td>'
+        return f'<td class="lape-own"{begin}></td>'
     title = f"{language(one).name}, {language(other).name}: {share:.1%}"
-    return f'<td title="{escape(title)}" style="--shade:{sqrt(share):.2f}">{share:.0%}</td>'.replace("%</td>", "</td>")
+    shown = f"{share:.0%}".removesuffix("%")
+    return f'<td{begin} title="{escape(title)}" style="--shade:{sqrt(share):.2f}">{shown}</td>'
 
 
 def _name(code: str) -> str:

@@ -9,6 +9,7 @@ import gradio as gr
 import torch
 
 from lape.demo.backend import Backend
+from lape.demo.languages import titles
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.figures import activity_figure
 from lape.demo.neurons.look import seeing
@@ -23,7 +24,10 @@ from lape.inspection.table import SORTS, Neuron, activity, chosen_neurons, neuro
 from lape.languages import language
 
 ROWS = 200  # sent to the browser at most
+HEADERS = ("language", "layer", "neuron", "entropy", "mean")
 LAYER, NEURON = 1, 2  # columns of the table
+MOST_COLUMNS = 12  # languages with a column each
+MOST_ACTIVE, SHOWN = "most active in", 4  # the column of more languages, and how many of them it names
 SAMPLES = 4
 DEEPEST = 0.6  # strength of the strongest color, on which text can still be read
 WITHOUT = "Without statistics beside the mask it is not known how active this neuron is in each language."
@@ -35,7 +39,7 @@ def build_list(backend: Backend) -> Part:
     shown, found = _table(backend.loaded, [], SORTS[0])
     with gr.Row():
         filtered = gr.Dropdown(
-            _choices(backend.languages()),
+            titles(backend.languages()),
             value=[],
             multiselect=True,
             label=word("neurons.filter"),
@@ -126,7 +130,7 @@ def build_list(backend: Backend) -> Part:
         except LapeError:
             shown, found = _table(None, [], SORTS[0])
         return {
-            filtered: gr.Dropdown(_choices(backend.languages(visitor)), value=[], multiselect=True),
+            filtered: gr.Dropdown(titles(backend.languages(visitor)), value=[], multiselect=True),
             sort: SORTS[0],
             table: gr.Dataframe(**shown),
             line: status(found),
@@ -159,29 +163,30 @@ def build_list(backend: Backend) -> Part:
 def _table(loaded: Loaded | None, languages: Sequence[str], sort: str) -> tuple[dict[str, Any], str]:
     """The table's contents, and how many neurons they are of how many."""
     if loaded is None or loaded.mask is None:
-        return {"value": {"headers": _headers(()), "data": []}, "datatype": "str"}, "There is no mask."
+        return {"value": {"headers": [*HEADERS], "data": []}, "datatype": "str"}, "There is no mask."
     neurons = chosen_neurons(neuron_table(loaded.mask, loaded.statistics), languages or None, sort)
     codes = loaded.mask.languages if loaded.statistics is not None else ()
-    rows = [_row(neuron, codes) for neuron in neurons[:ROWS]]
-    contents = {
-        "value": {"headers": _headers(codes), "data": rows},
-        "datatype": ["str", *["number"] * (len(_headers(codes)) - 1)],
-    }
+    many = len(codes) > MOST_COLUMNS
+    headers = [*HEADERS, *([MOST_ACTIVE] if many else codes)]
+    types = ["number" if header != MOST_ACTIVE else "str" for header in headers]
+    rows = [[*_row(neuron), *([_most_active(neuron)] if many else _shares(neuron, codes))] for neuron in neurons[:ROWS]]
+    contents = {"value": {"headers": headers, "data": rows}, "datatype": ["str", *types[1:]]}
     return contents, f"{len(rows):,} of {len(neurons):,} neurons."
 
 
-def _headers(codes: Sequence[str]) -> list[str]:
-    return ["language", "layer", "neuron", "entropy", "mean", *codes]
-
-
-def _row(neuron: Neuron, codes: Sequence[str]) -> list[Any]:
+def _row(neuron: Neuron) -> list[Any]:
     figures = [value if value is None else round(value, 3) for value in (neuron.entropy_nats, neuron.mean)]
-    shares = [round(neuron.probabilities[code], 2) for code in codes]
-    return [language(neuron.language).name, neuron.layer, neuron.neuron, *figures, *shares]
+    return [language(neuron.language).name, neuron.layer, neuron.neuron, *figures]
 
 
-def _choices(languages: Sequence[str]) -> list[tuple[str, str]]:
-    return [(language(code).name, code) for code in languages]
+def _shares(neuron: Neuron, codes: Sequence[str]) -> list[float]:
+    return [round(neuron.probabilities[code], 2) for code in codes]
+
+
+def _most_active(neuron: Neuron) -> str:
+    """The few languages in which it is active most, in one cell."""
+    first = sorted(neuron.probabilities, key=lambda code: -neuron.probabilities[code])[:SHOWN]
+    return ", ".join(f"{language(code).name} {neuron.probabilities[code]:.2f}" for code in first)
 
 
 def _whole(value: object) -> object:

@@ -19,7 +19,7 @@ from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.identify import METHODS, identify, method_settings
-from lape.languages import language
+from lape.languages import by_family, language
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
 
@@ -56,6 +56,7 @@ def build_live(backend: Backend) -> Part:
             _choices(start),
             value=[*backend.languages()],
             label=word("neurons.languages"),
+            show_select_all=True,
             elem_id="lape-live-languages",
         )
         reset = gr.Button(word("neurons.reset"), min_width=160, scale=0, elem_id="lape-live-reset")
@@ -139,7 +140,7 @@ def _settings(loaded: Loaded | None) -> tuple[str, dict[str, float]]:
 
 def _choices(loaded: Loaded | None) -> list[tuple[str, str]]:
     statistics = _statistics(loaded)
-    return [] if statistics is None else [(language(code).name, code) for code in statistics.languages]
+    return [] if statistics is None else [(language(code).name, code) for code in by_family(statistics.languages)]
 
 
 def _counted(mask: NeuronMask) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.demo.backend import Backend
 from lape.demo.examples import examples_for
 from lape.demo.loaded import Loaded
+from lape.demo.neurons.colored import colored_text, tokens_by_language
 from lape.demo.neurons.request import TEXT_TOKENS, text_to_color
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
@@ -23,12 +23,7 @@ from lape.inspection.activations import Activations, activations
 from lape.inspection.firing import Fired, firing, mask_neurons
 from lape.languages import language
 
-# Gradio lays a color at half strength under the text: over white each is light enough for black text, over the
-# page's dark grey dark enough for white text. Neighbors differ most, since related languages often are neighbors.
-PALETTE = (
-    *("#2563eb", "#ea580c", "#16a34a", "#c026d3", "#ca8a04", "#0891b2"),
-    *("#dc2626", "#4f46e5", "#65a30d", "#db2777", "#0d9488", "#9a5b2c"),
-)
+NAMED = 8  # languages in the line below the text
 NO_USUAL = " The mask has no statistics beside it, so the shares are compared as they are."
 
 
@@ -49,11 +44,8 @@ def build_look(backend: Backend) -> Part:
                 color = gr.Button(word("neurons.color"), variant="primary", min_width=160, scale=0, elem_id="lape-look")
                 line = gr.HTML(status(""), elem_id="lape-look-status", min_width=240)
         with gr.Column(scale=3, min_width=320):
-            colored = gr.HighlightedText(
-                label=word("neurons.colored"),
-                show_legend=True,
-                elem_id="lape-look-colored",
-                elem_classes="lape-tokens",
+            colored = gr.HTML(
+                label=word("neurons.colored"), show_label=True, container=True, elem_id="lape-look-colored"
             )
     gr.Markdown(word("neurons.colored_how"), elem_classes="lape-how")
 
@@ -71,14 +63,14 @@ def build_look(backend: Backend) -> Part:
                 yield {line: gr.skip()}
         pieces = firing(seen, loaded.known_mask, loaded.statistics)
         said = summary(pieces) + ("" if loaded.statistics is not None else NO_USUAL)
-        yield {colored: highlighted(pieces, loaded.known_mask.languages), line: status(said)}
+        yield {colored: colored_text(pieces, loaded.known_mask.languages), line: status(said)}
 
     def idle() -> Outputs:
         return {color: gr.Button(interactive=True)}
 
     def refresh(visitor: str) -> Outputs:
         """Takes away what another mask said."""
-        return {colored: gr.HighlightedText(None), line: status("")}
+        return {colored: "", line: status("")}
 
     drawn_to = [color, line, colored]
     begun = gr.on([color.click, text.submit], busy, None, drawn_to, trigger_mode="once", **QUIET)
@@ -116,24 +108,16 @@ def known_neurons(loaded: Loaded) -> torch.Tensor:
     return neurons
 
 
-def highlighted(pieces: Sequence[Fired], languages: Sequence[str]) -> gr.HighlightedText:
-    """The pieces in the colors of their languages; the legend has only those that occur."""
-    colors = {code: PALETTE[place % len(PALETTE)] for place, code in enumerate(languages)}
-    found = [code for code in languages if any(piece.language == code for piece in pieces)]
-    return gr.HighlightedText(
-        [(piece.text, piece.language and language(piece.language).name) for piece in pieces],
-        color_map={language(code).name: colors[code] for code in found},
-    )
-
-
 def summary(pieces: Sequence[Fired]) -> str:
-    """How many tokens each language has, most first."""
-    tally: Counter[str] = Counter()
-    for piece in pieces:
-        tally[language(piece.language).name if piece.language else "none"] += piece.tokens
-    total = sum(tally.values())
-    counts = ", ".join(f"{name} {count:,}" for name, count in tally.most_common())
-    return f"{total:,} token{'' if total == 1 else 's'}: {counts}."
+    """How many tokens the languages have, most first; the legend has all of them."""
+    tally = tokens_by_language(pieces)
+    total = sum(piece.tokens for piece in pieces)
+    none = total - tally.total()
+    counts = [f"{language(code).name} {count:,}" for code, count in tally.most_common()]
+    if len(counts) > NAMED + 1:
+        counts[NAMED:] = [f"{len(counts) - NAMED} more languages"]
+    counts += [f"none {none:,}"] if none else []
+    return f"{total:,} token{'' if total == 1 else 's'}: {', '.join(counts)}."
 
 
 def _opening(languages: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lape.drawing.charts import Measured, heat_map
 from lape.drawing.html import Table, figure, notices, paragraph
-from lape.drawing.words import in_percent, mean, named, percent
+from lape.drawing.words import in_percent, mean, named, percent, related
 from lape.evaluation.kinds.forms import FIGURE, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, held_out_text
 from lape.evaluation.metrics.cell import Cell
@@ -64,7 +64,7 @@ def section(evidence: Evidence) -> list[str]:
         ),
         figure(
             heat_map(
-                changes,
+                related(changes),
                 label=f"Change of accuracy in points. {evidence['summary']}",
                 rows="off",
                 columns="language of the text",

@@ -9,7 +9,7 @@ from typing import Any
 from lape.drawing.axes import histograms
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
-from lape.drawing.words import mean, named, percent
+from lape.drawing.words import mean, named, percent, related
 from lape.evaluation.kinds.forms import MOST_MASKS, REASONS, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind
 from lape.evaluation.kinds.rivals import rival_masks
@@ -18,7 +18,7 @@ from lape.evaluation.metrics.layers import layers
 from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
-from lape.languages import language
+from lape.languages import by_family, language
 from lape.masks.mask import NeuronMask
 from lape.storage.names import STATISTICS_NAME
 from lape.storage.schema import COUNT, SHARE, listing, mapping, nullable, record
@@ -79,8 +79,8 @@ def section(evidence: Evidence) -> list[str]:
     results = evidence["results"]
     depth = results["depth"]
     eighths = {
-        code: {str(place + 1): Measured(count) for place, count in enumerate(found["per_eighth"])}
-        for code, found in depth["languages"].items()
+        code: {str(place + 1): Measured(count) for place, count in enumerate(depth["languages"][code]["per_eighth"])}
+        for code in by_family(depth["languages"])
     }
     shared = {
         one: {other: None if index is None else Measured(index) for other, index in row.items()}
@@ -105,7 +105,7 @@ def section(evidence: Evidence) -> list[str]:
         languages(evidence).html(),
         figure(
             heat_map(
-                shared,
+                related(shared),
                 label="Jaccard index of the neurons of every two languages",
                 rows="",
                 columns="language",
@@ -185,7 +185,7 @@ def pair_figure(one: NeuronMask, other: NeuronMask) -> str:
     parts = {"in both": one & other, "only in A": one - other, "only in B": other - one}
     rows = {
         named(code): {name: part.per_layer(code) for name, part in parts.items()}
-        for code in one.languages
+        for code in by_family(one.languages)
         if code in other.neurons
     }
     caption = "Neurons in each layer; the number at the right is the highest bar's."

@@ -8,8 +8,9 @@ from typing import Any
 from lape.drawing.axes import whiskers
 from lape.drawing.charts import Matrix, Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notices, paragraph
-from lape.drawing.words import floored, interval, mean, named
+from lape.drawing.words import floored, interval, mean, named, related
 from lape.evaluation.kinds.kind import Evidence, Headline
+from lape.languages import by_family
 
 CHANGES = {
     "delta_nats": "Change of log-perplexity, nats per token",
@@ -62,7 +63,7 @@ def beside(evidence: Evidence) -> list[str]:
     if any(_controls(results, code) for code in main["off"]):
         own = {
             code: {"own neurons": interval(row[code]["delta_nats"]), "random neurons": _controls(results, code)}
-            for code, row in main["off"].items()
+            for code, row in ((code, main["off"][code]) for code in by_family(main["off"]))
         }
         shown.append(
             figure(
@@ -87,7 +88,7 @@ def costs_figure(
         most: Cost of the darkest cell, so that masks can be compared; None takes this mask's largest.
     """
     shown = heat_map(
-        _matrix(mask, unit),
+        related(_matrix(mask, unit)),
         label=f"Cost of each switched-off language to each text: {summary}",
         rows="off",
         columns="language of the text",

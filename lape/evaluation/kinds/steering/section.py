@@ -7,7 +7,7 @@ from typing import Any
 
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table, details, figure, notice, notices, paragraph
-from lape.drawing.words import in_percent, interval, named, percent
+from lape.drawing.words import in_percent, interval, named, percent, related
 from lape.evaluation.kinds.kind import Evidence, Headline
 from lape.evaluation.kinds.wording import (
     OUTCOMES,
@@ -45,6 +45,7 @@ def section(evidence: Evidence) -> list[str]:
     shown += [pairs_from(evidence, source).html() for source in _main_source(results)]
     if results.get("lss"):
         shown.append(shift(evidence).html())
+        shown.append(details("The same for every pair", [shift_by_pair(evidence).html()]))
     elif results.get("lss_left_out"):
         shown.append(notice(f"The language-shift score was left out: {results['lss_left_out']}"))
     shown += notices([*failures(evidence), *untold_text(results, settings)])
@@ -66,7 +67,7 @@ def shares_figure(evidence: Evidence) -> str:
         for source, row in pairs.items()
     }
     shown = heat_map(
-        shares,
+        related(shares),
         label=f"Share of continuations in the target language. {evidence['summary']}",
         rows="off",
         columns="target, on",
@@ -150,20 +151,36 @@ def off(evidence: Evidence) -> Table:
 
 
 def shift(evidence: Evidence) -> Table:
-    """The language-shift score."""
+    """The language-shift score, mean over the pairs."""
     results = evidence["results"]["lss"]
-    rows = []
-    for source, row in results["pairs"].items():
-        for target, found in row.items():
-            scores = {name: in_percent(each["lss"]).text(0) for name, each in in_order(found["conditions"]).items()}
-            steered = found["conditions"]["steered"]["shift_nats"]
-            rows.append([f"{source} → {target}", *scores.values(), interval(steered).text(1)])
-    names = list(in_order(results["averages"]))
-    means = [in_percent(results["averages"][name]["lss"]).text(0) for name in names]
-    rows.append(["mean", *means, interval(results["averages"]["steered"]["shift_nats"]).text(1)])
-    head = ["pair", *(f"{condition_text(name)}, %" for name in names), "steered: mean shift, nats"]
+    pairs = sum(map(len, results["pairs"].values()))
     caption = "Language-shift score: how often a paragraph's translation becomes likelier against the paragraph"
-    return Table(caption, head, rows, strong=frozenset({len(rows) - 1}))
+    return _shift(caption, results["averages"], {f"mean of {pairs}": results["averages"]})
+
+
+def shift_by_pair(evidence: Evidence) -> Table:
+    """The language-shift score of every pair."""
+    results = evidence["results"]["lss"]
+    rows = {
+        f"{source} → {target}": found["conditions"]
+        for source, row in results["pairs"].items()
+        for target, found in row.items()
+    }
+    return _shift("Language-shift score of every pair", results["averages"], rows)
+
+
+def _shift(caption: str, conditions: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> Table:
+    names = list(in_order(conditions))
+    shown = [
+        [
+            name,
+            *(in_percent(found[each]["lss"]).text(0) if each in found else "" for each in names),
+            interval(found["steered"]["shift_nats"]).text(1),
+        ]
+        for name, found in rows.items()
+    ]
+    head = ["pair", *(f"{condition_text(name)}, %" for name in names), "steered: mean shift, nats"]
+    return Table(caption, head, shown)
 
 
 def failures(evidence: Evidence) -> list[str]:
