@@ -138,15 +138,18 @@ def answers(backend: Any, page: Any) -> dict[str, Callable[[], Any]]:
 
 
 def shrink(loaded: Any, around: Path) -> None:
-    """Has the embedded model's name load the tiny one: a call that loads a real model says nothing of the page."""
-    from lape.models import embedded, loading
-    from lape.models.presets import EMBEDDED
+    """Has the names of embedded models load the tiny one: a call that loads a real model says nothing of the page."""
+    from lape.models import loading
+    from lape.models.embedded import EMBEDDED, EmbeddedModel
 
-    gguf, parts = around / embedded.GGUF_NAME, (loaded.model, loaded.tokenizer)
-    gguf.write_bytes(b"weights")
-    loading.embedded_gguf = lambda: gguf
-    embedded._convert = lambda _, to: [part.save_pretrained(to) for part in parts]
-    loaded.known_mask.save(around / PRECOMPUTED / EMBEDDED.replace("/", "--") / "lape")
+    folder = around / "tiny"
+    for part in (loaded.model, loaded.tokenizer):
+        part.save_pretrained(folder)
+    EmbeddedModel.files = lambda _: (folder,)
+    EmbeddedModel.obstacle = lambda _: ""
+    loading.converted_folder = lambda _: folder
+    for each in EMBEDDED:
+        loaded.known_mask.save(around / PRECOMPUTED / each.model.replace("/", "--") / "lape")
 
 
 def main(model: str, around: Path, said: IO[str]) -> None:

@@ -42,7 +42,7 @@ def test_evidence_is_shown_on_hover_and_without(
     measure_tab(page, "Evidence")
     expect(page.locator("#lape-evidence")).to_contain_text("Cost of switching a language off to its own text")
     matrix = page.locator("#lape-evidence-matrix")
-    expect(matrix.locator("svg title").first).to_have_text("de, de: 0.600 [0.599, 0.601]")
+    expect(matrix.locator("svg title").first).to_have_text("fr, fr: 0.400 [0.399, 0.401]")
     matrix.get_by_text("Every cell with its interval").press("Enter")  # by keyboard
     expect(matrix.get_by_role("cell", name="0.600 [0.599, 0.601]")).to_be_visible()
     page.get_by_label("bits per byte").check()

@@ -187,7 +187,7 @@ def test_a_card_names_tags_and_gives_the_hub_their_languages() -> None:
     rows = [line.split(" | ")[0] for line in card.splitlines() if line.startswith(("| Port", "| Arab", "| `legal"))]
     assert rows == ["| Portuguese (`pt-BR`)", "| Portuguese (`pt`)", "| Arabic (`arb_Arab`)", "| `legal`"]
     named = [text for text in texts(mask_svg(mask)) if "(" in text]
-    assert named[:3] == ["Portuguese (pt-BR)", "Portuguese (pt)", "Arabic (arb_Arab)"]
+    assert named[:3] == ["Portuguese (pt)", "Portuguese (pt-BR)", "Arabic (arb_Arab)"]  # relatives together
 
 
 def test_a_collection_card_lists_every_mask() -> None:
