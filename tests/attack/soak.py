@@ -139,13 +139,19 @@ class Watch:
 
     Attributes:
         seconds: How long the clients work.
-        curve: Memory in MB by the second.
+        began: When they begin, on the clock of `time.monotonic`; None before.
+        curve: Memory in MB by the second since then.
         held: What there is in the page's containers, after the warm-up and now.
     """
 
     seconds: float
+    began: float | None = None
     curve: list[tuple[float, float]] = field(default_factory=list)
     held: list[Counter[str]] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """The clients begin; what was before is not looked at."""
+        self.began = time.monotonic()
 
     def megabytes(self) -> tuple[float, float]:
         """The median of the memory after the warm-up, and in the end."""
@@ -188,12 +194,14 @@ class TimedLock:
 @contextmanager
 def watching(page: Any, backend: Backend, seconds: float) -> Iterator[Watch]:
     """Notes the memory once a second, and what is held when all are warm and in the end."""
-    watch, over, began = Watch(seconds), threading.Event(), time.monotonic()
+    watch, over = Watch(seconds), threading.Event()
 
     def look() -> None:
         process = psutil.Process()
         while not over.wait(min(1.0, seconds / 30)):
-            second = time.monotonic() - began
+            if watch.began is None:
+                continue
+            second = time.monotonic() - watch.began
             watch.curve.append((round(second, 1), process.memory_info().rss / 1e6))
             if not watch.held and second > WARM_UP * seconds:
                 watch.held.append(held(page, backend))
@@ -241,7 +249,7 @@ def attack(seed: int = 0, minutes: float = 30, clients: int = 8, model: str = "e
         Guest.mask = (Path(folder) / "own" / MASK).read_bytes()
         seconds, began = 60 * minutes, time.monotonic()
         with serve(backend) as (page, url), watching(page, backend, seconds) as watch:
-            outcome = visited(backend, page, url, clients, seconds, Guest, SOAKING, seed)
+            outcome = visited(backend, page, url, clients, seconds, Guest, SOAKING, seed, watch.begin)
     warm, end = watch.megabytes()
     faults: dict[str, dict[str, Any]] = {said: {"times": times} for said, times in Counter(outcome.errors).items()} | {
         f"not so: {said}": {} for said, true in outcome.checks.items() if not true

@@ -654,6 +654,7 @@ def test_ctrl_c_ends_cleanly(arguments: list[str], tmp_path: Path) -> None:
     ready = started.stdout.readline()
     assert ready.startswith("Ready in "), ready
     assert ready.strip().endswith(f": http://127.0.0.1:{arguments[-1]}")
+    assert started.stdout.readline().strip() == OWN
     client = Client(ready.split()[-1], verbose=False)
     job = client.submit(**words(max_new_tokens=100), api_name="/compare")  # it may well be in the middle of something
     assert until(lambda: bool(job.outputs()), 60)
