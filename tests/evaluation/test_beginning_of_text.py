@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import DOCUMENT_END, EOS, HIDDEN, build, byte_tokenizer, random_mask
+from families import DOCUMENT_END, EOS, bigram_model, build, byte_tokenizer, random_mask
 from samples import mask_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -126,17 +126,10 @@ def test_where_tokens_do_not_see_each_other_it_changes_nothing(template: str, be
 
 def test_the_first_token_is_scored_after_bos() -> None:
     """By hand: after BOS a has the probability 1/4; after a document end it would have 3/4; b after a has 1/2."""
-    model = build("llama", tie_word_embeddings=False)
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.weight.zero_()
-        layer.mlp.down_proj.weight.zero_()
-    model.model.norm.weight.fill_(1)
-    model.lm_head.weight.fill_(-1e4)
     a, b = byte_tokenizer().convert_tokens_to_ids(["a", "b"])
-    for state, (token, chance) in enumerate({BOS: 0.25, DOCUMENT_END: 0.75, a: 0.5}.items()):
-        model.model.embed_tokens.weight[token] = 100 * torch.eye(HIDDEN)[state]
-        for following, share in ((a, chance), (b, 1 - chance)):
-            model.lm_head.weight[following, state] = math.log(share) / math.sqrt(HIDDEN)
+    model = bigram_model(
+        {token: {a: chance, b: 1 - chance} for token, chance in {BOS: 0.25, DOCUMENT_END: 0.75, a: 0.5}.items()}
+    )
     block = [torch.tensor([a, b])]
     for template, first in ((WITH_BOS, 0.25), (AROUND, 0.25), (None, 0.75)):
         scores = score(model, byte_tokenizer(template), block)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from families import COMMON, CONTEXT, DOCUMENT_END, EOS, HIDDEN, VOCABULARY, build, random_mask, token_ids
+from families import COMMON, CONTEXT, DOCUMENT_END, EOS, VOCABULARY, bigram_model, build, random_mask, token_ids
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -24,18 +24,7 @@ CHANCES = {DOCUMENT_END: {A: 0.5, B: 0.5}, A: {A: 0.75, B: 0.25}, B: {A: 0.125, 
 
 @pytest.fixture
 def two_tokens() -> PreTrainedModel:
-    """A model in which a token's probability follows from the token before it alone, by the table."""
-    model = build("llama", tie_word_embeddings=False)
-    for layer in model.model.layers:
-        layer.self_attn.o_proj.weight.zero_()
-        layer.mlp.down_proj.weight.zero_()
-    model.model.norm.weight.fill_(1)
-    model.lm_head.weight.fill_(-1e4)
-    for state, (token, chances) in enumerate(CHANCES.items()):
-        model.model.embed_tokens.weight[token] = 100 * torch.eye(HIDDEN)[state]
-        for following, chance in chances.items():
-            model.lm_head.weight[following, state] = math.log(chance) / math.sqrt(HIDDEN)
-    return model
+    return bigram_model(CHANCES)
 
 
 def by_hand(model: PreTrainedModel, row: Passage, intervention: Intervention | None = None) -> float:

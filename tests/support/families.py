@@ -6,7 +6,8 @@ trivial, so that a wrong column, a lost bias or a missed layer shows in the logi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -159,6 +160,21 @@ def zero_inputs_of_down(model: PreTrainedModel, mask: NeuronMask, language: str)
 def columns(mask: NeuronMask, language: str, layer: int) -> list[int]:
     """A language's neurons in one layer."""
     return [neuron for at, neuron in mask.neurons[language].tolist() if at == layer]
+
+
+def bigram_model(chances: Mapping[int, Mapping[int, float]]) -> PreTrainedModel:
+    """A model in which a token's probability follows from the token before it alone, by a table of some of them."""
+    model = build("llama", tie_word_embeddings=False)
+    for layer in model.model.layers:
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    model.model.norm.weight.fill_(1)
+    model.lm_head.weight.fill_(-1e4)
+    for state, (token, following) in enumerate(chances.items()):
+        model.model.embed_tokens.weight[token] = 100 * torch.eye(HIDDEN)[state]
+        for after, chance in following.items():
+            model.lm_head.weight[after, state] = math.log(chance) / math.sqrt(HIDDEN)
+    return model
 
 
 def token_ids(rows: int, length: int, seed: int = 0) -> torch.Tensor:
