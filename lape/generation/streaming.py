@@ -94,24 +94,26 @@ class Row:
         return str(self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-def _byte_tokens(tokenizer: Tokenizer) -> list[int]:
-    """The tokens `<0x00>` to `<0xFF>` of a tokenizer that falls back to bytes, as Gemma's and Llama 2's; else none."""
+def _byte_tokens(tokenizer: Tokenizer) -> dict[int, int]:
+    """The tokens `<0x00>` to `<0xFF>` of a tokenizer that falls back to bytes, as Gemma's does, to their bytes."""
     pieces = [f"<0x{byte:02X}>" for byte in range(256)]
     ids: list[int] = tokenizer.convert_tokens_to_ids(pieces)  # type: ignore[assignment]
-    return ids if None not in ids and tokenizer.convert_ids_to_tokens(ids) == pieces else []
+    known = None not in ids and tokenizer.convert_ids_to_tokens(ids) == pieces
+    return {token: byte for byte, token in enumerate(ids)} if known else {}
 
 
-def _whole_characters(ids: list[int], byte_tokens: list[int]) -> list[int]:
+def _whole_characters(ids: list[int], byte_of: Mapping[int, int]) -> list[int]:
     """Puts the bytes of a replacement character in the place of those that are no character.
 
     Decoders give up a whole run of byte tokens over one wrong byte; so the finished characters beside it stay.
     """
-    byte_of = {token: byte for byte, token in enumerate(byte_tokens)}
-    whole: list[int] = []
+    if not byte_of:
+        return ids
+    tokens, whole = list(byte_of), []  # the tokens by their bytes
     for are_bytes, run in groupby(ids, byte_of.__contains__):
         if are_bytes:
             text = bytes(map(byte_of.__getitem__, run)).decode(errors="replace")
-            whole += [byte_tokens[byte] for byte in text.encode()]
+            whole += [tokens[byte] for byte in text.encode()]
         else:
             whole += run
     return whole

@@ -147,9 +147,8 @@ SMOLLM2 = EmbeddedModel(
     converted_bytes=540_000_000,
 )
 EMBEDDED = (GEMMA, SMOLLM2)
-DEFAULTS = (
-    SMOLLM2,
-)  # the first that can be had from its packages; else the last, which is on the Hub too, open to all
+# The first that can be had from its packages; else the last, which is on the Hub too, open to all.
+DEFAULTS = (SMOLLM2,)
 
 
 def embedded_model(name: str) -> EmbeddedModel | None:
