@@ -92,11 +92,6 @@ class Chooser:
                     reasons[label] = f"it is not told from {', '.join(others)}"
         return reasons
 
-    def tells_apart(self, source: str, target: str) -> bool:
-        """Whether it knows both of two labels and tells them apart."""
-        some = {base_language(source), base_language(target)}
-        return len(some) == 2 and some <= self.languages.keys()
-
     def identify(self, text: str) -> Identified:
         """Identifies the language of a text; says nothing about one narrower than 20 columns."""
         text = text.strip()
