@@ -38,7 +38,21 @@ def register(commands: Any) -> None:
     )
     evaluate.add_argument("--block", type=int, default=128, help="tokens per block (default: %(default)s)")
     evaluate.add_argument("--seeds", type=int, default=5, help="random masks as a control (default: %(default)s)")
+    evaluate.add_argument(
+        "--rivals",
+        type=codes,
+        help="masks whose costs are measured beside: exclusive, equal count, methods, or none (default: all)",
+    )
     evaluate.add_argument("--items", type=int, default=20, help="questions per language of harm (default: %(default)s)")
+    evaluate.add_argument(
+        "--sources", type=codes, default=[], help="codes that steering starts from (default: all with openings)"
+    )
+    evaluate.add_argument(
+        "--shift-items",
+        type=int,
+        default=20,
+        help="paragraphs per pair of the language-shift score (default: %(default)s)",
+    )
     evaluate.add_argument(
         "--mode", help="of steering: replace, add or scale (default: what tuning chose, else replace)"
     )

@@ -13,7 +13,8 @@ import pytest
 
 from lape import NeuronMask
 from lape.cli import main
-from lape.evaluation.kinds.rivals import rival_masks
+from lape.errors import UnknownLabel
+from lape.evaluation.kinds.rivals import chosen_rivals, rival_masks
 from lape.evaluation.metrics.perplexity import negative_log_likelihoods
 from lape.evaluation.runs.evidence import read_evidence
 from lape.evaluation.runs.subject import Subject
@@ -278,6 +279,13 @@ def test_steering_takes_what_is_said_before_what_tuning_chose(
     assert alone["setting"] == {"mode": "replace", "strength": 2.0, "top_rate": 0.1, "off": "source"}
     assert list(alone["pairs"]) == ["en", "fr"]
     assert list(alone["pairs"]["en"]) == ["fr"]
+    ran(capsys, "evaluate", "steering", *subject, *brief, "--sources", "fr")
+    found = read_evidence(evidence)["steering"]
+    assert {source: list(row) for source, row in found["results"]["pairs"].items()} == {"fr": ["en"]}
+    assert set(found["results"]["language_retention"]["languages"]) == {"en", "fr"}  # of every language all the same
+    assert " --sources fr " in found["command"]
+    assert main(["evaluate", "steering", *subject, *brief, "--sources", "frr"]) == 2
+    assert "Did you mean 'fr'?" in capsys.readouterr().err
 
     ran(capsys, "tune", *subject, *brief, "--top-rates", "0.2", "--strengths", "scale=3", "--offs", "others")
     tuned = read_evidence(evidence)["tuning"]["results"]
@@ -310,6 +318,17 @@ def test_some_languages_are_measured_of_the_mask_that_was_identified_among_all(
     results = read_evidence(tmp_path / "mask" / "evidence")["perplexity"]["results"]
     assert set(results["texts"]) == {"en", "fr"}
     assert set(results["masks"]["lape"]["off"]) == {"en", "fr"}
+
+
+def test_the_rivals_whose_costs_are_measured_can_be_chosen(recorded: Path) -> None:
+    subject = Subject(recorded, lambda: pytest.fail("the model is not needed"))
+    masks, left_out = rival_masks(subject, "lape")
+    assert chosen_rivals(subject, "lape", None)[0].keys() == masks.keys()
+    assert chosen_rivals(subject, "lape", ["none"]) == ({}, {})
+    some, reasons = chosen_rivals(subject, "lape", ["exclusive", *left_out])
+    assert (list(some), reasons) == (["exclusive"], left_out)
+    with pytest.raises(UnknownLabel, match=r"No mask to compare with 'exclusiv'\. Did you mean 'exclusive'"):
+        chosen_rivals(subject, "lape", ["exclusiv"])
 
 
 def test_rivals_have_the_counts_of_the_mask(recorded: Path) -> None:

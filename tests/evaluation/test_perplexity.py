@@ -343,7 +343,12 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
         found = compare(*given, cell=until(99, ledger))
     assert found == expected
-    keys = [f"perplexity {mask} off={off} text={text}" for text in LETTERS for mask in masks for off in LETTERS]
+    two = {"aa": ("aa", "bb"), "bb": ("bb", "cc"), "cc": ("cc", "aa")}  # that a control is measured on
+    assert {off: tuple(costs) for off, costs in found["masks"]["random0"]["off"].items()} == {
+        off: tuple(text for text in LETTERS if text in texts) for off, texts in two.items()
+    }
+    keys = [f"perplexity lape off={off} text={text}" for text in LETTERS for off in LETTERS]
+    keys += [f"perplexity random0 off={off} text={text}" for off, texts in two.items() for text in texts]
     assert sorted(kept + computed) == sorted([*keys, *(f"perplexity baseline text={text}" for text in LETTERS)])
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from lape.errors import LapeError
+from lape.errors import LapeError, unknown_label
 from lape.evaluation.runs.subject import Subject
 from lape.identify import METHODS, equal_count, identify
 from lape.masks.mask import NeuronMask
 from lape.storage.names import STATISTICS_NAME
 
 EQUAL, EXCLUSIVE = "equal count", "exclusive"
+NONE = "none"  # as the only name of a choice
 
 
 def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dict[str, str]]:
@@ -41,3 +42,24 @@ def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dic
         except LapeError as error:
             left_out[name] = str(error)
     return masks, left_out
+
+
+def chosen_rivals(
+    subject: Subject, main: str, names: Sequence[str] | None
+) -> tuple[dict[str, NeuronMask], dict[str, str]]:
+    """The same, of them those with these names; None takes all, and `none` alone takes none.
+
+    Raises:
+        UnknownLabel: There is no such mask.
+    """
+    masks, left_out = rival_masks(subject, main)
+    if names is None:
+        return masks, left_out
+    wanted = [] if list(names) == [NONE] else names
+    for name in wanted:
+        if name not in masks and name not in left_out:
+            raise unknown_label("mask to compare with", name, [NONE, *masks, *left_out])
+    return (
+        {name: mask for name, mask in masks.items() if name in wanted},
+        {name: reason for name, reason in left_out.items() if name in wanted},
+    )

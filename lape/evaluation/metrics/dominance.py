@@ -3,6 +3,7 @@
 - Dominance: mean cost of a language's own neurons to its own text, over their mean cost to the other texts.
 - Over control: the same mean own cost, over that of masks of as many random neurons.
 
+A random mask stands for all others like it, so each of its languages is measured on its own text and one other alone.
 Costs are changes of log-perplexity in nats per token. A divisor below 0.005 nats counts as 0.005, and the result
 says so: a ratio to next to nothing would mean nothing.
 """
@@ -37,7 +38,7 @@ def compare(
     seed: int = 0,
     cell: Cell = fresh,
 ) -> dict[str, Any]:
-    """Switches every language off by every mask, and measures all texts each time.
+    """Switches every language off by every mask, and measures all texts each time; controls on two of them.
 
     Args:
         model: A causal language model.
@@ -51,7 +52,8 @@ def compare(
 
     Returns:
         As JSON holds it: `texts` as of `Matrix.values`, and for each of `masks`: `neurons` by language; `off`,
-        language off to text to costs; `dominance`; and `over_control`, where there are controls.
+        language off to text to costs (a control's own text, and the one that follows it); `dominance`; and
+        `over_control`, where there are controls.
 
     Raises:
         LapeError: A name is unknown, fewer than 2 languages have text, a text has fewer than 2 blocks, or the model
@@ -66,7 +68,11 @@ def compare(
     conditions = {
         condition: Intervention(masks[name], off=code) for name in masks for condition, code in own[name].items()
     }
-    measured = matrix(model, tokenizer, texts, conditions, batch=batch, seed=seed, cell=cell)
+    order = list(texts)
+    following = dict(zip(order, [*order[1:], *order[:1]], strict=True))
+    random = {control for names in controls.values() for control in names}
+    only = {condition: (code, following[code]) for name in random for condition, code in own[name].items()}
+    measured = matrix(model, tokenizer, texts, conditions, only=only, batch=batch, seed=seed, cell=cell)
     values = measured.values()
     summaries = {}
     for name, mask in masks.items():
@@ -90,10 +96,12 @@ def dominance(measured: Matrix, own: Mapping[str, str]) -> dict[str, Any]:
     """Mean cost to the own language over the mean cost to the others.
 
     Args:
-        measured: With these conditions, and at least 2 texts.
+        measured: With these conditions, each on its own text and at least another.
         own: Condition to the language that it switches off.
     """
-    others = [(condition, text) for condition in own for text in measured.baseline if text != own[condition]]
+    others = [
+        (condition, text) for condition in own for text in measured.conditions[condition] if text != own[condition]
+    ]
     mine, theirs = _mean(measured, own.items()), _mean(measured, others)
     return {
         **_floored_ratio(mine, theirs),

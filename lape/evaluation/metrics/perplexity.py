@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -41,7 +41,7 @@ class Matrix:
 
     Attributes:
         untouched: Text to its scores under the untouched model.
-        conditions: Condition to text to scores; one that is still being measured has not all texts.
+        conditions: Condition to text to scores; of all texts, or those it was measured on.
         seed: Of the bootstrap.
     """
 
@@ -132,6 +132,7 @@ def matrix(
     texts: Mapping[str, Sequence[torch.Tensor]],
     conditions: Mapping[str, Intervention | None],
     *,
+    only: Mapping[str, Collection[str]] | None = None,
     batch: int | None = None,
     seed: int = 0,
     cell: Cell = fresh,
@@ -146,6 +147,7 @@ def matrix(
         tokenizer: Its tokenizer.
         texts: Language code to blocks; at least 2 each.
         conditions: Name to intervention; None is the untouched model.
+        only: Name to the texts to score under it; a condition that is not named here has all.
         batch: Blocks per forward pass; None takes what fills the device.
         seed: Of the bootstrap.
         cell: Keeps results under `perplexity <condition> text=<code>`, the untouched model's as condition `on`.
@@ -164,13 +166,15 @@ def matrix(
     for text, blocks in texts.items():
         ids = [block.tolist() for block in blocks]
         sizes = block_sizes(tokenizer, blocks)
-        reader = _Reader(model, passages(tokenizer, ids), {BASELINE: None, **changing}, batch)
+        here = [name for name in conditions if only is None or text in only.get(name, texts)]
+        switched = {name: changing[name] for name in here if name in changing}
+        reader = _Reader(model, passages(tokenizer, ids), {BASELINE: None, **switched}, batch)
         scores = {}
         for name in reader.conditions:
             kept = cell(cell_key(name, text), partial(reader.read, name))
             scores[name] = Scores(tuple(kept["nll_nats"]), *sizes)
         baseline[text] = scores[BASELINE]
-        for name in conditions:
+        for name in here:
             found[name][text] = scores.get(name, scores[BASELINE])
     return Matrix(baseline, found, seed)
 

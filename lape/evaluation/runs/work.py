@@ -24,6 +24,7 @@ class Options:
         tokens: Of held-out text for each language.
         block: Tokens per block.
         seeds: How many random masks are the control of costs.
+        rivals: Names of the masks whose costs are measured beside; None takes all there are.
         items: Questions per language of the next-line check.
         seed: Of questions and resamples.
         compare: Folders of masks whose places are compared.
@@ -33,6 +34,7 @@ class Options:
         output_seeds: Of the random controls of outputs.
         instructed: Whether plain instructions are measured too.
         source: Language that tuning and the language-shift score start from.
+        sources: Languages that steering starts from; empty takes all that have openings.
         shift_items: Paragraphs of each pair for the language-shift score.
         mode, strength, top_rate, off: How to steer; None takes what tuning chose.
         top_rates, strengths, offs: That tuning tries.
@@ -41,6 +43,7 @@ class Options:
     tokens: int = 2048
     block: int = 128
     seeds: int = 5
+    rivals: Sequence[str] | None = None
     items: int = 20
     seed: int = 0
     compare: tuple[Path, ...] = ()
@@ -50,6 +53,7 @@ class Options:
     output_seeds: tuple[int, ...] = (0,)
     instructed: bool = True
     source: str = "en"
+    sources: Sequence[str] = ()
     shift_items: int = 20
     mode: Mode | None = None
     strength: float | None = None

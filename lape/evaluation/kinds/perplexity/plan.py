@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lape.evaluation.kinds.rivals import rival_masks
+from lape.evaluation.kinds.rivals import chosen_rivals
 from lape.evaluation.metrics.cell import Cell
 from lape.evaluation.metrics.dominance import compare, own_conditions
 from lape.evaluation.runs.subject import Subject
@@ -18,11 +18,14 @@ def plan(subject: Subject, options: Options) -> Work:
     texts = subject.blocks(options.tokens, options.block)
     main = str(subject.mask.metadata.get("method", "mask"))
     controls = {f"random {seed}": subject.mask.random_like(None, seed) for seed in range(options.seeds)}
-    rivals, left_out = rival_masks(subject, main)
+    rivals, left_out = chosen_rivals(subject, main, options.rivals)
     masks = {main: subject.mask, **rivals, **controls}
-    conditions = [
-        mask.count(code) for name, mask in masks.items() for code in own_conditions(name, mask, texts).values()
-    ]
+    cells = len(texts) + sum(
+        2 if name in controls else len(texts)
+        for name, mask in masks.items()
+        for code in own_conditions(name, mask, texts).values()
+        if mask.count(code)
+    )
     settings = subject.settings(
         loaded=subject.model_settings(),
         corpora=subject.text_settings(texts),
@@ -48,5 +51,4 @@ def plan(subject: Subject, options: Options) -> Work:
             f"random neurons cost it {control['control_nats']['value']:.4f}: a ratio of {control['value']:.1f}."
         )
 
-    cells = len(texts) * (1 + sum(map(bool, conditions)))
     return Work("Perplexity: what switching each language off costs each text", settings, cells, measure, summary)

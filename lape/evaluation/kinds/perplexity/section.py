@@ -242,7 +242,9 @@ def _neurons(mask: Mapping[str, Any]) -> str:
 
 
 def _matrix(mask: Mapping[str, Any], unit: str) -> Matrix:
+    """Every row with the same texts; None where a cell was not measured, as most of a random mask are."""
+    texts = dict.fromkeys(text for row in mask["off"].values() for text in row)
     return {
-        off: {text: interval(cell[unit]) if cell else None for text, cell in row.items()}
+        off: {text: interval(row[text][unit]) if row.get(text) else None for text in texts}
         for off, row in mask["off"].items()
     }

@@ -10,7 +10,7 @@ KIND = Kind(
     heading="Switched on: the language of the output",
     command="lape evaluate steering",
     options=(
-        *("corpus", "source", "mode", "strength", "top_rate", "off"),
+        *("corpus", "source", "sources", "shift_items", "mode", "strength", "top_rate", "off"),
         *("prompts", "identifier", "max_new_tokens"),
     ),
     needs=(means_of_all,),

@@ -1,4 +1,4 @@
-"""Steering between every ordered pair of languages, as work."""
+"""Steering between ordered pairs of languages, as work."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ CHOSEN = record({"settings": record({}), "results": record({"common": SETTING})}
 def plan(subject: Subject, options: Options) -> Work:
     """Every ordered pair of languages that the identifier tells apart, under one setting, beside its rivals.
 
+    With `options.sources` these are the pairs that start from them.
+
     The setting is what the options say, else what tuning chose for this mask, else `replace` at strength 2.
 
     Raises:
-        LapeError: No language has openings, the identifier tells no pair apart, or a top rate other than the mask's is
-            named without statistics.
+        LapeError: A source is unknown, no language has openings, the identifier tells no pair apart, or a top rate
+            other than the mask's is named without statistics.
         MeansMissing: The mask has no means for a target.
     """
     setting = setting_of(subject, options)
@@ -52,7 +54,8 @@ def plan(subject: Subject, options: Options) -> Work:
     without_openings = [code for code in subject.mask.languages if code not in prompts]
     prompts = {code: texts for code, texts in prompts.items() if not judge.untold([code])}
     masks = masks_of(subject, [setting.top_rate])
-    pairs = [pair for pair in all_pairs(subject.mask.languages) if pair[0] in prompts and not judge.untold(pair)]
+    starts = [code for code in map(subject.mask.known, options.sources or prompts) if code in prompts]
+    pairs = [pair for pair in all_pairs(subject.mask.languages) if pair[0] in starts and not judge.untold(pair)]
     settings = {pair: setting for pair in pairs if setting.intervention(masks, *pair)}
     if not settings:
         raise LapeError(
@@ -68,6 +71,7 @@ def plan(subject: Subject, options: Options) -> Work:
         masks,
         setting=asdict(setting),
         seeds=list(controls),
+        **({"sources": starts} if options.sources else {}),
         shift_items={target: json_hash([asdict(item) for item in items]) for (_, target), items in shifted.items()},
     )
 
