@@ -2,7 +2,7 @@
 
     pip install "lape[lm-eval]"
     python examples/lm_eval_harness.py --tasks xnli_fr,xnli_de --off fr --limit 200
-    python examples/lm_eval_harness.py --tasks mine --include folder/with/mine.yaml --off fr --on es --strength 2
+    python examples/lm_eval_harness.py --tasks mine --include folder/with/mine.yaml --off fr --on es
 
 The harness is not changed and knows nothing of neurons: `lape.intervene` switches them on the plain transformers model
 that its own wrapper, HFLM, holds. Its tasks fetch their data from the Hugging Face Hub, unless a YAML file of your own

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
+from lape.generation.settings import MODE, STRENGTH
 
 if TYPE_CHECKING:
     from lape.evaluation.kinds import Kind
@@ -54,9 +55,9 @@ def register(commands: Any) -> None:
         help="paragraphs per pair of the language-shift score (default: %(default)s)",
     )
     evaluate.add_argument(
-        "--mode", help="of steering: replace, add or scale (default: what tuning chose, else replace)"
+        "--mode", help=f"of steering: replace, add or scale (default: what tuning chose, else {MODE})"
     )
-    evaluate.add_argument("--strength", type=float, help="of steering (default: what tuning chose, else 2)")
+    evaluate.add_argument("--strength", type=float, help=f"of steering (default: what tuning chose, else {STRENGTH:g})")
     evaluate.add_argument(
         "--top-rate", type=float, help="of the mask that steers (default: what tuning chose, else its own)"
     )
@@ -109,6 +110,11 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
         help="that tuning tries, such as replace=1,1.5,2; may be repeated (default: a grid over all modes)",
     )
     parser.add_argument("--offs", type=codes, help="what goes off in tuning: source, others (default: both)")
+    parser.add_argument(
+        "--most-cost",
+        type=float,
+        help="fluency cost, in nats per token, that the one setting for all may have in tuning (default: any)",
+    )
     parser.add_argument("--out", type=Path, help="folder to write to (default: evidence beside the mask)")
     parser.add_argument("--again", action="store_true", help="measure again what has been measured")
 

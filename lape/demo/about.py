@@ -23,11 +23,11 @@ FORMULAS: list[dict[str, str | bool]] = [
 SHELL = """\
 lape record --model Qwen/Qwen3-0.6B --corpus hf:wikimedia/wikipedia:20231101.{language} --languages en,fr,zh --out out
 lape identify out --top-rate 0.01
-lape generate "Il était une fois" --model Qwen/Qwen3-0.6B --mask out --off fr --on zh --strength 2"""
+lape generate "Il était une fois" --model Qwen/Qwen3-0.6B --mask out --off fr --on zh"""
 PYTHON = """\
 import lape
 model, tokenizer = lape.load_model(); mask = lape.NeuronMask.from_pretrained()
-variants = {"on": None, "steered": lape.Intervention(mask, off="fr", on="es", strength=2.0)}
+variants = {"on": None, "steered": lape.Intervention(mask, off="fr", on="es")}
 *_, last = lape.side_by_side(model, tokenizer, "Il était une fois", variants); print(last.texts)"""
 
 

@@ -31,7 +31,7 @@ class Limit:
     whole: bool = False
 
 
-STRENGTH = Limit("Strength", 0, 5, 0.1)
+STRENGTH = Limit("Strength", 0, 5, 0.05)
 
 
 def checked_text(what: str, text: object, most: int) -> str:

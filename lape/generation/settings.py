@@ -11,7 +11,7 @@ Mode = Literal["replace", "add", "scale"]
 
 # How a language is switched on.
 MODE: Mode = "replace"
-STRENGTH = 2.0
+STRENGTH = 1.25
 
 SETTINGS = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "seed")  # by name
 # Greedy text of a small model repeats itself
@@ -19,7 +19,7 @@ SETTINGS = ("max_new_tokens", "temperature", "top_p", "repetition_penalty", "see
 MAX_NEW_TOKENS = 48
 TEMPERATURE = 0.0
 TOP_P = 0.9
-REPETITION_PENALTY = 1.1
+REPETITION_PENALTY = 1.2
 SEED = 0
 
 

@@ -183,7 +183,7 @@ class NeuronMask:
     def check(self, model: nn.Module) -> None:
         """Refuses a model of another shape; warns when it is another model or revision.
 
-        The embedded weights and the Hub's weights of the same model count as one.
+        The embedded weights of a model are rounded, so one of its masks works on the Hub's weights too, with a note.
 
         Raises:
             MaskMismatch: The model has another number of layers or neurons; names both.
@@ -196,12 +196,11 @@ class NeuronMask:
             raise MaskMismatch(f"The mask was made for {mine} with {sizes}.")
         if "model" in self.metadata and given.model != mine:
             warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=3)
-        elif embedded_model(mine) is None and self.metadata.get("revision") not in (None, given.revision):
-            warnings.warn(
-                f"The mask was made for revision {self.metadata['revision']} of {mine}, not {given.revision}.",
-                LapeWarning,
-                stacklevel=3,
-            )
+        elif (made_for := self.metadata.get("revision")) not in (None, given.revision):
+            said = f"The mask was made for revision {made_for} of {mine}, not {given.revision}."
+            if embedded_model(mine) is not None:
+                said += " One of them may be rounded: the neurons are nearly the same, and figures differ a little."
+            warnings.warn(said, LapeWarning, stacklevel=3)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `mask.safetensors` and `mask.json`, its summary; the same mask gives the same bytes."""

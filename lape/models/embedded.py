@@ -146,9 +146,8 @@ SMOLLM2 = EmbeddedModel(
     form="gguf-q4_1",
     converted_bytes=540_000_000,
 )
+# The default is the first that can be had from its packages; else the last, which is on the Hub too, open to all.
 EMBEDDED = (GEMMA, SMOLLM2)
-# The first that can be had from its packages; else the last, which is on the Hub too, open to all.
-DEFAULTS = (SMOLLM2,)
 
 
 def embedded_model(name: str) -> EmbeddedModel | None:
@@ -159,11 +158,11 @@ def embedded_model(name: str) -> EmbeddedModel | None:
 def default_model() -> tuple[EmbeddedModel, str]:
     """What is loaded when no model is named, and why it is not the first choice; that is empty when it is."""
     missed = []
-    for each in DEFAULTS:
+    for each in EMBEDDED:
         if not (obstacle := each.obstacle()):
             break
         missed.append(obstacle)
-    if each is DEFAULTS[0]:
+    if each is EMBEDDED[0]:
         return each, ""
     return each, " ".join([missed[0], f"{each.title} takes its place."])
 

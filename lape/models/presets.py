@@ -72,10 +72,10 @@ _APACHE, _RAIL, _META = "Apache-2.0", "BigScience RAIL 1.0", "Llama 2 Community"
 # The counts are computed from the models' configurations in tests/test_presets.py.
 # fmt: off
 PRESETS: tuple[Preset, ...] = (
-    Preset("smollm2-135m", SMOLLM2.model, 0.1345, 0.0283, _EN, _APACHE, chat=True,
-           note="embedded: any CPU, no network"),
     Preset("gemma-3-270m", GEMMA.model, 0.2681, 0.1678, _GEMMA, "Gemma terms", gated=True,
            note="embedded: any CPU, no network; over 140 languages"),
+    Preset("smollm2-135m", SMOLLM2.model, 0.1345, 0.0283, _EN, _APACHE, chat=True,
+           note="embedded: any CPU, no network"),
     Preset("qwen3-0.6b", "Qwen/Qwen3-0.6B", 0.5960, 0.1556, _QWEN, _APACHE, chat=True, note="119 languages"),
     Preset("qwen3-1.7b", "Qwen/Qwen3-1.7B", 1.7206, 0.3113, _QWEN, _APACHE, chat=True, note="119 languages"),
     Preset("qwen3-4b", "Qwen/Qwen3-4B", 4.0225, 0.3892, _QWEN, _APACHE, chat=True, note="119 languages"),

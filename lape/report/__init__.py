@@ -30,6 +30,8 @@ def write_page(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> 
 def write_readme(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
     """Renews the table of main figures between the marks of a README; the rest stays byte for byte.
 
+    A README with tables of several masks has marks with their names, see `marks_of`.
+
     Raises:
         BadFile: The README lacks the marks, there is no evidence, or a file is damaged or of another version.
     """
@@ -38,7 +40,20 @@ def write_readme(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -
         raise BadFile(f"There is no file {str(path)!r}.")
     with file.open(encoding="utf-8", newline="") as opened:
         text = opened.read()
-    return _write(path, with_part(text, headlines(_evidence(folder)[0]).markdown(), MARKS))
+    found = _evidence(folder)[0]
+    own = marks_of(found)
+    return _write(path, with_part(text, headlines(found).markdown(), own if own[0] in text else MARKS))
+
+
+def marks_of(found: Mapping[str, Evidence]) -> Marks:
+    """The marks with the name of the mask that evidence is of.
+
+    Example:
+        `<!-- lape:evidence:begin google/gemma-3-270m lape -->`
+    """
+    mask = next(iter(found.values()))["settings"]["mask"]
+    begin, end = (mark.replace(" -->", f" {mask['model']} {mask['method']} -->") for mark in MARKS)
+    return begin, end
 
 
 def write_tables(folder: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:

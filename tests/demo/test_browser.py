@@ -140,7 +140,7 @@ def test_text_is_never_run_as_html(opened: Callable[..., Any]) -> None:
 def test_an_example_sets_the_languages(opened: Callable[..., Any]) -> None:
     page = opened()
     page.get_by_role("button", name="Chinese", exact=True).click()
-    expect(page.locator("#lape-prompt textarea")).to_have_value(EXAMPLES[1].prompt)
+    expect(page.locator("#lape-prompt textarea")).to_have_value(EXAMPLES[2].prompt)
     expect(page.get_by_role("combobox", name="The prompt's language")).to_have_value(f"{language('zh').title} · zh")
     expect(page.get_by_text("Chinese neurons off").first).to_be_visible()
 

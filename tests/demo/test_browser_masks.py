@@ -13,6 +13,7 @@ from browsing import MARKS, expect, open_tab
 from lape import ActivationStatistics, identify
 from lape.demo.words import texts
 from lape.masks.bundled import bundled_folder
+from lape.models.embedded import SMOLLM2
 from lape.storage.names import STATISTICS_NAME
 
 pytestmark = MARKS
@@ -22,7 +23,7 @@ pytestmark = MARKS
 def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A mask of the embedded model for two languages of its bundled statistics."""
     folder = tmp_path_factory.mktemp("own")
-    statistics = ActivationStatistics.load(bundled_folder() / STATISTICS_NAME)
+    statistics = ActivationStatistics.load(bundled_folder(SMOLLM2.model) / STATISTICS_NAME)
     identify(statistics, languages=["fr", "vi"], top_rate=0.01).save(folder)
     return folder / "mask.safetensors"
 

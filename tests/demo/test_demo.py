@@ -199,7 +199,7 @@ def test_the_page_opens_with_values_it_accepts() -> None:
 
 
 def test_the_page_opens_with_other_languages() -> None:
-    assert opening(("zh", "ko")) == replace(DEFAULTS, prompt=EXAMPLES[1].prompt, source="zh", targets=("ko",))
+    assert opening(("zh", "ko")) == replace(DEFAULTS, prompt=EXAMPLES[2].prompt, source="zh", targets=("ko",))
     assert opening(("law", "code")) == replace(DEFAULTS, prompt="", source="law", targets=("code",))
     assert examples_for(("law", "code")) == []
 

@@ -31,7 +31,7 @@ from lape.demo.masks.listing import HERE
 from lape.demo.masks.share import WIKIPEDIA
 from lape.demo.page import Page, build_page
 from lape.masks.calibration import calibrate
-from lape.models.embedded import SMOLLM2
+from lape.models.embedded import GEMMA, SMOLLM2
 
 MODEL = "org/tiny"
 REPO = "org/collection"
@@ -190,8 +190,9 @@ def columns(backend: Backend) -> list[str]:
 def test_the_tab_lists_this_machine(visitor: Visitor, here: Path) -> None:
     made(here / "precomputed" / PLACE)
     shown = visitor.ask("showing", HERE, "")
-    assert text_of(shown["line"]) == "2 masks."
-    assert shown["chosen"]["choices"] == [[name, name] for name in (MASK, f"{SMOLLM2.model} lape")]
+    assert text_of(shown["line"]) == "3 masks."
+    ours = [f"{each.model} lape" for each in (GEMMA, SMOLLM2)]
+    assert shown["chosen"]["choices"] == [[name, name] for name in (MASK, *ours)]
     assert shown["chosen"]["value"] == MASK
     assert "Spanish 3, French 3" in shown["listed"]
     assert shown["card"]["visible"] is False

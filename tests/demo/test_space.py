@@ -25,7 +25,7 @@ from gradio_client.exceptions import AppError
 from hub_standin import Hub
 
 from lape import NeuronMask
-from lape.models.embedded import SMOLLM2
+from lape.models.embedded import EMBEDDED, SMOLLM2
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """
@@ -182,7 +182,8 @@ def test_the_header_agrees_with_the_project(header: dict[str, Any]) -> None:
     assert header["python_version"] == "3.12"
     assert header["license"] == project["license"].lower()
     assert (ROOT / header["app_file"]).is_file()
-    assert header["models"] == [SMOLLM2.model]
+    assert header["models"] == [each.model for each in EMBEDDED]
+    assert header["preload_from_hub"] == [SMOLLM2.model]  # the one that is open to all, should the packages be gone
     assert header["hf_oauth"] is True
     assert "write-repos" in header["hf_oauth_scopes"]
     assert len(header["short_description"]) <= 60

@@ -33,6 +33,7 @@ from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngram
 from lape.evaluation.metrics.second_opinion import second_opinion
 from lape.evaluation.metrics.steering import PairOutputs, Steering, all_pairs, average, steering
 from lape.evaluation.runs.ledger import Ledger
+from lape.models.embedded import SMOLLM2
 
 OPENINGS = {
     "aa": ["One day the", "When it rained", "My old dog", "In the morning", "We never knew"],
@@ -214,7 +215,8 @@ def test_all_pairs_are_ordered() -> None:
 
 def alone(bench: Bench, prompt: str, intervention: Intervention | None) -> str:
     """The continuation of one prompt in a batch of its own."""
-    settings = {"max_new_tokens": bench.decoding.max_new_tokens, "repetition_penalty": 1.1}
+    decoding = bench.decoding
+    settings = {"max_new_tokens": decoding.max_new_tokens, "repetition_penalty": decoding.repetition_penalty}
     *_, last = generate_rows(bench.model, bench.tokenizer, [prompt], intervention, **settings)
     return last.texts[0]
 
@@ -476,8 +478,8 @@ def test_the_embedded_model_is_steered_and_random_neurons_do_nothing(
     from lape.masks.bundled import bundled_folder
     from lape.storage.names import STATISTICS_NAME
 
-    mask = NeuronMask.from_pretrained()
-    statistics = ActivationStatistics.load(bundled_folder() / STATISTICS_NAME)
+    mask = NeuronMask.from_pretrained(model=SMOLLM2.model)
+    statistics = ActivationStatistics.load(bundled_folder(SMOLLM2.model) / STATISTICS_NAME)
     bench = Bench(*embedded, LanguageIdentifier(mask.languages), Decoding(max_new_tokens=24))
     settings = dict.fromkeys([("en", "fr"), ("en", "ru")], Setting("replace", 2.0))
     few: dict[str, Sequence[str]] = {"en": openings("en")[:8]}

@@ -79,6 +79,18 @@ def test_top_rates_beside_count_as_neighbours_too() -> None:
     assert best({**tried, middle: measured(3, 0.2)}) == low  # 4 + 3; others 4
 
 
+def test_the_common_setting_costs_no_more_than_is_allowed() -> None:
+    cheap, dear = Setting("replace", 1.0), Setting("replace", 2.0)
+    swept = {
+        ("aa", "bb"): {cheap: measured(2, 0.2), dear: measured(4, 1.0)},
+        ("aa", "cc"): {cheap: measured(3, 0.4), dear: measured(4, 2.0)},
+    }
+    assert best_of_all(swept) == best_of_all(swept, 1.6) == dear  # it costs 1.5 on average
+    assert best_of_all(swept, 1.4) == best_of_all(swept, 0.4) == cheap  # 0.3
+    with pytest.raises(LapeError, match=r"cost of at most 0\.2 nats per token; the cheapest has 0\.30\."):
+        best_of_all(swept, 0.2)
+
+
 def test_the_common_setting_is_the_best_on_average() -> None:
     a, b, c = Setting("replace", 1.0), Setting("scale", 2.0), Setting("add", 1.0)
     swept = {

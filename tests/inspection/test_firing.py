@@ -14,6 +14,7 @@ from lape.evaluation.metrics.openings import openings
 from lape.inspection.activations import Activations, activations
 from lape.inspection.firing import STANDS_OUT_LEVEL, Fired, firing, mask_neurons, usual_shares
 from lape.masks.bundled import bundled_folder
+from lape.models.embedded import SMOLLM2
 from lape.recording.statistics import statistics_beside
 
 SHAPE = (2, 4)
@@ -117,7 +118,8 @@ def test_what_does_not_fit_is_refused() -> None:
 @pytest.mark.slow
 def test_sentences_have_their_language(embedded: tuple[Any, Any]) -> None:
     """On the embedded model and its bundled mask: five openings of a few words each, most tokens right."""
-    mask, statistics = NeuronMask.load(bundled_folder()), statistics_beside(bundled_folder())
+    folder = bundled_folder(SMOLLM2.model)
+    mask, statistics = NeuronMask.load(folder), statistics_beside(folder)
     neurons = mask_neurons(mask)
     right = {}
     for code in mask.languages:

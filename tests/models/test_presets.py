@@ -10,7 +10,7 @@ import pytest
 from transformers import AutoConfig
 
 from lape import UnknownLabel
-from lape.models.embedded import EMBEDDED, SMOLLM2
+from lape.models.embedded import EMBEDDED, default_model
 from lape.models.memory import empty_model, quantised_layers
 from lape.models.presets import PRESETS, Preset, resolve_name
 
@@ -125,7 +125,8 @@ def test_a_preset_says_what_a_user_asks(preset: Preset) -> None:
 
 def test_names_are_unique_and_the_first_is_the_default() -> None:
     assert len({preset.name for preset in PRESETS}) == len({preset.model for preset in PRESETS}) == len(PRESETS)
-    assert resolve_name(None) == SMOLLM2.model == PRESETS[0].model
+    assert EMBEDDED[0].model == PRESETS[0].model
+    assert resolve_name(None) == default_model()[0].model
 
 
 def test_every_embedded_model_has_a_preset_and_a_short_name() -> None:

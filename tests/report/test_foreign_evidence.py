@@ -21,6 +21,7 @@ from lape.errors import BadFile, LapeWarning
 from lape.evaluation.kinds import KINDS
 from lape.evaluation.kinds.perplexity.section import CHANGES
 from lape.masks.bundled import bundled_folder
+from lape.models.embedded import SMOLLM2
 from lape.report import MARKS, headlines, html_of, markdown_of, write_page, write_readme, write_tables
 from lape.report.found import evidence_of
 
@@ -129,7 +130,7 @@ def test_whatever_a_place_holds_it_is_shown_or_left_out_by_name(tmp_path: Path, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_changes_of_each_kind_are_shown_or_left_out_by_name(tmp_path: Path, kind: str) -> None:
     good = with_one_good(tmp_path, kind)
-    bundled = json.loads((bundled_folder() / "evidence" / f"{kind}.json").read_text(encoding="utf-8"))
+    bundled = json.loads((bundled_folder(SMOLLM2.model) / "evidence" / f"{kind}.json").read_text(encoding="utf-8"))
     own = changes(EVERYTHING[kind])
     for one in random.Random(1).sample(own, min(len(own), 100)):
         check(tmp_path, kind, changed(EVERYTHING[kind], *one), good)

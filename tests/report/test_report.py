@@ -31,7 +31,18 @@ from lape.drawing.words import percent, related, seconds_text
 from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS
 from lape.masks.bundled import bundled_folder
-from lape.report import MARKS, evidence_of, headlines, html_of, markdown_of, write_page, write_readme, write_tables
+from lape.models.embedded import EMBEDDED
+from lape.report import (
+    MARKS,
+    evidence_of,
+    headlines,
+    html_of,
+    markdown_of,
+    marks_of,
+    write_page,
+    write_readme,
+    write_tables,
+)
 from lape.sharing.readme import with_part
 from lape.storage.files import sha256_of
 from lape.storage.names import EVIDENCE_NAME, MASK_NAME
@@ -434,6 +445,21 @@ def test_the_part_between_the_marks_is_renewed_and_the_rest_stays(tmp_path: Path
     assert page.read_text(encoding="utf-8") == html_of(EVERYTHING)
 
 
+def test_a_readme_has_a_part_for_each_mask_that_its_marks_name(tmp_path: Path) -> None:
+    (tmp_path / "layers.json").write_text(json.dumps(EVERYTHING["layers"]), encoding="utf-8")
+    mask = EVERYTHING["layers"]["settings"]["mask"]
+    begin, end = (
+        f"<!-- lape:evidence:begin {mask['model']} {mask['method']} -->",
+        END.replace(" -->", f" {mask['model']} {mask['method']} -->"),
+    )
+    readme = tmp_path / "README.md"
+    readme.write_text(f"{BEGIN}\nof another\n{END}\n{begin}\nstale\n{end}\n", encoding="utf-8")
+    write_readme(tmp_path, readme)
+    text = readme.read_text(encoding="utf-8")
+    assert text.startswith(f"{BEGIN}\nof another\n{END}\n{begin}\n| what | figure |")
+    assert "stale" not in text
+
+
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END}\n{BEGIN}", f"{BEGIN}\n{END}\n{BEGIN}\n{END}", f"a {BEGIN}\n{END}"])
 def test_a_readme_without_the_marks_says_how_to_add_them(text: str) -> None:
     with pytest.raises(
@@ -595,9 +621,11 @@ def test_a_table_marks_its_figures_and_strong_rows() -> None:
 # The project's own
 
 
-def test_the_projects_tables_are_those_of_the_bundled_evidence() -> None:
-    evidence = evidence_of(bundled_folder() / "evidence", sha256_of(bundled_folder() / MASK_NAME))
-    assert set(evidence) == set(KINDS)
+@pytest.mark.parametrize("model", [each.model for each in EMBEDDED])
+def test_the_projects_tables_are_those_of_the_bundled_evidence(model: str) -> None:
+    folder = bundled_folder(model)
+    evidence = evidence_of(folder / "evidence", sha256_of(folder / MASK_NAME))
+    assert set(evidence) <= set(KINDS)
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
-    assert with_part(readme, headlines(evidence).markdown(), MARKS) == readme
-    assert (bundled_folder() / EVIDENCE_NAME).read_text(encoding="utf-8") == markdown_of(evidence) + "\n"
+    assert with_part(readme, headlines(evidence).markdown(), marks_of(evidence)) == readme
+    assert (folder / EVIDENCE_NAME).read_text(encoding="utf-8") == markdown_of(evidence) + "\n"

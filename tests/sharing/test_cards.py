@@ -18,7 +18,7 @@ from samples import mask_of, statistics_of
 import lape.sharing
 from lape.masks.bundled import bundled_folder
 from lape.masks.summaries import MaskEntry
-from lape.models.embedded import GEMMA, SMOLLM2
+from lape.models.embedded import EMBEDDED, GEMMA, SMOLLM2
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
 from lape.sharing.parcel import packed
@@ -207,7 +207,7 @@ def test_a_collection_card_lists_every_mask() -> None:
 
 
 def test_the_bundled_mask_has_a_card_of_moderate_size() -> None:
-    folder = bundled_folder()
+    folder = bundled_folder(SMOLLM2.model)
     mask = lape.NeuronMask.load(folder)
     card = mask_card(mask, statistics=lape.ActivationStatistics.load(folder / STATISTICS_NAME))
     assert "Different neurons: 922 of the model's 46,080. Shared by two or more languages: 377." in card
@@ -216,8 +216,9 @@ def test_the_bundled_mask_has_a_card_of_moderate_size() -> None:
     assert mask_card(mask, statistics=lape.ActivationStatistics.load(folder / STATISTICS_NAME), previous=card) == card
 
 
-def test_the_card_beside_the_bundled_mask_is_the_one_that_is_made_today() -> None:
-    parcel = packed(bundled_folder())
+@pytest.mark.parametrize("model", [each.model for each in EMBEDDED])
+def test_the_card_beside_a_bundled_mask_is_the_one_that_is_made_today(model: str) -> None:
+    parcel = packed(bundled_folder(model))
     assert parcel.readme is not None
     given = {"statistics": parcel.statistics, "evidence": parcel.evidence, "method": parcel.method}
     assert mask_card(parcel.mask, **given, previous=parcel.readme) == parcel.readme

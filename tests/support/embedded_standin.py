@@ -27,7 +27,5 @@ def standing_in_for(original: EmbeddedModel, folder: Path, patch: pytest.MonkeyP
         pieces.append((module, name))
     patch.syspath_prepend(folder)
     model = replace(original, pieces=tuple(pieces), sha256=SHA256)
-    for table in ("EMBEDDED", "DEFAULTS"):
-        rows = getattr(embedded, table)
-        patch.setattr(embedded, table, tuple(model if row.key == original.key else row for row in rows))
+    patch.setattr(embedded, "EMBEDDED", tuple(model if row.key == original.key else row for row in embedded.EMBEDDED))
     return model

@@ -31,7 +31,7 @@ TEXT = "Il était une fois una niña que vivía cerca del mar. 夜になると�
 def compare(page: Any) -> None:
     """A finished run with two targets."""
     page.goto(
-        page.url + "&" + urlencode({"lape": 1, "prompt": DEFAULTS.prompt, "targets": "es,zh", "max_new_tokens": 48})
+        page.url + "&" + urlencode({"lape": 1, "prompt": DEFAULTS.prompt, "targets": "es,ar", "max_new_tokens": 48})
     )
     expect(page.locator("#lape-status")).to_contain_text("Opened from a link")
     page.locator("#lape-generate").click()

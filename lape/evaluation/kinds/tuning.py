@@ -37,7 +37,7 @@ from lape.evaluation.metrics.tune import grid, tune
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
 from lape.languages import language
-from lape.storage.schema import LONG_TEXT, SHARE, TEXT, listing, nullable, record
+from lape.storage.schema import LONG_TEXT, SHARE, TEXT, is_number, listing, nullable, record
 
 SHOWN = 8  # settings in `EVIDENCE.md`
 
@@ -63,7 +63,14 @@ def plan(subject: Subject, options: Options) -> Work:
             setting.intervention(masks, *pair)
     controls = options.output_seeds if subject.statistics is not None else ()
     described = output_settings(
-        subject, options, prompts, masks, grid=[asdict(one) for one in settings], targets=targets, seeds=list(controls)
+        subject,
+        options,
+        prompts,
+        masks,
+        grid=[asdict(one) for one in settings],
+        targets=targets,
+        seeds=list(controls),
+        **({} if options.most_cost is None else {"most_cost_nats": options.most_cost}),
     )
 
     def measure(cell: Cell) -> dict[str, Any]:
@@ -73,6 +80,7 @@ def plan(subject: Subject, options: Options) -> Work:
             prompts,
             pairs,
             settings,
+            most_cost=options.most_cost,
             statistics=subject.statistics,
             seeds=controls,
             cell=cell,
@@ -103,7 +111,7 @@ def section(evidence: Evidence) -> list[str]:
         paragraph(
             f"From {named(results['source'])}: every setting is tried on the dev half of the openings, and each "
             f"target keeps its best one ({results['rule']}). The figures below are of the test half, which "
-            "nothing was chosen on. The one setting that is best over all targets is "
+            f"nothing was chosen on. The one setting that is best over all targets{_allowed(evidence)} is "
             f"{setting_text(results['common'])}."
         ),
         targets(evidence).html(),
@@ -111,6 +119,13 @@ def section(evidence: Evidence) -> list[str]:
         *notices(untold_text(results, evidence["settings"])),
         details("Every setting that was tried", [*more, _grid(evidence).html()]),
     ]
+
+
+def _allowed(evidence: Evidence) -> str:
+    most = evidence["settings"].get("most_cost_nats")
+    return (
+        "" if not is_number(most) else f" among those with a fluency cost of at most {number(most, 2)} nats per token"
+    )
 
 
 def tables(evidence: Evidence) -> list[Table]:
@@ -236,7 +251,7 @@ KIND = Kind(
     name="tuning",
     heading="The best way to steer",
     command="lape tune",
-    options=("source", "top_rates", "strengths", "offs", "prompts", "identifier", "max_new_tokens"),
+    options=("source", "top_rates", "strengths", "offs", "most_cost", "prompts", "identifier", "max_new_tokens"),
     needs=(means_of_all, source_in_mask),
     plan=plan,
     form=FORM,

@@ -5,6 +5,7 @@ Nothing of the test half is read before the settings are chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -95,6 +96,7 @@ def tune(
     pairs: Sequence[Pair],
     settings: Sequence[Setting],
     *,
+    most_cost: float | None = None,
     statistics: ActivationStatistics | None = None,
     seeds: Sequence[int] = (0,),
     cell: Cell = fresh,
@@ -107,15 +109,16 @@ def tune(
         openings: Source language to its openings.
         pairs: Sources and targets.
         settings: To try, see `grid`.
+        most_cost: Fluency cost, in nats per token, that the common setting may have on average on the dev half.
         statistics: Where the random control's means come from; None leaves the control out.
         seeds: Of the random control.
         cell: Keeps outputs under the keys that `steering` gives them.
 
     Raises:
-        LapeError: There is no pair, no setting, or no opening of a language.
+        LapeError: There is no pair, no setting, or no opening of a language; or every setting costs more.
     """
     swept = sweep(bench, masks, openings, pairs, settings, cell=cell)
-    common = best_of_all(swept)
+    common = best_of_all(swept, most_cost)
     chosen = {pair: best(tried) for pair, tried in swept.items()}
     tuned = steering(
         bench, masks, openings, chosen, statistics=statistics, seeds=seeds, instructed=True, halves=(TEST,), cell=cell
@@ -161,8 +164,12 @@ def best(tried: Mapping[Setting, PairOutputs]) -> Setting:
     return best_of_all({("", ""): tried})
 
 
-def best_of_all(swept: Sweep) -> Setting:
-    """The same by the means over pairs."""
+def best_of_all(swept: Sweep, most_cost: float | None = None) -> Setting:
+    """The same by the means over pairs, among the settings whose mean fluency cost is at most so many nats per token.
+
+    Raises:
+        LapeError: Every setting costs more; says how much the cheapest does.
+    """
     settings = list(next(iter(swept.values())))
     averages = {setting: average([tried[setting] for tried in swept.values()]) for setting in settings}
 
@@ -175,7 +182,15 @@ def best_of_all(swept: Sweep) -> Setting:
         # Shares are counts over counts: rounding keeps equal ones equal whatever the order of adding.
         return -round(near[0], 9), -round(sum(near), 9), float("inf") if cost is None else cost["value"]
 
-    return min(settings, key=rank)
+    costs = {setting: found["fluency_cost_nats"] for setting, found in averages.items()}
+    fluent = [one for one in settings if most_cost is None or (costs[one] and costs[one]["value"] <= most_cost)]
+    if not fluent:
+        cheapest = min((cost["value"] for cost in costs.values() if cost), default=math.inf)
+        raise LapeError(
+            f"No setting has a mean fluency cost of at most {most_cost:g} nats per token; the cheapest has "
+            f"{cheapest:.2f}. Allow more, or try weaker settings."
+        )
+    return min(fluent, key=rank)
 
 
 def _neighbours(setting: Setting, settings: Sequence[Setting]) -> list[Setting]:

@@ -38,6 +38,7 @@ class Options:
         shift_items: Paragraphs of each pair for the language-shift score.
         mode, strength, top_rate, off: How to steer; None takes what tuning chose.
         top_rates, strengths, offs: That tuning tries.
+        most_cost: Fluency cost, in nats per token, that its common setting may have; None allows any.
     """
 
     tokens: int = 2048
@@ -62,6 +63,7 @@ class Options:
     top_rates: Sequence[float] = TOP_RATES
     strengths: Mapping[Mode, Sequence[float]] = field(default_factory=lambda: STRENGTHS)
     offs: Sequence[Off] = OFFS
+    most_cost: float | None = None
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

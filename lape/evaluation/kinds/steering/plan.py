@@ -31,6 +31,7 @@ from lape.evaluation.metrics.steering import Pair, all_pairs, steering
 from lape.evaluation.runs.evidence import json_hash, read_evidence
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
+from lape.generation.settings import MODE, STRENGTH
 from lape.storage.schema import misfit, record
 
 CHOSEN = record({"settings": record({}), "results": record({"common": SETTING})})  # of what tuning found
@@ -41,7 +42,7 @@ def plan(subject: Subject, options: Options) -> Work:
 
     With `options.sources` these are the pairs that start from them.
 
-    The setting is what the options say, else what tuning chose for this mask, else `replace` at strength 2.
+    The setting is what the options say, else what tuning chose for this mask, else what the page does.
 
     Raises:
         LapeError: A source is unknown, no language has openings, the identifier tells no pair apart, or a top rate
@@ -138,7 +139,7 @@ def setting_of(subject: Subject, options: Options) -> Setting:
     folder = subject.evidence_folder
     tuning = read_evidence(folder).get("tuning") if folder.is_dir() else None
     chosen = tuned_setting(tuning, subject) if tuning else None
-    chosen = chosen or Setting("replace", 2.0, own_rate(subject))
+    chosen = chosen or Setting(MODE, STRENGTH, own_rate(subject))
     said = {name: getattr(options, name) for name in ("mode", "strength", "top_rate", "off")}
     return replace(chosen, **{name: value for name, value in said.items() if value is not None})
 
