@@ -26,7 +26,9 @@ def main() -> None:
     """Runs the benchmark and prints the medians, and the ratio of LAPE to the script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--model", help="preset, Hub id or folder (default: the embedded one)")
+    options = parser.parse_args()
+    repeats = options.repeats
     generator = torch.Generator().manual_seed(0)
     shape = (LAYERS, NEURONS)
     active = {code: torch.randint(0, TOKENS, shape, generator=generator) for code in LANGUAGES}
@@ -40,7 +42,7 @@ def main() -> None:
     for name, value in seconds.items():
         print(f"{name:24} {value:6.2f} s")
     print(f"{'lape / straightforward':24} {seconds['lape'] / seconds['straightforward']:6.2f}")
-    bundled = ActivationStatistics.load(bundled_folder() / STATISTICS_NAME)
+    bundled = ActivationStatistics.load(bundled_folder(options.model) / STATISTICS_NAME)
     for name, value in median_seconds(
         {method: partial(identify, bundled, method) for method in METHODS}, repeats
     ).items():

@@ -1,8 +1,8 @@
 """What the perplexity matrix costs over its forward passes alone, on the embedded model.
 
-`python -m benchmarks.perplexity [--repeats 5]` prints the ratio of the medians of interleaved repeats: `compare`, from
-blocks of tokens to the figures with their intervals, over the plain `model(...)` of the same rows in the same batches.
-Wanted: at most 1.1.
+`python -m benchmarks.perplexity [--model smollm2]` prints the ratio of the medians of interleaved repeats: `compare`,
+from blocks of tokens to the figures with their intervals, over the plain `model(...)` of the same rows in the same
+batches. Wanted: at most 1.1.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ def main() -> None:
     """Runs the benchmark and prints the ratio."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
-    model, tokenizer = lape.load_model()
-    masks = {"lape": lape.NeuronMask.from_pretrained()}
+    parser.add_argument("--model", help="preset, Hub id or folder (default: the embedded one)")
+    options = parser.parse_args()
+    repeats = options.repeats
+    model, tokenizer = lape.load_model(options.model)
+    masks = {"lape": lape.NeuronMask.from_pretrained(model=options.model)}
     texts = text_blocks(
         tokenizer,
         {code: [TEXTS[code].format(number) for number in range(100)] for code in LANGUAGES},

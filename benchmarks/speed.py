@@ -1,4 +1,4 @@
-"""Cost of recording and of interventions on the embedded model: `python -m benchmarks.speed [--repeats 7]`.
+"""Cost of recording and of interventions on the embedded model: `python -m benchmarks.speed [--model smollm2]`.
 
 Prints ratios of medians over interleaved repeats with fixed token counts:
 
@@ -28,15 +28,17 @@ def main() -> None:
     """Runs the benchmark and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=7)
-    repeats = parser.parse_args().repeats
-    model, tokenizer = lape.load_model()
+    parser.add_argument("--model", help="preset, Hub id or folder (default: the embedded one)")
+    options = parser.parse_args()
+    repeats = options.repeats
+    model, tokenizer = lape.load_model(options.model)
     recording = median_seconds(recording_ways(model, tokenizer), repeats)
     tokens = BLOCK * BLOCKS
     print(f"Recording, {tokens} tokens in blocks of {BLOCK}, medians of {repeats} interleaved repeats:")
     for name, seconds in recording.items():
         ratio = recording["plain forward"] / seconds
         print(f"  {name:16} {tokens / seconds:7.1f} tokens/s   {ratio:.2f} x the plain forward pass")
-    generation = median_seconds(generation_ways(model, tokenizer), repeats)
+    generation = median_seconds(generation_ways(model, tokenizer, options.model), repeats)
     print(f"Generation, {NEW_TOKENS} new tokens, medians of {repeats} interleaved repeats:")
     plain = generation["plain generate"]
     print(f"  plain generate, one row    {plain:6.2f} s")
@@ -73,9 +75,9 @@ def recording_ways(model, tokenizer) -> dict:
     return {"plain forward": plain, "lape.record": recording, "naive counter": naive}
 
 
-def generation_ways(model, tokenizer) -> dict:
+def generation_ways(model, tokenizer, name: str | None) -> dict:
     """Plain generation, the same under an intervention, and three columns, all of a fixed length."""
-    mask = lape.NeuronMask.from_pretrained()
+    mask = lape.NeuronMask.from_pretrained(model=name)
     off = lape.Intervention(mask, off="fr")
     steered = lape.Intervention(mask, off="fr", on="es", strength=1.5)
     inputs = tokenizer(PROMPT, return_tensors="pt")
