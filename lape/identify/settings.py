@@ -54,7 +54,7 @@ SETTINGS: Mapping[str, MethodSetting] = {
         "share of all neurons to keep",
         "a share above 0 and up to 1",
         above_low=True,
-        slider=(0.00025, 0.1, 0.00025),
+        slider=(0.00025, 0.2, 0.00025),
     ),
     "filter_rate": MethodSetting(
         "Filter rate",
