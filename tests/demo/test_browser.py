@@ -147,7 +147,7 @@ def test_an_example_sets_the_languages(opened: Callable[..., Any]) -> None:
 
 def test_the_random_control_is_a_fourth_column(opened: Callable[..., Any]) -> None:
     page = opened()
-    set_tokens(page, 4)
+    set_tokens(page, 12)
     expect(page.locator("#lape-text-random")).to_be_hidden()
     page.get_by_label("Show a random control").check()
     expect(page.locator("#lape-text-random")).to_be_visible()

@@ -14,6 +14,7 @@ from browsing import MARKS, PATIENCE, expect
 
 from lape.demo.compare.request import DEFAULTS
 from lape.demo.examples import EXAMPLES
+from lape.models.embedded import SMOLLM2
 
 pytestmark = MARKS
 HTML = "<img src=x onerror='window.ran=1'>"
@@ -71,7 +72,8 @@ def test_nothing_to_export_is_said(opened: Callable[..., Any]) -> None:
     expect(page.get_by_role("alert")).to_contain_text("There is nothing to export yet")
 
 
-def test_an_example_says_what_to_expect(opened: Callable[..., Any]) -> None:
+def test_an_example_says_what_to_expect(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lape.demo.compare.notes.TRIED_ON", SMOLLM2.model)  # the server's, in this very process
     page = opened()
     page.get_by_role("button", name="Japanese", exact=True).click()
     (japanese,) = (example for example in EXAMPLES if example.source == "ja")

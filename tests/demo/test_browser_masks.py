@@ -68,7 +68,7 @@ def test_two_masks_are_compared_on_a_phone_too(opened: Callable[..., Any], own: 
     bring(page, own)
     expect(page.locator("#lape-upload-status")).to_contain_text("In use")
     page.locator("#lape-masks-show").click()
-    expect(page.locator("#lape-masks-status")).to_contain_text("1 mask.")
+    expect(page.locator("#lape-masks-status")).to_contain_text("2 masks.")
     page.locator("#lape-diff > button").first.click()
     for side, said in (("a", "Le masque utilisé"), ("b", "Le masque de départ")):
         expect(page.locator(f"#lape-diff-{side} input")).to_have_value(said)

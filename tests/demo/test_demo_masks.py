@@ -198,6 +198,14 @@ def test_the_tab_lists_this_machine(visitor: Visitor, here: Path) -> None:
     assert shown["card"]["visible"] is False
 
 
+def test_the_mask_that_is_offered_first_is_one_for_the_model_that_is_loaded(
+    visitor: Visitor, here: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made(here / "precomputed" / PLACE)
+    monkeypatch.setattr(type(backend.ready()), "name", SMOLLM2.model)
+    assert visitor.ask("showing", HERE, "")["chosen"]["value"] == f"{SMOLLM2.model} lape"
+
+
 def test_a_collection_is_shown_with_its_commit(visitor: Visitor, hub: Hub, files: dict[str, bytes]) -> None:
     repo = hub.add(REPO, files)
     repo.refs["refs/tags/v1"] = old = repo.at("main").oid

@@ -312,13 +312,13 @@ def test_a_batch_ends_with_its_last_row_and_not_with_a_spare_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("torch.backends.mkl.is_available", lambda: True)
-    prompts = [prompt()] * 3
-    steered = tokens(last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=3)))
-    untouched = tokens(last(generate_rows(tiny_model, words, prompts, max_new_tokens=12)))
+    prompts, penalty = [prompt()] * 3, {"repetition_penalty": 1.1}
+    steered = tokens(last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=3, **penalty)))
+    untouched = tokens(last(generate_rows(tiny_model, words, prompts, max_new_tokens=12, **penalty)))
     assert steered[2] not in untouched  # so that a spare row, which is untouched, would go on
     passes.clear()
     tiny_model.generation_config.eos_token_id = steered[2]
-    update = last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=12))
+    update = last(generate_rows(tiny_model, words, prompts, [steer] * 3, max_new_tokens=12, **penalty))
     assert set(update.finished.values()) == {"eos"}
     assert len(passes) == steered.index(steered[2]) + 1
 

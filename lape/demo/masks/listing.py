@@ -72,8 +72,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
     listed = gr.HTML(_listed(entries), elem_id="lape-masks-listed")
     with gr.Row(elem_classes="lape-actions"):
         names = names_of(entries)
-        first = names[0] if names else None
-        chosen = gr.Dropdown(names, value=first, label=word("masks.mask"), scale=2, min_width=260)
+        chosen = gr.Dropdown(names, value=_fitting(names, backend), label=word("masks.mask"), scale=2, min_width=260)
         use = gr.Button(word("masks.use"), variant="primary", min_width=230, scale=0, elem_id="lape-masks-use")
         read = gr.Button(word("masks.card_show"), min_width=230, scale=0, elem_id="lape-masks-card")
     card = gr.Code(
@@ -97,7 +96,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         return offered | {
             line: status(f"{found} {_left_out(left_out)}".rstrip()),
             listed: _listed(entries),
-            chosen: gr.Dropdown(names, value=names[0] if names else None),
+            chosen: gr.Dropdown(names, value=_fitting(names, backend)),
             card: gr.Code(visible=False),
         }
 
@@ -141,6 +140,12 @@ def found_mask(backend: Backend, where: Any, at: Any, model: str, method: str, *
 def names_of(entries: Sequence[MaskEntry]) -> list[str]:
     """Masks as the menus name them."""
     return [f"{entry.model} {entry.method}" for entry in entries[:LISTED]]
+
+
+def _fitting(names: Sequence[str], backend: Backend) -> str | None:
+    """The first mask for the model that is loaded, else the first."""
+    mine = [name for name in names if backend.loaded and name.rpartition(" ")[0] == backend.loaded.name]
+    return next(iter([*mine, *names]), None)
 
 
 def chosen_of(name: Any) -> tuple[str, str]:
