@@ -31,11 +31,12 @@ def main() -> None:
     *_, last = lape.generate_rows(model, tokenizer, prompts, plan, max_new_tokens=NEW_TOKENS)
     told = identifier("py3langid", codes)
     print("| opening | steered to | goes on | told as |\n|---|---|---|---|")
-    for code, prompt, text in zip(codes, prompts, last.texts.values(), strict=True):
-        target = following[code]
+    for source, prompt, text in zip(codes, prompts, last.texts.values(), strict=True):
+        target = following[source]
         found = told.identify(text)
-        name = language(found.language).name if found.language and not found.gibberish else "no language"
-        hit = found.language is not None and base_language(found.language) == base_language(target)
+        code = None if found.gibberish else found.language
+        name = language(code).name if code else "no language"
+        hit = code is not None and base_language(code) == base_language(target)
         print(f"| {prompt} | {language(target).name} | {_cell(text)} | {name if hit else f'**{name}**'} |")
 
 

@@ -18,7 +18,6 @@ from lape.evaluation.kinds.rivals import chosen_rivals, rival_masks
 from lape.evaluation.metrics.perplexity import negative_log_likelihoods
 from lape.evaluation.runs.evidence import read_evidence
 from lape.evaluation.runs.subject import Subject
-from lape.generation.settings import MODE, STRENGTH
 from lape.report import MARKS
 from lape.sharing.parcel import EVIDENCE
 
@@ -277,7 +276,7 @@ def test_steering_takes_what_is_said_before_what_tuning_chose(
     brief = ["--max-new-tokens", "2", "--languages", "en,fr"]
     ran(capsys, "evaluate", "steering", *subject, *brief)
     alone = read_evidence(evidence)["steering"]["results"]
-    assert alone["setting"] == {"mode": MODE, "strength": STRENGTH, "top_rate": 0.1, "off": "source"}
+    assert alone["setting"] == {"mode": "replace", "strength": 1.25, "top_rate": 0.1, "off": "source"}
     assert list(alone["pairs"]) == ["en", "fr"]
     assert list(alone["pairs"]["en"]) == ["fr"]
     ran(capsys, "evaluate", "steering", *subject, *brief, "--sources", "fr")

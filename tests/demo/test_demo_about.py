@@ -77,7 +77,7 @@ def test_the_commands_are_commands() -> None:
 
 
 @pytest.mark.slow
-def test_the_python_lines_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_python_lines_run(capsys: pytest.CaptureFixture[str]) -> None:
     exec(PYTHON, {})
     printed = eval(capsys.readouterr().out)
     assert printed.keys() == {"on", "steered"}

@@ -23,7 +23,6 @@ from lape.evaluation.metrics.cell import Compute
 from lape.evaluation.metrics.language import IDENTIFIERS, identifier
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
-from lape.generation.settings import MODE, STRENGTH
 from lape.storage.names import STATISTICS_NAME
 
 TEXTS = {
@@ -106,7 +105,7 @@ def test_steering_is_measured_beside_every_rival(recorded: Subject, prompts: str
     conditions = results["pairs"]["en"]["fr"]["conditions"]
     assert {"baseline", "steered", "random0", "random3", "instruction-english"} <= set(conditions)
     assert set(results["language_retention"]["averages"]) == {"baseline", "off", "random0", "random3"}
-    assert results["setting"] == {"mode": MODE, "strength": STRENGTH, "top_rate": 0.1, "off": "source"}
+    assert results["setting"] == {"mode": "replace", "strength": 1.25, "top_rate": 0.1, "off": "source"}
     second = results["second_opinion"]
     assert second["identifier"] == "fasttext"
     assert second["conditions"].keys() == conditions.keys()
