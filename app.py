@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--model", default=named, help="Hub id, folder or preset (default: LAPE_MODEL, or the embedded)"
     )
     parser.add_argument("--quantization", choices=("auto", "4bit", "8bit"), help="how to load the weights")
+    forms = ("auto", "float32", "float16", "int8")
+    parser.add_argument("--cpu-form", choices=forms, default="auto", help="weights that a CPU generates with")
     parser.add_argument("--mask", type=Path, help="folder of a mask (default: the one found for the model)")
     parser.add_argument("--share", action="store_true", help="also make a public link, through gradio's servers")
     port = os.environ.get("GRADIO_SERVER_PORT", "7860")
@@ -64,7 +66,9 @@ def _serve(options: argparse.Namespace, began: float) -> int:
 
     try:
         check_port(options.port)
-        backend = start(options.model, options.quantization, options.mask, share=options.share)
+        backend = start(
+            options.model, options.quantization, options.mask, cpu_form=options.cpu_form, share=options.share
+        )
         if options.model is None and (why := default_model()[1]):
             print(why, file=sys.stderr)
         page = build_page(backend)

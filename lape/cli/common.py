@@ -18,13 +18,21 @@ def add(commands: Any, name: str, run: Any, description: str) -> argparse.Argume
     return parser
 
 
-def add_model(parser: argparse.ArgumentParser) -> None:
-    """Adds the options that say which model to load, and how."""
+def add_model(parser: argparse.ArgumentParser, *, cpu_form: str | None = None) -> None:
+    """Adds the options that say which model to load, and how; also what it generates with on a CPU, given a default."""
     parser.add_argument("--model", help="Hub id, folder, or preset (default: the embedded one)")
     parser.add_argument("--quantization", help="4bit, 8bit or auto")
     parser.add_argument("--dtype", help="float32, bfloat16 or float16")
     parser.add_argument("--device", help="such as cpu or cuda:0")
     parser.add_argument("--revision", help="branch, tag or commit of the model")
+    parser.set_defaults(cpu_form="float32")
+    if cpu_form is not None:
+        parser.add_argument(
+            "--cpu-form",
+            default=cpu_form,
+            help="weights that a CPU generates with: float32, float16, int8 or auto, the smallest it reads fast "
+            "(default: %(default)s)",
+        )
 
 
 def codes(text: str) -> list[str]:
@@ -41,6 +49,7 @@ def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
         quantization=options.quantization,
         dtype=options.dtype,
         device=options.device,
+        cpu_form=options.cpu_form,
         revision=options.revision,
     )
 

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
     from lape.evaluation.runs.subject import Subject
     from lape.evaluation.runs.work import Options
 
-OF_ALL = ("model", "quantization", "dtype", "device", "revision", "mask", "languages")  # options of every kind
+OF_ALL = (
+    "model",
+    "quantization",
+    "dtype",
+    "device",
+    "cpu_form",
+    "revision",
+    "mask",
+    "languages",
+)  # options of every kind
 
 
 def register(commands: Any) -> None:
@@ -87,7 +96,7 @@ def register(commands: Any) -> None:
 
 def _add_subject(parser: argparse.ArgumentParser) -> None:
     """What is measured, and on what."""
-    add_model(parser)
+    add_model(parser, cpu_form="float32")
     parser.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
     parser.add_argument("--corpus", help="held-out text: folder, file, or hf:ID[:config]; its valid split is read")
     parser.add_argument("--languages", type=codes, default=[], help="codes, such as fr,es (default: all of the mask)")

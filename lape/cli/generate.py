@@ -14,7 +14,7 @@ from lape.generation.settings import MAX_NEW_TOKENS, MODE, REPETITION_PENALTY, S
 def register(commands: Any) -> None:
     """Adds the command."""
     generate = add(commands, "generate", _generate, "continue a prompt with neurons on, off and steered")
-    add_model(generate)
+    add_model(generate, cpu_form="auto")
     generate.add_argument("prompt", metavar="PROMPT")
     generate.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
     generate.add_argument("--off", type=codes, default=[], help="languages to switch off, such as en")

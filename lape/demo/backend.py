@@ -36,13 +36,17 @@ class Backend:
         shared: Whether others than the owner reach the page, so that the rules of a public Space hold: only the models
             of the menu and the collections named by the owner, no folder of this machine, no unloading, no push with
             the owner's token, less text in a run. Once it is, it stays so.
+        cpu_form: As for `load_model`, of every model.
     """
 
-    def __init__(self, loaded: Loaded | None = None, failure: str = "", shared: bool = False) -> None:
+    def __init__(
+        self, loaded: Loaded | None = None, failure: str = "", shared: bool = False, cpu_form: str = "auto"
+    ) -> None:
         self.shared = shared or on_space()
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.failure = failure
+        self.cpu_form = cpu_form
         self.visitors = Visitors(loaded)
         self._work = gpu(self._working)
 
@@ -68,10 +72,10 @@ class Backend:
         if self.shared and name not in {preset.model for preset in PRESETS}:
             raise LapeError(f"On this shared page only the models of the menu load, not {name!r}.")
         with self.lock:
-            make_room = self.loaded is not None and not _fits_beside(self.loaded.model, model, quantization)
+            make_room = self.loaded is not None and not self._fits_beside(model, quantization)
             put_back = self._let_go() if make_room else None
             try:
-                self.visitors.share(Loaded.load(model, quantization))
+                self.visitors.share(Loaded.load(model, quantization, None, self.cpu_form))
             except Exception as error:
                 self.failure = str(error)  # shown while nothing is loaded
                 if put_back is not None:
@@ -80,6 +84,19 @@ class Backend:
             self.failure = ""
             _free_memory()
             return self.ready()
+
+    def _fits_beside(self, model: str | None, quantization: str | None) -> bool:
+        """Whether a model can be loaded while another is, as well as if that had been let go.
+
+        Raises:
+            LapeError: It cannot be loaded in the other's place either.
+        """
+        found = partial(find_model, model, quantization=quantization, cpu_form=self.cpu_form)
+        alone = found(in_place_of=self.ready().model)
+        try:
+            return found().placement == alone.placement
+        except ModelUnavailable:
+            return False
 
     def unload(self) -> None:
         """Lets the model go and frees its memory, once it is free.
@@ -97,7 +114,7 @@ class Backend:
     def _let_go(self) -> Callable[[], Loaded]:
         """Lets go of what is loaded; gives a function that loads it again."""
         before = self.ready()
-        again = partial(Loaded.load, before.name, before.quantization, before.place)
+        again = partial(Loaded.load, before.name, before.quantization, before.place, self.cpu_form)
         del before
         self.visitors.share(None)
         _free_memory()
@@ -183,19 +200,6 @@ class Backend:
                 yield from values
         except LapeError as error:
             yield error
-
-
-def _fits_beside(present: PreTrainedModel, model: str | None, quantization: str | None) -> bool:
-    """Whether a model can be loaded while another is, as well as if that had been let go.
-
-    Raises:
-        LapeError: It cannot be loaded in the other's place either.
-    """
-    alone = find_model(model, quantization=quantization, in_place_of=present)
-    try:
-        return find_model(model, quantization=quantization).placement == alone.placement
-    except ModelUnavailable:
-        return False
 
 
 def _free_memory() -> None:

@@ -63,7 +63,13 @@ class Loaded:
         object.__setattr__(self, "notes", (*self.notes, *(str(warning.message) for warning in caught)))
 
     @classmethod
-    def load(cls, model: str | None, quantization: str | None = None, mask: Path | None = None) -> Loaded:
+    def load(
+        cls,
+        model: str | None,
+        quantization: str | None = None,
+        mask: Path | None = None,
+        cpu_form: str = "auto",
+    ) -> Loaded:
         """Loads a model, and the mask in a folder or the one that is found for it.
 
         A model without a mask is loaded without one, and a note says so.
@@ -83,7 +89,7 @@ class Loaded:
         )  # before the model, which takes longer
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LapeWarning)
-            loaded, tokenizer = load_model(model, quantization=quantization)
+            loaded, tokenizer = load_model(model, quantization=quantization, cpu_form=cpu_form)
         notes += [str(warning.message) for warning in caught if issubclass(warning.category, LapeWarning)]
         if (placement := placement_of(loaded)) is not None:
             notes += placement.notes

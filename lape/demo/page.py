@@ -142,7 +142,12 @@ def build_page(backend: Backend) -> Page:
 
 
 def start(
-    model: str | None, quantization: str | None = None, mask: Path | None = None, *, share: bool = False
+    model: str | None,
+    quantization: str | None = None,
+    mask: Path | None = None,
+    *,
+    cpu_form: str = "auto",
+    share: bool = False,
 ) -> Backend:
     """Loads what the page begins with.
 
@@ -152,17 +157,19 @@ def start(
         model: As for `load_model`.
         quantization: As for `load_model`.
         mask: Folder of a mask; None takes the one that is found.
+        cpu_form: As for `load_model`, of every model the page loads.
         share: Whether the page gets a public link.
 
     Raises:
         LapeError: It cannot be loaded here.
     """
     try:
-        return Backend(Loaded.load(model, quantization, mask), shared=share or not is_loopback(server_host()))
+        loaded = Loaded.load(model, quantization, mask, cpu_form)
+        return Backend(loaded, shared=share or not is_loopback(server_host()), cpu_form=cpu_form)
     except LapeError as error:
         if not on_space():
             raise
-        return Backend(failure=str(error))
+        return Backend(failure=str(error), cpu_form=cpu_form)
 
 
 def check_port(port: int) -> None:

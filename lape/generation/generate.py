@@ -24,6 +24,7 @@ from lape.generation.sampling import Stop, processors
 from lape.generation.settings import check_sampling
 from lape.generation.streaming import CONTEXT_TOKENS, Row, Update, stream
 from lape.models.architectures import input_device
+from lape.models.cpu_forms import form_of
 from lape.models.inputs import context_length
 
 
@@ -114,7 +115,7 @@ def generate_rows(
         )
     encoded = encode(model, tokenizer, prompts)
     device = input_device(model)
-    spare = _spare_rows(len(prompts), device)
+    spare = 0 if form_of(model) != "float32" else _spare_rows(len(prompts), device)
     if not isinstance(plan, Intervention) and plan is not None:
         plan = [*plan, *[None] * spare]
     inputs = {name: torch.cat([values, values[:1].expand(spare, -1)]).to(device) for name, values in encoded.items()}

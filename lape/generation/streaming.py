@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.generation.streamers import BaseStreamer
 
 from lape.generation.interventions import Plan, intervene
+from lape.models.cpu_forms import small_weights
 
 Finish = Literal["eos", "length", "stopped"]
 
@@ -136,7 +137,11 @@ def stream(
 
     def work() -> None:
         try:
-            with _settings(model, config), intervene(model, plan) if plan is not None else nullcontext():
+            with (
+                _settings(model, config),
+                small_weights(model),
+                intervene(model, plan) if plan is not None else nullcontext(),
+            ):
                 model.generate(**arguments, streamer=_Steps(steps))  # type: ignore[operator]
             steps.put(None)
         except BaseException as error:

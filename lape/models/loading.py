@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -33,10 +32,20 @@ from lape.errors import LapeError, LapeWarning, ModelUnavailable
 from lape.hub.client import explained, reachable
 from lape.models.checkpoints import check_folder, check_kind, check_repository
 from lape.models.conversion import converted_folder
+from lape.models.cpu_forms import pack
 from lape.models.embedded import EMBEDDED, default_model, embedded_model, models_folder
 from lape.models.identity import stored_quantization
 from lape.models.machine import Machine, this_machine
-from lape.models.memory import BLOCK, check_memory, empty_model, kept_modules, misread_on_cpu, quantised_layers
+from lape.models.memory import (
+    check_4bit_on_cpu,
+    check_memory,
+    empty_model,
+    has_room_for_form,
+    kept_modules,
+    misread_on_cpu,
+    obstacle_to_quantising,
+    quantised_layers,
+)
 from lape.models.placement import Placement, Request, device_for, place
 from lape.models.presets import resolve_name
 
@@ -57,6 +66,7 @@ def load_model(
     dtype: str | torch.dtype | None = None,
     device: str | None = None,
     device_map: str | Mapping[str, Any] | None = None,
+    cpu_form: str = "float32",
     revision: str | None = None,
 ) -> tuple[PreTrainedModel, Tokenizer]:
     """Loads a causal language model and its tokenizer, ready to record, intervene and generate.
@@ -73,6 +83,8 @@ def load_model(
             float16 on other GPUs, float32 on CPUs.
         device: Where the whole model goes, such as `"cpu"` or `"cuda:0"`.
         device_map: An accelerate device map instead; `"auto"` is the default on CUDA.
+        cpu_form: How weights are read while a CPU generates: `"float32"`, `"float16"`, `"int8"`, or `"auto"` for the
+            smallest that this processor reads fast; see `lape.models.cpu_forms`. Nothing else changes.
         revision: Branch, tag or commit on the Hub.
 
     Returns:
@@ -87,7 +99,13 @@ def load_model(
         >>> model, tokenizer = load_model()  # doctest: +SKIP
     """
     found = find_model(
-        model, quantization=quantization, dtype=dtype, device=device, device_map=device_map, revision=revision
+        model,
+        quantization=quantization,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        cpu_form=cpu_form,
+        revision=revision,
     )
     placement = found.placement
     if model is None and (why := default_model()[1]):
@@ -109,7 +127,8 @@ def load_model(
     loaded._stored_quantization = stored_quantization(found.config)  # type: ignore[assignment]
     loaded.config._commit_hash = found.commit  # transformers itself does not tell
     if placement.device == "cpu":
-        _check_4bit_on_cpu(loaded, found.name)
+        check_4bit_on_cpu(loaded, found.name)
+        pack(loaded, placement.cpu_form)
     tokenizer.padding_side = "left"
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
@@ -156,6 +175,7 @@ def find_model(
     dtype: str | torch.dtype | None = None,
     device: str | None = None,
     device_map: str | Mapping[str, Any] | None = None,
+    cpu_form: str = "float32",
     revision: str | None = None,
     in_place_of: PreTrainedModel | None = None,
 ) -> FoundModel:
@@ -167,6 +187,7 @@ def find_model(
         dtype: See there.
         device: See there.
         device_map: See there.
+        cpu_form: See there.
         revision: See there.
         in_place_of: A loaded model that will be let go: what it takes counts as free.
 
@@ -174,7 +195,7 @@ def find_model(
         LapeError: See there.
         ModelUnavailable: See there.
     """
-    request = Request(quantization, dtype, device, device_map)
+    request = Request(quantization, dtype, device, device_map, cpu_form)
     machine = this_machine() if in_place_of is None else this_machine().without(in_place_of)
     device_for(machine, request)  # refuses before anything is fetched
     name = resolve_name(model)
@@ -212,18 +233,11 @@ def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: s
     billions = sum(parameter.numel() for parameter in empty.parameters()) / 1e9
     if stored:  # how large it is, its quantiser knows
         return place(machine, request, billions=billions, obstacle="the model comes quantised already")
-    layers, obstacle, notes = quantised_layers(empty), "", []
-    if not layers:
-        obstacle = "bitsandbytes does not know this model's kind of layers"
-    elif request.quantization == "4bit" and device_for(machine, request) == "cpu":
-        misread = sum(map(misread_on_cpu, layers.values()))
-        if misread == len(layers):
-            obstacle = f"on a CPU, bitsandbytes misreads 4-bit layers whose inputs are no multiple of {BLOCK}"
-        elif misread:
-            notes.append(
-                f"{misread} of {len(layers)} layers are not quantised: their inputs are no multiple of {BLOCK}."
-            )
-    placement = place(machine, request, billions=billions, obstacle=obstacle)
+    obstacle, note = obstacle_to_quantising(empty, request.quantization, device_for(machine, request))
+    placement, notes = place(machine, request, billions=billions, obstacle=obstacle), [note] if note else []
+    if not has_room_for_form(machine, placement, empty):
+        placement = replace(placement, cpu_form="float32")
+        notes.append("Generates with its float32 weights: memory holds no second, smaller copy.")
     if spilled := check_memory(machine, placement, empty, name):
         notes.append(spilled)
     return replace(placement, notes=(*placement.notes, *notes))
@@ -248,23 +262,6 @@ def _settings(placement: Placement, empty: PreTrainedModel, source: str) -> dict
         # Used for weights that go to disk and are not in safetensors files already.
         settings["offload_folder"] = str(models_folder() / "offload" / re.sub(r"[^\w.-]+", "--", source))
     return settings
-
-
-def _check_4bit_on_cpu(model: PreTrainedModel, name: str) -> None:
-    """Refuses a checkpoint in 4-bit with layers that would be misread, and turns off a kernel that would fail.
-
-    On CPUs with AVX512-BF16, bitsandbytes repacks weights for a kernel of its own at the first pass, and fails where
-    a layer's outputs are no multiple of 32; without that kernel it computes them.
-    """
-    for module in model.get_decoder().modules():
-        if isinstance(module, nn.Linear) and hasattr(module, "support_avx512bf16_for_cpu"):
-            if module.in_features % BLOCK:
-                raise ModelUnavailable(
-                    f"{name} comes in 4-bit with layers that bitsandbytes misreads on a CPU (inputs no multiple of "
-                    f"{BLOCK}). Use a GPU, or the model it was made from."
-                )
-            if module.out_features % 32:
-                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 @contextmanager

@@ -16,6 +16,8 @@ import psutil
 import torch
 from torch import nn
 
+from lape.models.cpu_forms import CpuForm, best_form
+
 Accelerator = Literal["cuda", "rocm", "mps", "cpu"]
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -35,6 +37,7 @@ class Machine:
         ram_free: Free bytes of main memory, within the limit of the container there may be.
         bitsandbytes: Whether the library that quantises is installed.
         zero_gpu: Whether this is a ZeroGPU Space, where a GPU is there only within calls and emulated outside.
+        cpu_form: The smallest form in which its CPU reads weights fast while it generates.
     """
 
     accelerator: Accelerator
@@ -45,6 +48,7 @@ class Machine:
     ram_free: int
     bitsandbytes: bool
     zero_gpu: bool
+    cpu_form: CpuForm = "float32"
 
     @property
     def device(self) -> str:
@@ -88,6 +92,7 @@ def this_machine() -> Machine:
         bitsandbytes=importlib.util.find_spec("bitsandbytes") is not None,
         # These are the values that the `spaces` package takes for yes.
         zero_gpu=os.environ.get("SPACES_ZERO_GPU", "").lower() in ("1", "t", "true"),
+        cpu_form=best_form(),
     )
 
 

@@ -12,6 +12,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from lape.errors import ModelUnavailable
+from lape.models.cpu_forms import form_bytes
 from lape.models.machine import Machine
 from lape.models.placement import Placement, Quantization
 from lape.models.presets import NF4_BITS, PRESETS, Bits, Preset
@@ -56,6 +57,42 @@ def misread_on_cpu(layer: nn.Module) -> bool:
     reads them begins anew at every row: they agree only where a row is a multiple of 64.
     """
     return _features(layer)[0] % BLOCK != 0
+
+
+def obstacle_to_quantising(model: PreTrainedModel, quantization: str | None, device: str) -> tuple[str, str]:
+    """Why a model cannot be quantised, and a sentence on what is left out where it can in part; empty where nothing is.
+
+    Args:
+        model: Of `empty_model`.
+        quantization: As it was asked for.
+        device: Where it goes.
+    """
+    layers = list(quantised_layers(model).values())
+    if not layers:
+        return "bitsandbytes does not know this model's kind of layers", ""
+    misread = sum(map(misread_on_cpu, layers)) if quantization == "4bit" and device == "cpu" else 0
+    if misread == len(layers):
+        return f"on a CPU, bitsandbytes misreads 4-bit layers whose inputs are no multiple of {BLOCK}", ""
+    if misread:
+        return "", f"{misread} of {len(layers)} layers are not quantised: their inputs are no multiple of {BLOCK}."
+    return "", ""
+
+
+def check_4bit_on_cpu(model: PreTrainedModel, name: str) -> None:
+    """Refuses a checkpoint in 4-bit with layers that would be misread, and turns off a kernel that would fail.
+
+    On CPUs with AVX512-BF16, bitsandbytes repacks weights for a kernel of its own at the first pass, and fails where
+    a layer's outputs are no multiple of 32; without that kernel it computes them.
+    """
+    for module in model.get_decoder().modules():
+        if isinstance(module, nn.Linear) and hasattr(module, "support_avx512bf16_for_cpu"):
+            if module.in_features % BLOCK:
+                raise ModelUnavailable(
+                    f"{name} comes in 4-bit with layers that bitsandbytes misreads on a CPU (inputs no multiple of "
+                    f"{BLOCK}). Use a GPU, or the model it was made from."
+                )
+            if module.out_features % 32:
+                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
 
 
 def weight_bytes(
@@ -121,6 +158,13 @@ def check_memory(machine: Machine, placement: Placement, model: PreTrainedModel,
         beyond = "memory and disk" if placement.device == "cpu" or full > free + machine.ram_free else "memory"
         return f"{_gb(needed)} GB do not fit into {_gb(free)} GB, so a part stays in {beyond}, which is much slower."
     raise ModelUnavailable(_refusal(machine, placement, model, name, free, needed))
+
+
+def has_room_for_form(machine: Machine, placement: Placement, model: PreTrainedModel) -> bool:
+    """Whether the second copy of the weights, which a CPU generates with, fits into memory beside the first."""
+    full = weight_bytes(model, placement.dtype)
+    beside = form_bytes(model, placement.cpu_form)
+    return not beside or needed_bytes(full, full) + beside <= machine.ram_free
 
 
 def fits(machine: Machine) -> dict[str, Fit]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 
 from lape.errors import LapeError, unknown_label
+from lape.models.cpu_forms import CPU_FORMS, CpuForm
 from lape.models.machine import Machine
 
 Quantization = Literal["4bit", "8bit"]
@@ -32,6 +33,7 @@ class Placement:
         device_map: What transformers loads it by.
         notes: Sentences on what was chosen, where that is not obvious.
         fallbacks: Sentences on what was asked for and replaced, because it is not possible here.
+        cpu_form: How its weights are read while it generates on a CPU; see `lape.models.cpu_forms`.
     """
 
     device: str
@@ -40,6 +42,7 @@ class Placement:
     device_map: str | dict[str, Any]
     notes: tuple[str, ...] = ()
     fallbacks: tuple[str, ...] = ()
+    cpu_form: CpuForm = "float32"
 
 
 @dataclass(frozen=True)
@@ -51,18 +54,22 @@ class Request:
         dtype: What to compute in.
         device: Where the whole model goes.
         device_map: An accelerate device map instead, or the name of a way to make one, such as `auto`.
+        cpu_form: How weights are read while a CPU generates: `auto` is the smallest form it reads fast.
     """
 
     quantization: str | None = None
     dtype: str | torch.dtype | None = None
     device: str | None = None
     device_map: str | Mapping[str, Any] | None = None
+    cpu_form: str = "float32"
 
     def __post_init__(self) -> None:
         if self.quantization is not None and self.quantization not in QUANTIZATIONS:
             raise unknown_label("quantisation", self.quantization, QUANTIZATIONS)
         if isinstance(self.dtype, str) and self.dtype not in DTYPES:
             raise unknown_label("dtype", self.dtype, DTYPES)
+        if self.cpu_form not in CPU_FORMS:
+            raise unknown_label("CPU form", self.cpu_form, CPU_FORMS)
         if self.device is not None and self.device_map is not None:
             raise LapeError("Give either device or device_map, not both.")
         if isinstance(self.device_map, str) and self.device_map not in DEVICE_MAPS:
@@ -132,8 +139,24 @@ def place(machine: Machine, request: Request, *, billions: float, obstacle: str 
             f"Quantised weights cannot be split: the device map sends some to {' and '.join(off)}. "
             "Put the whole model on one device or on several GPUs, or load it without quantisation."
         )
-    notes = tuple(filter(None, (dtype_note, None if impossible else reason)))
-    return Placement(device, dtype, quantization, device_map, notes, (reason,) if impossible else ())
+    whole_on_cpu = device == "cpu" and device_map == {"": "cpu"} and quantization is None
+    form, form_reason = _cpu_form(machine, request, whole_on_cpu and dtype == torch.float32)
+    form_note = "" if form == "float32" else f"While it generates, it reads {form} weights."
+    notes = tuple(filter(None, (dtype_note, form_note, None if impossible else reason)))
+    fallbacks = tuple(filter(None, (reason if impossible else None, form_reason)))
+    return Placement(device, dtype, quantization, device_map, notes, fallbacks, form)
+
+
+def _cpu_form(machine: Machine, request: Request, possible: bool) -> tuple[CpuForm, str]:
+    """How weights are read while a CPU generates, and a sentence where that is not as asked."""
+    forms = get_args(CpuForm)
+    best: CpuForm = machine.cpu_form if possible else "float32"
+    why = "this processor reads no smaller ones fast" if possible else "only a float32 model on a CPU has smaller ones"
+    if request.cpu_form == "auto":
+        return best, ""
+    if forms.index(request.cpu_form) <= forms.index(best):
+        return request.cpu_form, ""  # type: ignore[return-value]
+    return best, f"Generates with {best} weights, not {request.cpu_form}: {why}."
 
 
 def _dtype(machine: Machine, request: Request, device: str) -> tuple[torch.dtype, str]:

@@ -108,6 +108,49 @@ def test_auto_leaves_small_models_alone(billions: float, quantization: str | Non
     assert place(L4, Request("auto"), billions=billions).quantization == quantization
 
 
+@pytest.mark.parametrize(
+    ("best", "asked", "form", "said"),
+    [
+        ("int8", "auto", "int8", ""),
+        ("int8", "float16", "float16", ""),
+        ("int8", "float32", "float32", ""),
+        ("float16", "auto", "float16", ""),
+        ("float16", "int8", "float16", "Generates with float16 weights, not int8: this processor reads no smaller"),
+        ("float32", "auto", "float32", ""),
+        ("float32", "int8", "float32", "Generates with float32 weights, not int8: this processor reads no smaller"),
+    ],
+)
+def test_a_cpu_generates_with_the_smallest_weights_it_reads_fast(best: Any, asked: str, form: str, said: str) -> None:
+    chosen = place(replace(CPU, cpu_form=best), Request(cpu_form=asked), billions=0.3)
+    assert chosen.cpu_form == form
+    assert " ".join(chosen.fallbacks).startswith(said)
+    assert bool(chosen.fallbacks) == bool(said)
+    assert (f"While it generates, it reads {form} weights." in chosen.notes) == (form != "float32")
+
+
+@pytest.mark.parametrize(
+    ("machine", "asked"),
+    [
+        (CPU, {"dtype": "bfloat16"}),
+        (CPU, {"quantization": "4bit"}),
+        (CPU, {"device_map": "auto"}),
+        (L4, {}),
+        (ZERO, {}),
+    ],
+)
+def test_only_a_float32_model_on_a_cpu_has_smaller_weights(machine: Machine, asked: dict[str, Any]) -> None:
+    machine = replace(machine, cpu_form="int8")
+    left_to_us = place(machine, Request(cpu_form="auto", **asked), billions=0.3)
+    assert (left_to_us.cpu_form, left_to_us.fallbacks) == ("float32", ())
+    (sentence,) = place(machine, Request(cpu_form="int8", **asked), billions=0.3).fallbacks
+    assert sentence == "Generates with float32 weights, not int8: only a float32 model on a CPU has smaller ones."
+
+
+def test_an_unknown_cpu_form_is_refused() -> None:
+    with pytest.raises(UnknownLabel, match=r"'int4'.*auto, float16, float32, int8"):
+        Request(cpu_form="int4")
+
+
 def test_a_model_that_cannot_be_quantised_is_not() -> None:
     obstacle = "the model comes quantised already"
     asked = place(L4, Request("4bit"), billions=7.0, obstacle=obstacle)

@@ -17,6 +17,7 @@ from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.identify import identify
+from lape.models.cpu_forms import form_of
 
 
 def own_rate(subject: Subject) -> float | None:
@@ -91,12 +92,14 @@ def output_settings(
 ) -> dict[str, Any]:
     """Everything that decides the outputs; openings by their hash, like any other text."""
     decoding = asdict(options.decoding)
+    form = form_of(subject.loaded[0])
     return subject.settings(
         loaded=subject.model_settings(),
         openings={code: {"count": len(texts), "sha256": json_hash(list(texts))} for code, texts in prompts.items()},
         source_of_openings="the project's" if options.prompts is None else Path(options.prompts).name,
         identifier=options.identifier,
         decoding={**decoding, "temperature": 0},
+        **({} if form == "float32" else {"cpu_form": form}),
         top_rates=list(masks),
         **other,
     )
