@@ -1,6 +1,7 @@
 """The `lape` command; its commands are in the modules beside this one.
 
-Exit codes: 0 on success, 1 for a fault of ours or a model of a collection that failed, 2 for bad input (one line on standard error), 130 for Ctrl-C.
+Exit codes: 0 on success, 1 for a fault of ours or a model of a collection that failed, 2 for bad input (one line on
+standard error), 130 for Ctrl-C.
 With `--json` standard output holds JSON alone; progress and notes go to standard error.
 """
 

@@ -12,7 +12,7 @@ from lape.cli.common import add, emit, table
 
 if TYPE_CHECKING:
     from lape.collection.estimate import Estimate
-    from lape.collection.state import Row
+    from lape.collection.state import MaskRow
 
 FAILED = 1  # exit code
 
@@ -26,7 +26,10 @@ def register(commands: Any) -> None:
     collect.add_argument("--repo", required=True, metavar="ORG/NAME", help="collection; made when there is none")
     collect.add_argument("--private", action="store_true", help="make a new collection private")
     collect.add_argument(
-        "--out", type=Path, default=Path("collection"), help="work folder, to go on in after a stop (default: %(default)s)"
+        "--out",
+        type=Path,
+        default=Path("collection"),
+        help="work folder, to go on in after a stop (default: %(default)s)",
     )
     collect.add_argument(
         "--dry-run", action="store_true", help="check the plan, and estimate memory and time; nothing is started"
@@ -49,7 +52,7 @@ def _collect(options: argparse.Namespace) -> int:
         return FAILED if any(model.refused for model in found.models) else 0
     shown: list[str] = []
 
-    def changed(rows: Sequence[Row]) -> None:
+    def changed(rows: Sequence[MaskRow]) -> None:
         nonlocal shown
         lines = _lines(rows, times=False)
         if lines != shown:
@@ -61,7 +64,7 @@ def _collect(options: argparse.Namespace) -> int:
     return 0 if all(row.condition == "done" for row in rows) else FAILED
 
 
-def _lines(rows: Sequence[Row], *, times: bool = True) -> list[str]:
+def _lines(rows: Sequence[MaskRow], *, times: bool = True) -> list[str]:
     """The table of masks, then what went wrong with each that failed."""
     from lape.drawing.words import seconds_text
 

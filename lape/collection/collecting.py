@@ -10,11 +10,11 @@ from pathlib import Path
 
 from lape.collection import steps
 from lape.collection.plan import ModelPlan
-from lape.collection.state import Condition, Row, State, Step
+from lape.collection.state import Condition, MaskRow, State, Step
 from lape.errors import LapeError
 from lape.sharing.push import check_collection, push, write_token
 
-Changed = Callable[[Sequence[Row]], None]
+Changed = Callable[[Sequence[MaskRow]], None]
 LONGEST_WHY = 2_000  # characters of somebody else's message
 
 
@@ -25,7 +25,7 @@ def collect(
     *,
     private: bool | None = None,
     changed: Changed = lambda rows: None,
-) -> list[Row]:
+) -> list[MaskRow]:
     """Records, identifies, measures and pushes every mask of a plan that is not on the Hub as it is asked for.
 
     After a kill the same call goes on: recordings from their checkpoints, evidence from its cells. A mask is pushed

@@ -29,7 +29,7 @@ class MethodPlan:
     """
 
     method: str
-    settings: Mapping[str, float] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
     per_language: int | None = None
 
 
@@ -101,7 +101,7 @@ class ModelPlan:
         return len(self.languages) * math.ceil(self.tokens / self.block) * self.block
 
     @property
-    def loading(self) -> dict[str, str | None]:
+    def loading(self) -> dict[str, Any]:
         """How it is loaded, as options of `load_model`."""
         return {name: getattr(self, name) for name in ("quantization", "dtype", "device", "revision")}
 

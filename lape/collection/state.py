@@ -22,7 +22,7 @@ Step = Literal["record", "identify", "evidence", "push"]
 
 
 @dataclass(frozen=True)
-class Row:
+class MaskRow:
     """What has been done of one mask.
 
     Attributes:
@@ -79,7 +79,7 @@ class State:
             self._all = _read(self._path)
             self._places = [(plan.place(name), plan.model, name) for plan in plans for name in plan.methods]
             for place, model, name in self._places:
-                row = self._all.setdefault(place, Row(model, name))
+                row = self._all.setdefault(place, MaskRow(model, name))
                 if row.condition != "done":  # one that was running was killed
                     self._all[place] = replace(row, condition="waiting", why=None)
             self._write()
@@ -93,11 +93,11 @@ class State:
     def __exit__(self, *_: object) -> None:
         self._held.close()
 
-    def __getitem__(self, place: str) -> Row:
+    def __getitem__(self, place: str) -> MaskRow:
         return self._all[place]
 
     @property
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[MaskRow]:
         """Those of the plan, in its order."""
         return [self._all[place] for place, _, _ in self._places]
 
@@ -110,10 +110,13 @@ class State:
         write_json(self._path, {"rows": {place: asdict(row) for place, row in self._all.items()}})
 
 
-def _read(path: Path) -> dict[str, Row]:
+def _read(path: Path) -> dict[str, MaskRow]:
     if not path.exists():
         return {}
     content = read_json(path)
     if wrong := misfit(content, FORM):
         raise BadFile(f"{str(path)!r} does not say its {wrong}. Delete it: what is made is found without it.")
-    return {place: Row(**{name: row[name] for name in Row.__annotations__}) for place, row in content["rows"].items()}
+    return {
+        place: MaskRow(**{name: row[name] for name in MaskRow.__annotations__})
+        for place, row in content["rows"].items()
+    }

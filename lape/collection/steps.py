@@ -65,8 +65,13 @@ def record_step(plan: ModelPlan, out: Path, load: LoadedWhenNeeded) -> Path:
     settle(folder)
     if not (folder / STATISTICS_NAME).is_file():
         corpora = plan.corpora()
-        settings = {"tokens": plan.tokens, "block": plan.block, "batch": plan.batch, "groups": plan.groups}
-        record_into(folder, *load(), corpora, allow_short=plan.allow_short, **settings)  # type: ignore[arg-type]
+        settings: dict[str, Any] = {
+            "tokens": plan.tokens,
+            "block": plan.block,
+            "batch": plan.batch,
+            "groups": plan.groups,
+        }
+        record_into(folder, *load(), corpora, allow_short=plan.allow_short, **settings)
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -51,7 +52,7 @@ def record_into(
     Raises:
         LapeError: As there; or the folder cannot be written.
     """
-    settings = {"tokens": tokens, "block": block, "batch": batch, "allow_short": allow_short}
+    settings: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "allow_short": allow_short}
     settings |= {"checkpoint": folder / CHECKPOINT_NAME, "keep_checkpoint": True}  # until all is where it belongs
     kept = None
     if groups is None:

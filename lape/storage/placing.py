@@ -166,9 +166,7 @@ def alone(path: str | os.PathLike[str]) -> Iterator[None]:
             try:
                 held.enter_context(_locked(file, wait=False))
             except BlockingIOError as error:
-                raise LapeError(
-                    f"Another process works in {str(file.parent)!r}. Wait for it, or {WAY_OUT}."
-                ) from error
+                raise LapeError(f"Another process works in {str(file.parent)!r}. Wait for it, or {WAY_OUT}.") from error
             except OSError:  # no locks here
                 pass
         yield
