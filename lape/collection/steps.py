@@ -81,8 +81,8 @@ def identify_step(method: MethodPlan, recording: Path, folder: Path) -> None:
     mask = identify(statistics, method.method, per_language=method.per_language, **method.settings)
     settle(folder)
     with temporary_folder(folder.parent) as made:
-        mask.save(made)
-        if (folder / MASK_NAME).is_file() and sha256_of(folder / MASK_NAME) == sha256_of(made / MASK_NAME):
+        mask.save(made / "mask")  # in it, for the folder itself is locked
+        if (folder / MASK_NAME).is_file() and sha256_of(folder / MASK_NAME) == sha256_of(made / "mask" / MASK_NAME):
             return
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
     (folder / EVIDENCE_NAME).unlink(missing_ok=True)
