@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import add, emit, table
+from lape.cli.common import ANOTHER_OUT, add, emit, table
 
 if TYPE_CHECKING:
     from lape.collection.estimate import Estimate
@@ -43,6 +43,7 @@ def _collect(options: argparse.Namespace) -> int:
     from lape.collection.estimate import estimate
     from lape.collection.reading import read_plan
     from lape.sharing.push import check_collection
+    from lape.storage.placing import prepare
 
     plans = read_plan(options.plan)
     check_collection(options.repo)
@@ -50,14 +51,15 @@ def _collect(options: argparse.Namespace) -> int:
         found = estimate(plans)
         emit(options, asdict(found), "\n".join(_estimated(found)))
         return FAILED if any(model.refused for model in found.models) else 0
+    prepare(options.out, ANOTHER_OUT)
     shown: list[str] = []
 
     def changed(rows: Sequence[MaskRow]) -> None:
         nonlocal shown
-        lines = _lines(rows, times=False)
-        if lines != shown:
-            shown = lines
-            print(*lines, sep="\n", file=sys.stderr)
+        before, shown = shown, _lines(rows, times=False)
+        for line in shown:
+            if line not in before:
+                print(line, file=sys.stderr)
 
     rows = collect(plans, options.repo, options.out, private=options.private or None, changed=changed)
     emit(options, {"repo": options.repo, "masks": [asdict(row) for row in rows]}, "\n".join(_lines(rows)))

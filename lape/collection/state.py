@@ -12,7 +12,7 @@ from lape.collection.plan import ModelPlan
 from lape.errors import BadFile
 from lape.storage.files import write_json
 from lape.storage.json import read_json
-from lape.storage.placing import alone, prepare
+from lape.storage.placing import alone
 from lape.storage.schema import LONG_TEXT, NUMBER, TEXT, Form, mapping, misfit, nullable, record
 
 STATE_NAME, LOCK_NAME = "state.json", "collect.lock"
@@ -73,7 +73,6 @@ class State:
 
     def __init__(self, folder: Path, plans: Iterable[ModelPlan]) -> None:
         self._path, self._held = folder / STATE_NAME, ExitStack()
-        prepare(folder)
         self._held.enter_context(alone(folder / LOCK_NAME))
         try:
             self._all = _read(self._path)

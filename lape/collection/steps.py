@@ -121,8 +121,8 @@ def pack_step(plan: ModelPlan, recording: Path, folder: Path) -> None:
 
 def contents_id(folder: Path, repo: str) -> str:
     """A name for a mask's folder as it is, in a collection."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and PREFIX not in str(path))
-    return json_hash([repo, {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}])
+    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return json_hash([repo, {name: sha256_of(path) for name, path in files.items() if PREFIX not in name}])
 
 
 def _same(file: Path, other: Path) -> bool:
@@ -132,9 +132,8 @@ def _same(file: Path, other: Path) -> bool:
 def _command_options(plan: ModelPlan, name: str) -> Mapping[str, Any]:
     """The options of `lape evaluate` that measure the same, with the mask where a pull puts it."""
     options = plan.evidence.options
-    given = {key: getattr(options, key) for key in vars(options)}
-    given |= {"strengths": dict(options.strengths).items() if "strengths" in plan.evidence.given else None}
-    given |= {"compare": (), "languages": [], "mask": f"precomputed/{plan.place(name)}"}
-    given |= {key: list(value) for key, value in given.items() if isinstance(value, tuple) and key != "compare"}
-    corpus = plan.corpus if isinstance(plan.corpus, str) else None
-    return given | plan.loading | {"model": plan.model, "corpus": corpus}
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(options).items()}
+    given["strengths"] = [*options.strengths.items()] if "strengths" in plan.evidence.given else None
+    corpus = plan.corpus if isinstance(plan.corpus, str) else None  # one for each language has no option
+    mask = f"precomputed/{plan.place(name)}"
+    return given | plan.loading | {"model": plan.model, "mask": mask, "corpus": corpus}

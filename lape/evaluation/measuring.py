@@ -49,7 +49,7 @@ def measure(
     for name in wanted:
         work = KINDS[name].plan(subject, asked)  # how to steer may have been chosen meanwhile
         if measured_before(name, work, out) and not again:
-            _note(f"{out / name}.json has these figures already; --again measures them again.")
+            _note(f"{out / name}.json has these figures already (lape evaluate --again measures them again).")
         else:
             device = str(input_device(subject.loaded[0])) if KINDS[name].runs_model else "cpu"
             run(name, work, out, command=command_line(KINDS[name], given), device=device)
