@@ -94,7 +94,7 @@ def _estimated(found: Estimate) -> list[str]:
             ", ".join(model.masks),
             len(model.languages),
             f"{model.tokens:,}",
-            f"{model.needed_gb:.1f} GB" if model.needed_gb else "",
+            f"{model.needed_bytes / 1e9:.1f} GB" if model.needed_bytes else "",
             seconds_text(model.seconds) if model.seconds else "",
         )
         for model in found.models

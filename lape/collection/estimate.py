@@ -38,7 +38,7 @@ class ModelEstimate:
         masks: Names of its masks.
         languages: That are recorded.
         tokens: Recorded of all of them together.
-        needed_gb: Gigabytes (1e9 bytes) of memory; None where the model was refused.
+        needed_bytes: Of memory; None where the model was refused.
         seconds: Of recording, and of measuring what is in `TIMED`; None where the model was refused.
         notes: What is not in the figures, or slower than they say.
         refused: Why the model cannot be had, or does not fit.
@@ -48,7 +48,7 @@ class ModelEstimate:
     masks: tuple[str, ...]
     languages: tuple[str, ...]
     tokens: int
-    needed_gb: float | None = None
+    needed_bytes: int | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
     refused: str | None = None
@@ -105,7 +105,7 @@ def _of_model(plan: ModelPlan) -> ModelEstimate:
         notes.append(
             f"The time is that of {str(placement.dtype).removeprefix('torch.')}; {placement.quantization} is slower."
         )
-    return ModelEstimate(*about, round(needed / 1e9, 3), round(2 * read / rate, 1), tuple(notes))
+    return ModelEstimate(*about, round(needed), round(2 * read / rate, 1), tuple(notes))
 
 
 def _weights(found: FoundModel) -> tuple[int, int]:

@@ -184,7 +184,7 @@ def test_everything_wrong_is_said_at_once_and_a_default_once(folder: Path, capsy
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"tokens = ", r"'plan\.toml' is not TOML \(.*line 1"),
+        (b"tokens = x", r"'plan\.toml' is not TOML \(.*line 1"),
         (b"\xff", r"is not TOML"),
         (b"tokens = 5", r"names no model"),
         (b"models = 5", r"names no model"),
