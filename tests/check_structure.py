@@ -30,6 +30,7 @@ ROOMS = """
     sharing
     evaluation
     report
+    collection
     lape
     doctor
     cli

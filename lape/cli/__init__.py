@@ -1,6 +1,7 @@
 """The `lape` command; its commands are in the modules beside this one.
 
-Exit codes: 0 on success, 1 for a fault of ours, 2 for bad input (one line on standard error), 130 for Ctrl-C.
+Exit codes: 0 on success, 1 for a fault of ours or a model of a collection that failed, 2 for bad input (one line on
+standard error), 130 for Ctrl-C.
 With `--json` standard output holds JSON alone; progress and notes go to standard error.
 """
 
@@ -15,7 +16,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from lape.cli import diff, evaluate, generate, identify, look, machine, record, released, share
+from lape.cli import collect, diff, evaluate, generate, identify, look, machine, record, released, share
 from lape.errors import LapeError, LapeWarning
 from lape.interrupts import STOPPED, interrupts
 from lape.version import __version__
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options = _parser().parse_args(arguments)
             verbose = options.verbose
             _quieten(verbose)
-            options.run(options)
+            return options.run(options) or 0
         except LapeError as error:
             print("lape:", " ".join(str(error).splitlines()), file=sys.stderr)  # it may repeat a word of several lines
             return 2
@@ -65,7 +66,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             said = f"lape: unexpected {type(error).__name__}: {error} (-v shows where; please report it)"
             print(said, file=sys.stderr)
             return 1
-    return 0
 
 
 def _stopped() -> int:
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lape {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show logs of the libraries, and tracebacks")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (record, identify, released, diff, generate, look, evaluate, share, machine):
+    for module in (record, identify, released, diff, generate, look, evaluate, share, collect, machine):
         module.register(commands)
     return parser
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,20 +12,8 @@ from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
 from lape.generation.settings import MODE, STRENGTH
 
 if TYPE_CHECKING:
-    from lape.evaluation.kinds import Kind
     from lape.evaluation.runs.subject import Subject
     from lape.evaluation.runs.work import Options
-
-OF_ALL = (
-    "model",
-    "quantization",
-    "dtype",
-    "device",
-    "cpu_form",
-    "revision",
-    "mask",
-    "languages",
-)  # options of every kind
 
 
 def register(commands: Any) -> None:
@@ -172,35 +158,15 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
-    """Checks everything that is wanted, then measures what is not there yet."""
-    from lape.evaluation.kinds import KINDS
-    from lape.evaluation.runs.evidence import read_evidence
-    from lape.evaluation.runs.run import measured_before, run
-    from lape.models.architectures import input_device
+    """Measures what is wanted and prints what came out."""
+    from lape.evaluation.measuring import measure
     from lape.storage.placing import prepare
 
-    subject, asked = _subject(options), _asked(options)
-    out, done = subject.evidence_folder, []
-    prepare(out, ANOTHER_OUT)
-    if len(wanted) > 1:
-        reasons = {name: KINDS[name].missing(subject, asked) for name in wanted}
-        for name, reason in reasons.items():
-            if reason:
-                _note(f"{name} is left out: {reason}")
-        wanted = [name for name in wanted if not reasons[name]]
-    for name in wanted:
-        KINDS[name].plan(subject, asked)  # what is wrong with the last is said before the first takes an hour
-    for name in wanted:
-        work = KINDS[name].plan(subject, asked)  # how to steer may have been chosen meanwhile
-        if measured_before(name, work, out) and not options.again:
-            _note(f"{out / name}.json has these figures already; --again measures them again.")
-        else:
-            device = str(input_device(subject.loaded[0])) if KINDS[name].runs_model else "cpu"
-            run(name, work, out, command=_command(KINDS[name], options), device=device)
-        found = read_evidence(out, [])[name]
-        done.append({"path": str(out / f"{name}.json"), "summary": found["summary"], "seconds": found["seconds"]})
-    seconds = sum(each["seconds"] for each in done)
+    subject = _subject(options)
+    prepare(subject.evidence_folder, ANOTHER_OUT)
+    done = measure(subject, _asked(options), wanted, vars(options), again=options.again)
     lines = [f"{each['path']}: {each['summary']}" for each in done]
+    seconds = sum(each["seconds"] for each in done)
     emit(options, {"evidence": done, "seconds": seconds}, "\n".join([*lines, f"{seconds:,.0f} s of computation."]))
 
 
@@ -225,29 +191,3 @@ def _asked(options: argparse.Namespace) -> Options:
     given = {field.name: getattr(options, field.name, None) for field in fields(Options)}
     given |= {"compare": tuple(getattr(options, "compare", ())), "strengths": dict(options.strengths or ()) or None}
     return Options(**{name: value for name, value in given.items() if value is not None})
-
-
-def _command(kind: Kind, options: argparse.Namespace) -> str:
-    """The command line that measures the same again, defaults written out, with no folder of this machine."""
-    words = kind.command.split()
-    for name in (*OF_ALL, *kind.options):
-        value = getattr(options, name)
-        several = value if name in ("compare", "strengths") else [value]
-        for each in several or ():
-            if each not in (None, []):
-                words += [f"--{name.replace('_', '-')}", _shown(each)]
-    return shlex.join(words)
-
-
-def _shown(value: object) -> str:
-    """A value as it is written on the command line; a folder of this machine by its own name."""
-    if isinstance(value, tuple):
-        return f"{value[0]}={_shown(value[1])}"
-    if isinstance(value, list):
-        return ",".join(map(_shown, value))
-    text = f"{value:g}" if isinstance(value, float) else str(value)
-    return Path(text).name if Path(text).is_absolute() else text
-
-
-def _note(text: str) -> None:
-    print(f"lape: note: {text}", file=sys.stderr)

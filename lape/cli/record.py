@@ -44,10 +44,11 @@ def register(commands: Any) -> None:
 def _record(options: argparse.Namespace) -> None:
     from lape.evaluation.metrics.stability import UntilStable
     from lape.recording.corpora import read_corpora
+    from lape.recording.kept import record_into
     from lape.recording.reading import check_groups, check_settings
-    from lape.recording.recorder import GROUPS, record, record_groups
-    from lape.storage.names import GROUPS_NAME, STATISTICS_NAME
-    from lape.storage.placing import placed, prepare
+    from lape.recording.recorder import GROUPS
+    from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
+    from lape.storage.placing import prepare
 
     prepare(options.out, ANOTHER_OUT)
     corpora = read_corpora(options.corpus, options.languages)
@@ -59,29 +60,24 @@ def _record(options: argparse.Namespace) -> None:
     check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
     if number is not None:
         check_groups(number, options.tokens)
-    checkpoint = options.out / "checkpoint.safetensors"
+    checkpoint = options.out / CHECKPOINT_NAME
     if checkpoint.exists() and not options.resume:
         raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options)
-    settings: dict[str, Any] = {
-        "tokens": options.tokens,
-        "block": options.block,
-        "batch": options.batch,
-        "checkpoint": checkpoint,
-        "keep_checkpoint": True,  # until the statistics are where they belong
-        "allow_short": options.allow_short,
-    }
-    groups = None
-    if number is None:
-        statistics = record(model, tokenizer, corpora, **settings)
-    else:
-        statistics, groups = record_groups(model, tokenizer, corpora, groups=number, until=until, **settings)
+    statistics, groups = record_into(
+        options.out,
+        model,
+        tokenizer,
+        corpora,
+        tokens=options.tokens,
+        block=options.block,
+        batch=options.batch,
+        allow_short=options.allow_short,
+        groups=number,
+        until=until,
+        way_out=ANOTHER_OUT,
+    )
     path = options.out / STATISTICS_NAME
-    # Groups that are there are of a recording that is now written over.
-    with placed(options.out, without=[checkpoint.name, GROUPS_NAME], way_out=ANOTHER_OUT) as staged:
-        statistics.save(staged / STATISTICS_NAME)
-        if groups:
-            groups.save(staged / GROUPS_NAME)
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
     text = f"Wrote {path}: {total:,} tokens in {languages} languages."

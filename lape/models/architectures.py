@@ -84,7 +84,7 @@ def activation_sites(model: nn.Module) -> ActivationSites:
             the family, the reason, and what to register.
     """
     if model not in _PROVEN:
-        decoder, modules = _find(model)
+        decoder, modules = activation_modules(model)
         _PROVEN[model] = ActivationSites(decoder, modules, _prove(model, decoder, modules))
     return _PROVEN[model]
 
@@ -97,7 +97,12 @@ def input_device(model: nn.Module) -> torch.device:
     return torch.device(device) if device is not None else embeddings.weight.device
 
 
-def _find(model: nn.Module) -> tuple[nn.Module, tuple[nn.Module, ...]]:
+def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[nn.Module, ...]]:
+    """The decoder of a model and the activation module of each layer, found by their places and not proven.
+
+    Raises:
+        UnsupportedArchitecture: There is not one per layer; says the family, the reason, and what to register.
+    """
     model_type = _model_type(model)
     paths = _REGISTERED.get(model_type)
     if not hasattr(model, "get_decoder"):

@@ -31,6 +31,7 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
+from lape.storage.placing import settle
 from lape.storage.schema import LONG_TEXT, TEXT, misfit, record
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
@@ -123,6 +124,8 @@ def _files(folder: Path) -> dict[str, Path]:
     """Every file of the folder by its name in it; refuses what does not belong there."""
     if not folder.is_dir():
         raise BadFile(f"There is no folder {str(folder)!r}.")
+    for place in (folder, folder / "evidence"):  # what a killed process left is not to be pushed
+        settle(place)
     found = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*"))}
     if links := [name for name, path in found.items() if path.is_symlink()]:
         raise BadFile(f"{', '.join(links)} in {str(folder)!r} only link to files. Put the files themselves there.")

@@ -93,7 +93,7 @@ def push(
         HubError: The Hub refuses, cannot be reached, or was changed by someone else in the meantime.
     """
     parcel = checked(folder, repo, private=private, create_pr=create_pr, tag=tag, message=message)
-    remote = Remote(repo, HfApi(token=_token(token)), "this login" if token else None)
+    remote = Remote(repo, HfApi(token=write_token(token)), "this login" if token else None)
     if not reachable():
         raise HubError(f"The Hub at {constants.ENDPOINT} cannot be reached. Nothing was written; check the network.")
     if not create_pr:
@@ -136,8 +136,7 @@ def checked(
     Raises:
         LapeError: Something is wrong with the folder or a name.
     """
-    if not is_hub_id(repo):
-        raise LapeError(f"{repo!r} is not the name of a collection on the Hub; write it as owner/name.")
+    check_collection(repo)
     if tag is not None and not TAG.fullmatch(tag):
         raise LapeError(f"{tag!r} is not a tag's name; use up to 100 of A-Z, a-z, 0-9, _, . and -, such as v1.0.")
     if message is not None and not message.strip():
@@ -149,8 +148,18 @@ def checked(
     return packed(Path(folder))
 
 
-def _token(given: str | None) -> str:
-    """The token to use, wherever it is; never shown."""
+def check_collection(repo: str) -> None:
+    """Refuses what cannot be the name of a collection."""
+    if not is_hub_id(repo):
+        raise LapeError(f"{repo!r} is not the name of a collection on the Hub; write it as owner/name.")
+
+
+def write_token(given: str | None = None) -> str:
+    """The token to push with, wherever it is; never shown.
+
+    Raises:
+        HubError: There is none, or it is damaged; nothing was asked of the Hub.
+    """
     token = (given or get_token() or "").strip()
     if not token:
         raise HubError(

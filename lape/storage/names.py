@@ -13,6 +13,7 @@ MASK_NAME = "mask.safetensors"
 SUMMARY_NAME = "mask.json"
 STATISTICS_NAME = "statistics.safetensors"
 GROUPS_NAME = "groups.safetensors"
+CHECKPOINT_NAME = "checkpoint.safetensors"  # of a recording under way
 README_NAME = "README.md"
 EVIDENCE_NAME = "EVIDENCE.md"  # all tables of the evidence, made by `lape report`
 PICTURE_NAME = "layers.svg"

@@ -147,6 +147,32 @@ def settle(folder: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
+def alone(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Works in a folder that no other process works in; the system itself ends the claim of one that is killed.
+
+    Args:
+        path: A file of the folder by which processes know of each other; it stays, empty.
+
+    Raises:
+        LapeError: Another process does, or the file cannot be written. On Windows, which has no such locks, and on
+            file systems without them nobody is refused.
+    """
+    file = Path(path)
+    with writing(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    with ExitStack() as held:
+        if fcntl is not None:
+            try:
+                held.enter_context(_locked(file, wait=False))
+            except BlockingIOError as error:
+                raise LapeError(f"Another process works in {str(file.parent)!r}. Wait for it, or {WAY_OUT}.") from error
+            except OSError:  # no locks here
+                pass
+        yield
+
+
+@contextmanager
 def temporary_folder(parent: str | os.PathLike[str]) -> Iterator[Path]:
     """Makes a folder in `parent`, which is made when missing, and removes it at the end, or when its process is gone.
 

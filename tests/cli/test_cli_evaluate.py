@@ -107,7 +107,7 @@ def test_all_of_it_writes_files_that_can_be_shared_and_shown(
     before = {path.name: path.read_bytes() for path in evidence.iterdir()}
     again, notes = ran(capsys, *words)
     assert again == found
-    assert notes.count("has these figures already; --again measures them again") == len(kinds)
+    assert notes.count("has these figures already (lape evaluate --again measures them again)") == len(kinds)
     assert {path.name: path.read_bytes() for path in evidence.iterdir()} == before
 
     readme = tmp_path / "README.md"

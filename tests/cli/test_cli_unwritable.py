@@ -29,6 +29,7 @@ INTO_A_FILE = {
     "evaluate": ["evaluate", "perplexity", "--mask", "mask", "--corpus", "corpus", "--out", "taken/new"],
     "tune": ["tune", "--mask", "mask", "--corpus", "corpus", "--out", "taken"],
     "report": ["report", "mask", "--html", "taken/report.html"],
+    "collect": ["collect", "plan.toml", "--repo", "org/collection", "--out", "taken"],
 }
 MORE = [
     ["report", "mask", "--tables", "taken/EVIDENCE.md"],

@@ -189,6 +189,7 @@ def killable(folder: Path) -> Iterator[World]:
             assert main(["identify", "mask", "--top-rate", "0.1", *RATES]) == 0
             (base / "mask" / "evidence").mkdir()
             (base / "mask" / "evidence" / "perplexity.json").write_text(json.dumps(perplexity()))
+            (base / "plan.toml").write_text('corpus = "corpus"\n[[models]]\nmodel = "org/tiny"\n')
             (base / "README.md").write_text("\n".join(MARKS) + "\n")
             torch.save([[torch.tensor([0, 1]), torch.tensor([2])]] * 2, base / "mask.pth")
         for place, first in ((old, 1), (new, 2)):

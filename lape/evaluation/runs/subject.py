@@ -35,6 +35,7 @@ class Subject:
         corpora: Held-out text by language; empty where none was named.
         languages: To be switched and measured; empty takes all of the mask.
         out: Folder of its evidence; None is `evidence` beside the mask.
+        recording: Folder of the statistics and groups; None is the mask's.
     """
 
     folder: Path
@@ -42,6 +43,7 @@ class Subject:
     corpora: Mapping[str, Source] = field(default_factory=dict)
     languages: tuple[str, ...] = ()
     out: Path | None = None
+    recording: Path | None = None
 
     @property
     def evidence_folder(self) -> Path:
@@ -61,13 +63,13 @@ class Subject:
     @cached_property
     def statistics(self) -> ActivationStatistics | None:
         """Those beside the mask, if any."""
-        file = self.folder / STATISTICS_NAME
+        file = self._place(STATISTICS_NAME)
         return ActivationStatistics.load(file) if file.is_file() else None
 
     @cached_property
     def groups(self) -> BlockGroups | None:
         """The counts of groups of blocks beside the mask, if any."""
-        file = self.folder / GROUPS_NAME
+        file = self._place(GROUPS_NAME)
         return BlockGroups.load(file) if file.is_file() else None
 
     @cached_property
@@ -113,8 +115,11 @@ class Subject:
 
     def hash_of(self, name: str) -> str | None:
         """The SHA-256 of a file beside the mask; None where there is none."""
-        file = self.folder / name
+        file = self._place(name)
         return sha256_of(file) if file.is_file() else None
+
+    def _place(self, name: str) -> Path:
+        return (self.folder if name == MASK_NAME else self.recording or self.folder) / name
 
 
 def _public(model: Any) -> str:

@@ -1,0 +1,67 @@
+"""A recording that is kept in a folder: it goes on from the checkpoint there, and ends as a file of statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from lape.recording.groups import BlockGroups
+from lape.recording.recorder import Until, record, record_groups
+from lape.recording.sources import Source
+from lape.recording.statistics import ActivationStatistics
+from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
+from lape.storage.placing import WAY_OUT, placed
+
+
+def record_into(
+    folder: Path,
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    corpora: Mapping[str, Source],
+    *,
+    tokens: int,
+    block: int,
+    batch: int | None = None,
+    allow_short: bool = False,
+    groups: int | None = None,
+    until: Until | None = None,
+    way_out: str = WAY_OUT,
+) -> tuple[ActivationStatistics, BlockGroups | None]:
+    """Records and writes `statistics.safetensors`, with `groups.safetensors` where groups are kept.
+
+    The checkpoint lies in the folder until the files are in their places: a kill at any moment costs no more than
+    the tokens since the last one.
+
+    Args:
+        folder: Made when missing; a checkpoint that is there is gone on from.
+        model: As for `lape.recording.recorder.record_groups`, and so the other arguments.
+        tokenizer: See there.
+        corpora: See there.
+        tokens: See there.
+        block: See there.
+        batch: See there.
+        allow_short: See there.
+        groups: See there; None keeps none.
+        until: See there; with groups only.
+        way_out: What the user can do when the folder cannot be written.
+
+    Raises:
+        LapeError: As there; or the folder cannot be written.
+    """
+    settings: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "allow_short": allow_short}
+    settings |= {"checkpoint": folder / CHECKPOINT_NAME, "keep_checkpoint": True}  # until all is where it belongs
+    kept = None
+    if groups is None:
+        statistics = record(model, tokenizer, corpora, **settings)
+    else:
+        statistics, kept = record_groups(model, tokenizer, corpora, groups=groups, until=until, **settings)
+    # Groups that are there are of a recording that is now written over.
+    with placed(folder, without=[CHECKPOINT_NAME, GROUPS_NAME], way_out=way_out) as staged:
+        statistics.save(staged / STATISTICS_NAME)
+        if kept:
+            kept.save(staged / GROUPS_NAME)
+    return statistics, kept
