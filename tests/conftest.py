@@ -15,6 +15,7 @@ import pytest
 import torch
 from families import FAMILIES, build, byte_tokenizer
 from hub_standin import Hub, standing_in
+from mixtures import MIXTURES
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
@@ -37,6 +38,12 @@ def _seeded() -> None:
 @pytest.fixture(params=FAMILIES)
 def family(request: pytest.FixtureRequest) -> str:
     """The name of each supported family in turn."""
+    return request.param
+
+
+@pytest.fixture(params=MIXTURES)
+def mixture(request: pytest.FixtureRequest) -> str:
+    """The name of each family of mixtures of experts in turn."""
     return request.param
 
 

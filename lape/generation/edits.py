@@ -1,7 +1,8 @@
-"""The hooks of an intervention: which cells of each layer's activation are changed, and when.
+"""What an intervention does in each layer: which cells of its activation are changed, and when.
 
-A cell is a neuron in a row of the batch. A plan is compiled once into one hook per edited layer; the hook on the
-decoder tells the others how many rows the current pass has, and whether it reads the prompt.
+A cell is a neuron in a row of the batch. A plan is compiled once into one edit per edited layer; the hook on the
+decoder tells the others how many rows the current pass has, and whether it reads the prompt. In a mixture of experts
+a cell is changed at the tokens of its row that were routed to its expert.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 from lape.errors import LapeError
+from lape.models.sites import ActivationSites, Routed
 
 Positions = Literal["all", "prompt", "generated"]
 Operations = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # `set`, `add`, `scale` to flat indices [n], values [n]
@@ -52,7 +54,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Cells:
-    """Neurons of one layer that get the same operation at the same positions.
+    """Neurons of one expert that get the same operation at the same positions; a dense layer is one expert.
 
     Attributes:
         operation: `set`, `add` or `scale`.
@@ -76,45 +78,69 @@ class Cells:
 
     def edit(self, activation: torch.Tensor) -> None:
         """Changes an activation `[batch, neuron, position]` in place."""
-        if self.operation == "set":
-            activation[self.rows, self.columns] = self.values
-        elif self.operation == "add":
-            activation[self.rows, self.columns] += self.values
+        self._apply(activation, (self.rows, self.columns), self.values)
+
+    def edit_routed(self, activation: torch.Tensor, rows: torch.Tensor) -> None:
+        """Changes an activation `[token, neuron]` in place, whose tokens are of these rows `[token]`."""
+        if isinstance(self.rows, slice):
+            self._apply(activation, (self.rows, self.columns), self.values.T)
         else:
-            activation[self.rows, self.columns] *= self.values
+            token, cell = (rows[:, None] == self.rows).nonzero(as_tuple=True)
+            self._apply(activation, (token, self.columns[cell]), self.values[cell, 0])
+
+    def _apply(self, activation: torch.Tensor, index: tuple[torch.Tensor | slice, ...], values: torch.Tensor) -> None:
+        if self.operation == "set":
+            activation[index] = values
+        elif self.operation == "add":
+            activation[index] += values
+        else:
+            activation[index] *= values
 
 
 class LayerEdit:
-    """The forward hook of one edited layer."""
+    """What is done in one edited layer, as `ActivationSites.watch` calls it.
 
-    def __init__(self, cells: list[Cells], run: Run) -> None:
+    Args:
+        cells: Expert to its cells; those of a dense layer are expert 0's.
+        run: What the decoder's current pass is.
+    """
+
+    def __init__(self, cells: Mapping[int, list[Cells]], run: Run) -> None:
         self.cells = cells
         self.run = run
         self.fired = False
-        self._placed: dict[tuple[torch.device, torch.dtype], list[Cells]] = {}
+        self._placed: dict[tuple[torch.device, torch.dtype, int], list[Cells]] = {}
 
-    def __call__(self, _module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+    def __call__(self, output: torch.Tensor, routed: Routed | None) -> torch.Tensor:
         self.fired = True
+        expert = 0 if routed is None else routed.expert
+        if expert not in self.cells:
+            return output
         edited = output.clone() if output.requires_grad else output
-        place = (edited.device, edited.dtype)
+        place = (edited.device, edited.dtype, expert)
         if place not in self._placed:
-            self._placed[place] = [cells.like(edited) for cells in self.cells]
+            self._placed[place] = [cells.like(edited) for cells in self.cells[expert]]
+        now = [cells for cells in self._placed[place] if cells.positions in ("all", self.run.positions)]
+        if routed is not None:
+            rows = routed.tokens // (routed.total // self.run.batch)
+            for cells in now:
+                cells.edit_routed(edited, rows)
+            return edited
         # OPT flattens its activations to [batch * position, neuron].
         by_row = edited if edited.dim() == 3 else edited.view(self.run.batch, -1, edited.shape[-1])
-        for cells in self._placed[place]:
-            if cells.positions in ("all", self.run.positions):
-                cells.edit(by_row.transpose(1, 2))
+        for cells in now:
+            cells.edit(by_row.transpose(1, 2))
         return edited
 
 
 def layer_edits(
-    entries: Sequence[tuple[Operations, Positions] | None], shape: tuple[int, int], run: Run
+    entries: Sequence[tuple[Operations, Positions] | None], sites: ActivationSites, run: Run
 ) -> dict[int, LayerEdit]:
-    """Compiles a plan into one hook per edited layer.
+    """Compiles a plan into one edit per edited layer.
 
     Args:
         entries: What is done at which positions: one entry for all rows, or one (or None) per row, as `run` says.
-        shape: Layers, and neurons per layer.
+        sites: Where the model's activations are.
         run: What the decoder's current pass is.
     """
     parts: dict[tuple[str, Positions], list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
@@ -124,13 +150,15 @@ def layer_edits(
         operations, positions = entry
         for operation, (flat, values) in operations.items():
             parts.setdefault((operation, positions), []).append((torch.full_like(flat, row), flat, values))
-    cells: dict[int, list[Cells]] = {}
+    cells: dict[int, dict[int, list[Cells]]] = {}
     for (operation, positions), found in parts.items():
         rows, flat, values = (torch.cat(tensors) for tensors in zip(*found, strict=True))
-        layers = flat // shape[1]
-        for layer in layers.unique().tolist():
-            here = layers == layer
+        experts = flat // sites.width  # counted through all layers
+        for number in experts.unique().tolist():
+            here = experts == number
             edited_rows = slice(None) if run.rows is None else rows[here]
-            columns, column_values = flat[here] % shape[1], values[here][:, None]
-            cells.setdefault(layer, []).append(Cells(operation, positions, edited_rows, columns, column_values))
+            columns, column_values = flat[here] % sites.width, values[here][:, None]
+            layer, expert = divmod(number, sites.experts)
+            of_expert = cells.setdefault(layer, {}).setdefault(expert, [])
+            of_expert.append(Cells(operation, positions, edited_rows, columns, column_values))
     return {layer: LayerEdit(cells[layer], run) for layer in sorted(cells)}

@@ -167,9 +167,9 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
 
     run = Run(rows, needs_cache=any(entry is not None and entry.positions != "all" for entry in entries))
     operations = [None if entry is None else (entry.operations(), entry.positions) for entry in entries]
-    edits = layer_edits(operations, sites.shape, run)
+    edits = layer_edits(operations, sites, run)
     beginning = {sites.decoder: run.begin} if edits or rows is not None else {}
-    with hooked(before=beginning, after={sites.modules[layer]: edit for layer, edit in edits.items()}):
+    with hooked(before=beginning), sites.watch(edits):
         yield
     silent = sorted(layer for layer, edit in edits.items() if not edit.fired)
     if run.passes and silent:

@@ -118,14 +118,18 @@ def identify(
         raise LapeError(f"Telling languages apart needs at least two different ones, not {', '.join(codes) or 'none'}.")
 
     used = {**defaults, **settings}
+    layers = statistics.metadata.get("layers", range(statistics.shape[0]))
+    there = statistics.of_layers(layers)  # rates are of the neurons there are
     if per_language is None:
-        selected = METHODS[method].select(statistics, codes, **used)
+        selected = METHODS[method].select(there, codes, **used)
     else:
-        counts = _counts(per_language, codes, statistics.shape)
-        selected = _first(METHODS[method].rank(statistics, codes, **used), counts, method)
+        counts = _counts(per_language, codes, there.shape)
+        selected = _first(METHODS[method].rank(there, codes, **used), counts, method)
         used["per_language"] = counts if isinstance(per_language, Mapping) else per_language
+    means = {code: there.mean(code).flatten()[flat].float() for code, flat in selected.items()}
     neurons = {code: pairs_of(flat, statistics.shape[1]) for code, flat in selected.items()}
-    means = {code: statistics.mean(code).flatten()[flat].float() for code, flat in selected.items()}
+    for pairs in neurons.values():
+        pairs[:, 0] = torch.tensor(list(layers))[pairs[:, 0].long()]
     corpora = statistics.metadata.get("corpora", {})
     metadata = {
         **{key: statistics.metadata[key] for key in (*COUNTED_UNDER, "library", "date") if key in statistics.metadata},

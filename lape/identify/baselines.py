@@ -120,8 +120,8 @@ def lave(
 ) -> dict[str, torch.Tensor]:
     """LAVE, language activation value entropy: LAPE's steps with mean values in place of probabilities.
 
-    The value is `v[k, j] = positive_sum / tokens`, the mean over all of language k's tokens of
-    `max(activation, 0)`. Then `q = v / v.sum(k)`, and filter, pool and bar as in `lape`, over v.
+    The value is `v[k, j] = positive_sum / tokens`, the mean of `max(activation, 0)` over all of language k's tokens
+    that reached the neuron. Then `q = v / v.sum(k)`, and filter, pool and bar as in `lape`, over v.
     Named as a baseline in Tang et al. 2024 (arXiv 2402.16438) [unconfirmed: name and rule are from memory of
     the paper; what it does about negative means is not known, and the positive part is our choice].
 
@@ -146,7 +146,7 @@ def lave_ranking(
 
 
 def _positive_means(statistics: ActivationStatistics, languages: Sequence[str]) -> torch.Tensor:
-    values = stacked(lambda code: statistics.positive_sum[code] / statistics.tokens[code], languages)
+    values = stacked(statistics.positive_mean, languages)
     if values.min() < 0:
         raise BadFile("The statistics hold a sum of positive activations that is negative: record them again.")
     return values

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
-from lape.models.hooks import hooked
 from lape.models.inputs import check_characters, check_ids, context_length
+from lape.models.sites import Routed
 from lape.recording.beginnings import beginning_of
 from lape.recording.pieces import LONGEST_PIECE
 from lape.recording.texts import count_tokens
@@ -29,7 +28,8 @@ class Activations:
             only together are whole characters.
         tokens: Number of tokens of each piece; together, the rows of `values`.
         neurons: int64 `[n]`, their flat indices (layer * neurons per layer + neuron).
-        values: float32 `[tokens, n]`, their activation at each token.
+        values: float32 `[tokens, n]`, their activation at each token; in a mixture of experts 0 at one that was not
+            routed to their expert.
     """
 
     pieces: tuple[str, ...]
@@ -86,17 +86,27 @@ def activations(
     longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))
     if len(ids) > longest:
         raise LapeError(f"The text has {len(ids):,} tokens and at most {longest:,} are read; shorten it.")
-    columns = {layer: neurons[neurons // width == layer] % width for layer in (neurons // width).unique().tolist()}
-    kept: dict[int, torch.Tensor] = {}
-    keeping = {sites.modules[layer]: _keeping(kept, layer, chosen) for layer, chosen in columns.items()}
-    with hooked(after=keeping), torch.no_grad():
+    values = torch.zeros(inputs.shape[1], len(neurons))
+    layer_of, place = neurons // width, neurons % width
+    chosen = {layer: (layer_of == layer).nonzero().squeeze(1) for layer in layer_of.unique().tolist()}
+    seen: set[int] = set()
+
+    def keep(layer: int, output: torch.Tensor, routed: Routed | None) -> None:
+        seen.add(layer)
+        columns = chosen[layer]
+        read = output.reshape(-1, output.shape[-1])
+        if routed is None:
+            values[:, columns] = read[:, place[columns].to(read.device)].float().cpu()
+            return
+        columns = columns[place[columns] // sites.width == routed.expert]
+        of_expert = (place[columns] % sites.width).to(read.device)
+        values[routed.tokens.cpu()[:, None], columns] = read[:, of_expert].float().cpu()
+
+    with sites.watch({layer: partial(keep, layer) for layer in chosen}), torch.no_grad():
         sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)
-    if missing := sorted(set(columns) - set(kept)):
+    if missing := sorted(set(chosen) & set(sites.layers) - seen):
         raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
-    values = torch.empty(len(ids), len(neurons))
-    for layer in columns:
-        values[:, neurons // width == layer] = kept[layer][len(start) :].float().cpu()
-    return Activations(pieces, tokens, neurons, values)
+    return Activations(pieces, tokens, neurons, values[len(start) :])
 
 
 def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], tuple[str, ...], tuple[int, ...]]:
@@ -136,10 +146,3 @@ def pieces_of(tokenizer: Tokenizer, text: str) -> tuple[list[int], tuple[str, ..
     ends[-1] = len(text)
     pieces = tuple(text[first:last] for first, last in zip([0, *ends], ends, strict=False))
     return ids, pieces, tuple(tokens)
-
-
-def _keeping(kept: dict[int, torch.Tensor], layer: int, chosen: torch.Tensor) -> Callable[..., None]:
-    def keep(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        kept[layer] = output.reshape(-1, output.shape[-1])[:, chosen.to(output.device)]
-
-    return keep

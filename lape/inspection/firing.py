@@ -49,8 +49,8 @@ def usual_shares(mask: NeuronMask, statistics: ActivationStatistics) -> dict[str
         statistics: A recording of at least these languages.
 
     Returns:
-        Language of the neurons, then language of the text, to the mean of the neurons' probabilities; a language
-        without neurons is left out.
+        Language of the neurons, then language of the text, to the mean over the neurons of the share of the text's
+        tokens at which each is active; a language without neurons is left out.
 
     Raises:
         MaskMismatch: The statistics belong to a model of another shape.
@@ -58,9 +58,9 @@ def usual_shares(mask: NeuronMask, statistics: ActivationStatistics) -> dict[str
     """
     if statistics.shape != mask.shape:
         raise MaskMismatch(f"The mask has the shape {mask.shape}, the statistics {statistics.shape}.")
-    probabilities = {code: statistics.probability(code).flatten() for code in mask.languages}
+    shares = {code: statistics.share(code).flatten() for code in mask.languages}
     return {
-        code: {text: float(probability[mask.flat(code)].mean()) for text, probability in probabilities.items()}
+        code: {text: float(share[mask.flat(code)].mean()) for text, share in shares.items()}
         for code in mask.languages
         if mask.count(code)
     }

@@ -4,45 +4,34 @@ A neuron is one column of the first FFN matrix of a layer with its activation fu
 family of transformers stores that function as a module of its own in each layer (`act_fn`,
 `activation_fn`, `act`, `gelu_impl`), so a forward hook on it sees `act(gate(x))`, `[batch, position,
 neuron]`, on the unmodified model. `activation_sites` finds these modules from the model itself and
-proves them with a one-token pass; what it cannot prove it refuses by name.
+proves them with a pass of a few tokens; what it cannot prove it refuses by name.
+
+In a mixture of experts the neurons are those of the routed experts. Shared experts, which every token passes, and dense
+layers beside them have none; nor has a layer without FFN, of a hybrid.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
 
 from lape.errors import UnsupportedArchitecture
+from lape.models.experts import ExpertsSite, experts_site, is_switchable, run_experts
 from lape.models.hooks import hooked
+from lape.models.sites import ActivationSites, DenseSite, Routed, Site
 
 LAYER_LISTS = ("layers", "h", "blocks")
-FFN_NAMES = ("mlp", "ffn", "")  # OPT keeps its activation on the layer itself
+FFN_NAMES = ("mlp", "ffn", "feed_forward")
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "gelu_impl")
-
-
-@dataclass(frozen=True, eq=False)
-class ActivationSites:
-    """The activation modules of one model.
-
-    Attributes:
-        decoder: The stack of layers without the language-model head; called with `input_ids`.
-        modules: One activation module per layer, in layer order.
-        neurons: Number of neurons per layer, the last dimension of every activation.
-    """
-
-    decoder: nn.Module
-    modules: tuple[nn.Module, ...]
-    neurons: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """`(layers, neurons)`."""
-        return len(self.modules), self.neurons
+PROOF_TOKENS = 8  # of a mixture of experts, so that several experts are seen
 
 
 @dataclass(frozen=True)
@@ -73,8 +62,9 @@ def register_architecture(model_type: str, *, activation: str, layers: str | Non
 def activation_sites(model: nn.Module) -> ActivationSites:
     """Finds and proves the activation modules of a causal language model.
 
-    The proof is one pass over one token: every module must fire exactly once, and all with the same
-    width. The result is kept for as long as the model lives.
+    The proof is a pass over one token: every module must fire exactly once, and all with the same width. In a mixture
+    of experts it is one over a few, in which each must fire once for each expert that has tokens, and give what the
+    model gives by itself. The result is kept for as long as the model lives.
 
     Args:
         model: A transformers causal language model, quantised and dispatched ones included.
@@ -84,8 +74,12 @@ def activation_sites(model: nn.Module) -> ActivationSites:
             the family, the reason, and what to register.
     """
     if model not in _PROVEN:
-        decoder, modules = activation_modules(model)
-        _PROVEN[model] = ActivationSites(decoder, modules, _prove(model, decoder, modules))
+        decoder, sites = activation_modules(model)
+        with ExitStack() as stack:
+            for module in decoder.modules():  # not all need be in the same mode
+                stack.callback(setattr, module, "training", module.training)
+            decoder.eval()
+            _PROVEN[model] = _prove(model, decoder, sites)
     return _PROVEN[model]
 
 
@@ -97,8 +91,8 @@ def input_device(model: nn.Module) -> torch.device:
     return torch.device(device) if device is not None else embeddings.weight.device
 
 
-def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[nn.Module, ...]]:
-    """The decoder of a model and the activation module of each layer, found by their places and not proven.
+def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[Site | None, ...]]:
+    """The decoder of a model and where the activation of each layer is, found by their places and not proven.
 
     Raises:
         UnsupportedArchitecture: There is not one per layer; says the family, the reason, and what to register.
@@ -119,30 +113,46 @@ def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[nn.Module, ..
     if not isinstance(layers, nn.ModuleList) or len(layers) == 0:
         raise _unsupported(model, "no list of layers was found in its decoder")
 
-    modules = []
-    for index, layer in enumerate(layers):
-        found = _submodule(layer, paths.activation) if paths else _activation_of(layer)
-        if not isinstance(found, nn.Module):
-            reason = f"layer {index} has no activation module"
-            if _is_mixture(layer):
-                reason = "it is a mixture of experts, whose neurons belong to experts and not to layers"
-            raise _unsupported(model, reason)
-        modules.append(found)
+    mixture = paths is None and any(map(_is_mixture, layers))
+    if paths is not None:
+        found = [_submodule(layer, paths.activation) for layer in layers]
+        sites = tuple(DenseSite(module) if isinstance(module, nn.Module) else None for module in found)
+    elif mixture:
+        sites = tuple(_experts_of(model, layer) for layer in layers)
+    else:
+        sites = tuple(_dense_of(layer) for layer in layers)
+    for index, (layer, site) in enumerate(zip(layers, sites, strict=True)):
+        if site is None and (paths or not any(sites) or (not mixture and _has_unseen_ffn(layer))):
+            raise _unsupported(model, f"layer {index} has no activation module")
+    modules = [site.module for site in sites if site is not None]
     if len({id(module) for module in modules}) < len(modules):
         raise _unsupported(model, "several layers share one activation module")
-    return decoder, tuple(modules)
+    return decoder, sites
 
 
-def _activation_of(layer: nn.Module) -> nn.Module | None:
-    """The activation module of a dense FFN, by the names transformers uses."""
-    if _is_mixture(layer):
-        return None
-    for ffn_name in FFN_NAMES:
+def _dense_of(layer: nn.Module) -> DenseSite | None:
+    """The activation of a dense FFN, by the names transformers uses; OPT keeps it on the layer itself."""
+    for ffn_name in (*FFN_NAMES, ""):
         ffn = _submodule(layer, ffn_name)
         for name in ACTIVATION_NAMES:
             if isinstance(found := getattr(ffn, name, None), nn.Module):
-                return found
+                return DenseSite(found)
     return None
+
+
+def _experts_of(model: nn.Module, layer: nn.Module) -> ExpertsSite | None:
+    """The activation of a layer's routed experts; None for a layer without."""
+    if not _is_mixture(layer):
+        return None
+    found = [site for module in layer.modules() if is_switchable(module) and (site := experts_site(module))]
+    if len(found) != 1:
+        raise _unsupported(model, "it is a mixture of experts whose experts cannot be run one by one")
+    return found[0]
+
+
+def _has_unseen_ffn(layer: nn.Module) -> bool:
+    """Whether a layer without activation module has an FFN nevertheless."""
+    return any(hasattr(layer, name) for name in FFN_NAMES)
 
 
 def _is_mixture(layer: nn.Module) -> bool:
@@ -155,37 +165,66 @@ def _submodule(module: nn.Module, path: str) -> nn.Module | None:
     return module
 
 
-@dataclass
-class _Firings:
-    """What the hooks of a dry run saw, per layer."""
+def _prove(model: nn.Module, decoder: nn.Module, sites: tuple[Site | None, ...]) -> ActivationSites:
+    """Runs the model with everything watched, and compares what was seen with what must be."""
+    experts = {layer: site for layer, site in enumerate(sites) if isinstance(site, ExpertsSite)}
+    counts = {site.count for site in experts.values()} or {1}
+    if len(counts) > 1:
+        raise _unsupported(model, f"its layers have different numbers of experts ({sorted(counts)})")
+    ids = torch.arange(PROOF_TOKENS if experts else 1, device=input_device(model))[None]
+    expected = _check_experts(model, decoder, ids, experts) if experts else {}
 
-    widths: dict[int, int] = field(default_factory=dict)
-    counts: dict[int, int] = field(default_factory=dict)
+    firings, widths = Counter[int](), set[int]()
 
-    def hook(self, layer: int) -> Callable[..., None]:
-        def seen(_module: nn.Module, _inputs: object, output: object) -> None:
-            self.counts[layer] = self.counts.get(layer, 0) + 1
-            self.widths[layer] = output.shape[-1] if isinstance(output, torch.Tensor) and output.dim() in (2, 3) else -1
+    def seeing(layer: int, values: torch.Tensor, _routed: Routed | None) -> None:
+        firings[layer] += 1
+        widths.add(values.shape[-1] if isinstance(values, torch.Tensor) and values.dim() in (2, 3) else -1)
 
-        return seen
-
-
-def _prove(model: nn.Module, decoder: nn.Module, modules: tuple[nn.Module, ...]) -> int:
-    firings = _Firings()
-    with ExitStack() as stack:
-        for module in decoder.modules():  # not all need be in the same mode
-            stack.callback(setattr, module, "training", module.training)
-        decoder.eval()
-        stack.enter_context(hooked(after={module: firings.hook(layer) for layer, module in enumerate(modules)}))
-        with torch.no_grad():
-            decoder(input_ids=torch.zeros((1, 1), dtype=torch.long, device=input_device(model)), use_cache=False)
-    for layer in range(len(modules)):
-        if (count := firings.counts.get(layer, 0)) != 1:
-            raise _unsupported(model, f"the activation of layer {layer} fired {count} times in one pass, not once")
-    widths = set(firings.widths.values())
+    watched = ActivationSites(decoder, sites, 1)
+    with watched.watch({layer: partial(seeing, layer) for layer in watched.layers}), torch.no_grad():
+        decoder(input_ids=ids, use_cache=False)
+    for layer in watched.layers:
+        if (count := firings[layer]) != (wanted := expected.get(layer, 1)):
+            times = "once" if wanted == 1 else f"{wanted} times"
+            raise _unsupported(model, f"the activation of layer {layer} fired {count} times in one pass, not {times}")
     if len(widths) != 1 or -1 in widths:
         raise _unsupported(model, f"its layers have activations of different widths ({sorted(widths)})")
-    return widths.pop()
+    number = counts.pop()
+    return ActivationSites(decoder, sites, number * widths.pop(), number)
+
+
+def _check_experts(
+    model: nn.Module, decoder: nn.Module, ids: torch.Tensor, sites: Mapping[int, ExpertsSite]
+) -> dict[int, int]:
+    """Proves that experts run one by one give what the model's own way of running them gives.
+
+    Returns:
+        Layer to the number of experts that have tokens in this pass.
+    """
+    given: dict[nn.Module, tuple[tuple[Any, ...], dict[str, Any]]] = {}
+    gave: dict[nn.Module, torch.Tensor] = {}
+
+    def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        given[module] = args, kwargs
+
+    def after(module: nn.Module, _args: object, output: torch.Tensor) -> None:
+        gave[module] = output
+
+    modules = [site.experts for site in sites.values()]
+    with hooked(before=dict.fromkeys(modules, before), after=dict.fromkeys(modules, after)), torch.no_grad():
+        decoder(input_ids=ids, use_cache=False)
+        expected = {}
+        for layer, site in sites.items():
+            if site.experts not in gave:
+                raise _unsupported(model, f"the experts of layer {layer} were bypassed, as fused kernels do")
+            args, kwargs = given[site.experts]
+            ours, theirs = run_experts(site.experts, *args, **kwargs), gave[site.experts]
+            tolerance = max(1e-4, 4 * torch.finfo(theirs.dtype).eps)  # rounding, of sums in another order
+            if not (ours - theirs).abs().max() <= tolerance * theirs.abs().max():
+                raise _unsupported(model, f"the experts of layer {layer}, run one by one, give something else")
+            index = args[1] if len(args) > 1 else kwargs["top_k_index"]
+            expected[layer] = len(index[index < site.count].unique())
+    return expected
 
 
 def _model_type(model: nn.Module) -> str:

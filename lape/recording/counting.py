@@ -4,20 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from lape.errors import HookNotFired, LapeError
-from lape.models.architectures import ActivationSites
-from lape.models.hooks import hooked
+from lape.models.sites import ActivationSites, Routed
+
+
+class Counts(NamedTuple):
+    """What was counted of a pass, on the CPU.
+
+    Attributes:
+        neurons: float32 `[layers, blocks + 2, neurons]`: the active count of each block (one row for the pass, unless
+            blocks are counted apart), then each neuron's sum and positive sum over the pass.
+        routed: float32 `[layers, blocks, experts]`, the tokens that went to each expert; None for a dense model.
+    """
+
+    neurons: torch.Tensor
+    routed: torch.Tensor | None
 
 
 @contextmanager
 def counting(
     sites: ActivationSites, block: int, *, before: int = 0, apart: bool = False
-) -> Iterator[Callable[[], torch.Tensor]]:
-    """Hooks every activation; gives a function that takes the last pass's counts.
+) -> Iterator[Callable[[], Counts]]:
+    """Watches every activation; gives a function that takes the last pass's counts.
 
     Args:
         sites: Where the model's activations are.
@@ -26,39 +39,58 @@ def counting(
         apart: Whether to count each block of a pass apart, else the pass as one.
 
     Yields:
-        A function that returns float32 `[layers, blocks + 2, neurons]` on the CPU and forgets them: the active
-        count of each block (one row for the pass unless `apart`), then each neuron's sum and positive sum over
-        the pass.
+        A function that returns what was counted and forgets it.
     """
     counts: dict[int, torch.Tensor] = {}
+    routed: dict[int, torch.Tensor] = {}
     ones: dict[torch.device, torch.Tensor] = {}  # 0 where a token is not counted
     length = before + block
 
-    def hook(layer: int) -> Callable[..., None]:
-        def count(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-            values = output.reshape(-1, output.shape[-1]).float()
-            if (one := ones.get(values.device)) is None or one.shape[1] != len(values):
-                one = torch.ones((len(values) // length, length), device=values.device)
-                one[:, :before] = 0
-                one = ones[values.device] = one.view(1, -1)
-            # A product with ones is the fastest column sum on CPUs, and costs the same in one piece or block by
-            # block; the sign of the positive part, taken in place, is 1 exactly where the neuron is active.
-            positive = torch.relu(values)
-            sums, positive_sums = one @ values, one @ positive
-            pieces = positive.sign_().split(length if apart else len(values))
-            counts[layer] = torch.cat([*(one[:, : len(piece)] @ piece for piece in pieces), sums, positive_sums])
+    def count(layer: int, output: torch.Tensor, of: Routed | None) -> None:
+        values = output.reshape(-1, output.shape[-1]).float()
+        if of is not None:
+            count_expert(layer, values, of)
+            return
+        if (one := ones.get(values.device)) is None or one.shape[1] != len(values):
+            one = torch.ones((len(values) // length, length), device=values.device)
+            one[:, :before] = 0
+            one = ones[values.device] = one.view(1, -1)
+        # A product with ones is the fastest column sum on CPUs, and costs the same in one piece or block by
+        # block; the sign of the positive part, taken in place, is 1 exactly where the neuron is active.
+        positive = torch.relu(values)
+        sums, positive_sums = one @ values, one @ positive
+        pieces = positive.sign_().split(length if apart else len(values))
+        counts[layer] = torch.cat([*(one[:, : len(piece)] @ piece for piece in pieces), sums, positive_sums])
 
-        return count
+    def count_expert(layer: int, values: torch.Tensor, of: Routed) -> None:
+        blocks = of.total // length if apart else 1
+        if layer not in counts:
+            counts[layer] = values.new_zeros(blocks + 2, sites.neurons)
+            routed[layer] = values.new_zeros(blocks, sites.experts)
+        one = (of.tokens % length >= before).float()
+        places = (of.tokens // length if apart else torch.zeros_like(of.tokens))[None]
+        pieces = one.new_zeros(blocks, len(one)).scatter_(0, places, one[None])  # each token in its block's row
+        positive = torch.relu(values)
+        sums = one[None] @ torch.cat([values, positive], dim=1)
+        columns = slice(of.expert * sites.width, (of.expert + 1) * sites.width)
+        counts[layer][:, columns] = torch.cat([pieces @ positive.sign_(), sums.view(2, -1)])
+        routed[layer][:, of.expert] = pieces.sum(1)
 
-    def take() -> torch.Tensor:
-        missing = sorted(set(range(len(sites.modules))) - set(counts))
+    def take() -> Counts:
+        missing = sorted(set(sites.layers) - set(counts))
         if missing:
             raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
-        taken = torch.stack([counts[layer].cpu() for layer in range(len(sites.modules))])
+        taken = Counts(stacked(counts), stacked(routed) if sites.experts > 1 else None)
         counts.clear()
-        if not taken.isfinite().all():
+        routed.clear()
+        if not taken.neurons.isfinite().all():
             raise LapeError("The model's activations are not finite; load it in another dtype (float32 or bfloat16).")
         return taken
 
-    with hooked(after={module: hook(layer) for layer, module in enumerate(sites.modules)}):
+    def stacked(by_layer: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Of all layers; zeros for one that has no neurons."""
+        none = torch.zeros_like(by_layer[sites.layers[0]], device="cpu")
+        return torch.stack([by_layer[layer].cpu() if layer in by_layer else none for layer in range(sites.shape[0])])
+
+    with sites.watch({layer: partial(count, layer) for layer in sites.layers}):
         yield take

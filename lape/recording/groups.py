@@ -13,16 +13,16 @@ setting can be examined later without a new recording, and who does not ask, doe
 46,080 neurons, 16 groups and 100,000 tokens they have 66 MB.
 
 File `groups.safetensors`, per language code: `groups.<code>` `[groups, layers, neurons]` and, unless no snapshot was
-passed, `halves.<code>` `[snapshots, 2, layers, neurons]`, int16 where the counts fit, else int32; and one metadata
-key `lape`:
+passed, `halves.<code>` `[snapshots, 2, layers, neurons]`, int16 where the counts fit, else int32. Of a mixture of
+experts the tokens that went to each expert follow the neurons, `neurons + experts` in all. And one metadata key `lape`:
 
     kind            str    "groups"
     format          int    version of this format
     blocks          dict   language code -> blocks counted
     tokens          dict   language code -> tokens counted
     snapshots       list   numbers of blocks at which the halves were kept, even, ascending
-    model, revision, architecture, dtype, quantization, block, special_tokens, corpora, library, date   as in the
-                           statistics
+    model, revision, architecture, dtype, quantization, block, special_tokens, experts, layers, corpora, library, date
+                           as in the statistics
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class BlockGroups:
     """Activity counts of groups of blocks, per language.
 
     Attributes:
-        active: Language code to int32 `[groups, layers, neurons]`; block i is in group i modulo their number.
+        active: Language code to int32 `[groups, layers, neurons]`; block i is in group i modulo their number. Of a
+            mixture of experts `[groups, layers, neurons + experts]`, the routed tokens last.
         halves: Language code to int32 `[snapshots passed, 2, layers, neurons]`: the even and the odd blocks up to
             each snapshot.
         blocks: Language code to blocks counted.
@@ -91,8 +92,8 @@ class BlockGroups:
     @property
     def shape(self) -> tuple[int, int]:
         """`(layers, neurons)`."""
-        _, layers, neurons = next(iter(self.active.values())).shape
-        return layers, neurons
+        _, layers, counted = next(iter(self.active.values())).shape
+        return layers, counted - self._experts
 
     @property
     def block(self) -> int:
@@ -155,7 +156,8 @@ class BlockGroups:
             MaskMismatch: The groups do not add up to them.
         """
         same = self.tokens == dict(statistics.tokens) and all(
-            torch.equal(groups.sum(0), statistics.active[code]) for code, groups in self.active.items()
+            torch.equal(groups.sum(0), torch.cat([statistics.active[code], *_listed(statistics.routed, code)], dim=1))
+            for code, groups in self.active.items()
         )
         if not same:
             raise MaskMismatch("The groups of blocks do not add up to these statistics: they are of other recordings.")
@@ -200,6 +202,8 @@ class BlockGroups:
             halves[code] = tensors.get(f"halves.{code}", torch.zeros(0, *shape[1:], dtype=torch.int16))
             if groups.dim() != 3 or len(groups) < 2 or len(groups) % 2 or halves[code].shape != shape:
                 raise damaged
+            if groups.shape[2] <= metadata.get("experts", 0):
+                raise damaged
             if groups.shape != next(iter(active.values())).shape:
                 raise damaged
             if any(counts.dtype not in (torch.int16, torch.int32) for counts in (groups, halves[code])):
@@ -232,7 +236,19 @@ class BlockGroups:
         return grows and bool((groups >= 0).all()) and bool((groups.amax((1, 2)) <= most).all())
 
     def _counts(self, active: Mapping[str, torch.Tensor], tokens: Mapping[str, int]) -> CountsOnly:
-        return CountsOnly(active, Unkept(), Unkept(), tokens, {**self.metadata, "tokens": tokens})
+        neurons = self.shape[1]
+        routed = {code: counts[:, neurons:] for code, counts in active.items()} if self._experts else {}
+        active = {code: counts[:, :neurons] for code, counts in active.items()}
+        return CountsOnly(active, Unkept(), Unkept(), tokens, {**self.metadata, "tokens": tokens}, routed)
+
+    @property
+    def _experts(self) -> int:
+        """How many columns of routed tokens there are."""
+        return self.metadata.get("experts", 0)
+
+
+def _listed(routed: Mapping[str, torch.Tensor], code: str) -> list[torch.Tensor]:
+    return [routed[code]] if code in routed else []
 
 
 def halves_of(groups: torch.Tensor) -> torch.Tensor:

@@ -112,6 +112,7 @@ class Recording:
         self._settings = {
             **asdict(identity(model)),
             "architecture": model.config.model_type,
+            **self._sites.metadata,
             "special_tokens": {"document_end": end, "bos": before or False},
             "languages": list(corpora),
             "blocks": self._blocks,
@@ -174,7 +175,9 @@ class Recording:
             for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
-                        tally = tallies.setdefault(code, Tally.empty(self._sites.shape, self._groups))
+                        tally = tallies.setdefault(
+                            code, Tally.empty(self._sites.shape, self._groups, self._sites.experts)
+                        )
                         readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
                     yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     while tallies[code].blocks < goal and (read := next(readers[code], None)):

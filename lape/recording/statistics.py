@@ -5,7 +5,9 @@ They do not depend on the method that reads them, and statistics of the same mod
 File `statistics.safetensors`, per language code and neuron, all `[layers, neurons]`: the counts `active.<code>` in the
 narrowest of uint16, int32 and int64 that holds the tokens, `sum.<code>` float32, and `positive_mean.<code>`, the mean
 over the tokens at which the neuron was active, in float16, within 2^-11 of it (float32 where one is above 65,504).
-Older files have `positive_sum.<code>` in its place. One metadata key `lape`:
+Older files have `positive_sum.<code>` in its place. Of a mixture of experts also `routed.<code>` int64
+`[layers, experts]`, the tokens that went to each expert, by which its neurons' counts and sums are divided. One
+metadata key `lape`:
 
     kind            str    "statistics"
     format          int    version of this format
@@ -19,6 +21,8 @@ Older files have `positive_sum.<code>` in its place. One metadata key `lape`:
     block           int    tokens per block
     special_tokens  dict   document_end: the separator's token id or null; bos: the ids read before
                            each block and not counted, which the tokenizer puts before text, or false for none
+    experts         int?   experts per layer of a mixture; neuron n of expert e is number e * width + n of its layer
+    layers          list?  the layers that have neurons, where not all have; the rows of others are 0
     library         dict   package -> version
     date            str    day the recording began, ISO 8601
 """
@@ -27,7 +31,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +42,7 @@ from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER, check_metadata
 from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
 
+ROUTED_FORMAT = 2  # of files with routed tokens, which who does not know of them would leave out of account
 COUNTS = (torch.uint16, torch.int32, torch.int64)  # types of counts on disk, the narrowest first
 
 
@@ -51,6 +56,8 @@ class ActivationStatistics:
         positive_sum: The same, over the tokens at which it was above 0.
         tokens: Language code to number of tokens counted.
         metadata: Where they come from; the keys are listed in the module's docstring.
+        routed: Language code to int64 `[layers, experts]`, the tokens that went to each expert of a mixture; empty for
+            a dense model.
     """
 
     active: Mapping[str, torch.Tensor]
@@ -58,6 +65,7 @@ class ActivationStatistics:
     positive_sum: Mapping[str, torch.Tensor]
     tokens: Mapping[str, int]
     metadata: Mapping[str, Any]
+    routed: Mapping[str, torch.Tensor] = field(default_factory=dict)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -70,13 +78,40 @@ class ActivationStatistics:
         layers, neurons = next(iter(self.active.values())).shape
         return layers, neurons
 
+    @property
+    def experts(self) -> int:
+        """Number of experts per layer; 1 for a dense model."""
+        return self.metadata.get("experts", 1)
+
     def probability(self, language: str) -> torch.Tensor:
-        """Share of a language's tokens at which each neuron was active: float64 `[layers, neurons]`."""
+        """Share of the tokens that reached each neuron at which it was active: float64 `[layers, neurons]`.
+
+        These are all of a language's tokens or, in a mixture of experts, those that were routed to its expert; 0 where
+        there were none.
+        """
+        return self.active[self._known(language)].double() / self._reached(language)
+
+    def share(self, language: str) -> torch.Tensor:
+        """Share of all tokens of a language at which each neuron was active, routed to it or not."""
         return self.active[self._known(language)].double() / self.tokens[language]
 
     def mean(self, language: str) -> torch.Tensor:
-        """Mean activation over all tokens of a language: float64 `[layers, neurons]`."""
-        return self.sum[self._known(language)] / self.tokens[language]
+        """Mean activation over the tokens of a language that reached each neuron: float64 `[layers, neurons]`."""
+        return self.sum[self._known(language)] / self._reached(language)
+
+    def positive_mean(self, language: str) -> torch.Tensor:
+        """Mean of the positive part of the activation, over the same tokens."""
+        return self.positive_sum[self._known(language)] / self._reached(language)
+
+    def of_layers(self, layers: Sequence[int]) -> ActivationStatistics:
+        """The same of some layers, in this order; the metadata stays that of all."""
+        rows = list(layers)
+        kept = {
+            name: {code: tensor[rows] for code, tensor in found.items()}
+            for name in ("active", "sum", "positive_sum", "routed")
+            if (found := getattr(self, name))
+        }
+        return replace(self, **kept)
 
     def merge(self, other: ActivationStatistics) -> ActivationStatistics:
         """Adds the counts of another recording of the same model; languages of either are kept.
@@ -105,6 +140,7 @@ class ActivationStatistics:
             added(self.positive_sum, other.positive_sum),
             tokens,
             {**self.metadata, "tokens": tokens, "corpora": corpora, "date": date},
+            added(self.routed, other.routed),
         )
 
     def provenance(self, languages: Sequence[str]) -> dict[str, Any]:
@@ -124,7 +160,9 @@ class ActivationStatistics:
             tensors[f"active.{code}"] = self.active[code].to(next(fitting))
             tensors[f"sum.{code}"] = self.sum[code].float()
             tensors[f"positive_mean.{code}"] = halved if halved.isfinite().all() else positive.float()
-        save_tensors(path, tensors, {**self.metadata, "kind": "statistics", "format": FORMAT_VERSION})
+        tensors |= {f"routed.{code}": routed for code, routed in self.routed.items()}
+        version = ROUTED_FORMAT if self.routed else FORMAT_VERSION
+        save_tensors(path, tensors, {**self.metadata, "kind": "statistics", "format": version})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ActivationStatistics:
@@ -139,11 +177,16 @@ class ActivationStatistics:
         if not tokens or not all(tokens.values()):
             raise BadFile(f"{str(path)!r} does not say how many tokens were counted.")
         older = not any(name.startswith("positive_mean.") for name in tensors)
+        experts = metadata.get("experts", 1)
         kinds = ("active", "sum", "positive_sum" if older else "positive_mean")
-        for name in (f"{kind}.{code}" for code in tokens for kind in kinds):
+        needed = (*kinds, "routed") if experts > 1 else kinds
+        for name in (f"{kind}.{code}" for code in tokens for kind in needed):
             if name not in tensors:
                 raise BadFile(f"{str(path)!r} lacks the tensor {name!r}.")
-            if (given := tensors[name].dtype) not in (*NUMBERS, *(COUNTS if name.startswith("active.") else ())):
+            if (given := tensors[name].dtype) not in (
+                *NUMBERS,
+                *(COUNTS if name.startswith(("active.", "routed.")) else ()),
+            ):
                 wrong = f"{types_text(given)}, not numbers in one of {types_text(*NUMBERS)}"
                 raise BadFile(f"{str(path)!r} holds the tensor {name!r} as {wrong}.")
         active = {code: tensors[f"active.{code}"].long() for code in tokens}
@@ -153,17 +196,37 @@ class ActivationStatistics:
         if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or 0 in shape:
             listed = ", ".join(map(str, sorted(shapes)[:5]))
             raise BadFile(f"{str(path)!r} holds tensors of different shapes, or not [layers, neurons]: {listed}.")
-        if any(counts.min() < 0 or counts.max() > tokens[code] for code, counts in active.items()):
+        layers, neurons = shape
+        routed = {code: tensors[f"routed.{code}"].long() for code in tokens} if experts > 1 else {}
+        if any(tensor.shape != (layers, experts) for tensor in routed.values()) or neurons % experts:
+            raise BadFile(f"{str(path)!r} holds routed tokens of another shape than [layers, experts].")
+        if any(layer >= layers for layer in metadata.get("layers", ())):
+            raise BadFile(f"{str(path)!r} names layers that it has no counts of.")
+        most = {code: _by_neuron(tensor, neurons) for code, tensor in routed.items()} or tokens
+        if any(counts.min() < 0 or (counts > most[code]).any() for code, counts in active.items()) or any(
+            counts.max() > tokens[code] for code, counts in routed.items()
+        ):
             raise BadFile(f"{str(path)!r} counts a neuron active more often than there were tokens.")
         if not all(tensor.isfinite().all() for group in (sums, positive) for tensor in group.values()):
             raise BadFile(f"{str(path)!r} holds sums that are not finite.")
         positive_sums = positive if older else {code: positive[code] * active[code] for code in tokens}
-        return cls(active, sums, positive_sums, tokens, metadata)
+        return cls(active, sums, positive_sums, tokens, metadata, routed)
+
+    def _reached(self, language: str) -> torch.Tensor | int:
+        """How many tokens of a language reached each neuron, 1 where none did: `[layers, neurons]`, or for all."""
+        if not self.routed:
+            return self.tokens[language]
+        return _by_neuron(self.routed[language], self.shape[1]).clamp(min=1)
 
     def _known(self, language: str) -> str:
         if language not in self.tokens:
             raise unknown_label("language in these statistics", language, self.tokens)
         return language
+
+
+def _by_neuron(routed: torch.Tensor, neurons: int) -> torch.Tensor:
+    """What each expert has `[layers, experts]`, for each of its neurons `[layers, neurons]`."""
+    return routed.repeat_interleave(neurons // routed.shape[1], dim=1)
 
 
 def statistics_beside(mask: str | os.PathLike[str]) -> ActivationStatistics | None:

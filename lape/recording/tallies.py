@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError, NotEnoughText
+from lape.recording.counting import Counts
 from lape.recording.groups import BlockGroups, halves_of
 from lape.recording.sources import Source, describe
 from lape.recording.statistics import ActivationStatistics
@@ -39,10 +40,12 @@ class Tally:
         positive_sum: float64 `[layers, neurons]`, of the positive part.
         blocks: Blocks counted.
         sha256: Of the token ids of these blocks.
-        groups: The active count of every group of blocks, int32 `[layers, neurons]` each; block i is in group
-            i modulo their number. Empty when the recording keeps none.
-        halves: int32 `[2, layers, neurons]` for each snapshot that was passed: the counts of the even and of the
-            odd blocks up to there.
+        groups: The counts of every group of blocks, int32 `[layers, neurons]` each and, of a mixture of experts, with
+            the routed tokens after them, `[layers, neurons + experts]`; block i is in group i modulo their number.
+            Empty when the recording keeps none.
+        halves: int32 `[2, layers, neurons]` or as wide as a group for each snapshot that was passed: the counts of the
+            even and of the odd blocks up to there.
+        routed: int64 `[layers, experts]`, the tokens that went to each expert; None for a dense model.
     """
 
     active: torch.Tensor
@@ -52,13 +55,16 @@ class Tally:
     sha256: str = hashlib.sha256().hexdigest()
     groups: tuple[torch.Tensor, ...] = ()
     halves: tuple[torch.Tensor, ...] = ()
+    routed: torch.Tensor | None = None
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], groups: int) -> Tally:
+    def empty(cls, shape: tuple[int, int], groups: int, experts: int = 1) -> Tally:
         zeros = torch.zeros(shape, dtype=torch.float64)
-        return cls(zeros.long(), zeros, zeros.clone(), groups=(zeros.int(),) * groups)  # a file holds no tensor twice
+        routed = torch.zeros((shape[0], experts), dtype=torch.long) if experts > 1 else None
+        grouped = zeros.int() if routed is None else torch.cat([zeros.int(), routed.int()], dim=1)
+        return cls(zeros.long(), zeros, zeros.clone(), groups=(grouped,) * groups, routed=routed)
 
-    def add(self, counted: torch.Tensor, blocks: int, sha256: str, snapshots: Sequence[int]) -> Tally:
+    def add(self, counted: Counts, blocks: int, sha256: str, snapshots: Sequence[int]) -> Tally:
         """Adds one pass.
 
         Args:
@@ -67,10 +73,11 @@ class Tally:
             sha256: Of the token ids of all blocks, those of the pass included.
             snapshots: Numbers of blocks at which to keep the counts of the two halves.
         """
-        active, (sums, positive_sums) = counted[:, :-2], counted[:, -2:].double().unbind(1)
+        active, (sums, positive_sums) = counted.neurons[:, :-2], counted.neurons[:, -2:].double().unbind(1)
         groups, halves = list(self.groups), list(self.halves)
         if groups:
-            for number, of_block in enumerate(active.int().unbind(1), start=self.blocks):
+            grouped = active if counted.routed is None else torch.cat([active, counted.routed], dim=-1)
+            for number, of_block in enumerate(grouped.int().unbind(1), start=self.blocks):
                 groups[number % len(groups)] = groups[number % len(groups)] + of_block
                 if number + 1 in snapshots:
                     halves.append(halves_of(torch.stack(groups)))
@@ -82,6 +89,7 @@ class Tally:
             sha256,
             tuple(groups),
             tuple(halves),
+            None if self.routed is None or counted.routed is None else self.routed + counted.routed.long().sum(1),
         )
 
 
@@ -114,6 +122,8 @@ class Progress:
         for code, tally in self.tallies.items():
             for name in ("active", "sum", "positive_sum"):
                 tensors[f"{name}.{code}"] = getattr(tally, name)
+            if tally.routed is not None:
+                tensors[f"routed.{code}"] = tally.routed
             for name, kept in (("groups", tally.groups), ("halves", tally.halves)):
                 if kept:
                     tensors[f"{name}.{code}"] = torch.stack(kept)
@@ -133,8 +143,9 @@ class Progress:
             raise BadFile(f"The checkpoint {str(path)!r} lacks {', '.join(sorted(missing))}. Delete it to begin again.")
         if wrong := misfit(metadata, CHECKPOINT):
             raise BadFile(f"The checkpoint {str(path)!r} does not say its {wrong}. Delete it to begin again.")
+        needed = ("active", "sum", "positive_sum", *(["routed"] if "experts" in settings else []))
         for code in metadata["done"]:
-            if lost := [name for name in ("active", "sum", "positive_sum") if f"{name}.{code}" not in tensors]:
+            if lost := [name for name in needed if f"{name}.{code}" not in tensors]:
                 raise BadFile(f"The checkpoint {str(path)!r} lacks {lost[0]}.{code}. Delete it to begin again.")
         for key in settings:
             if metadata["settings"].get(key) != settings[key]:
@@ -151,6 +162,7 @@ class Progress:
                 done["sha256"],
                 tuple(tensors.get(f"groups.{code}", ())),
                 tuple(tensors.get(f"halves.{code}", ())),
+                tensors.get(f"routed.{code}"),
             )
             for code, done in metadata["done"].items()
         }
@@ -169,6 +181,7 @@ class Progress:
             {code: tally.positive_sum for code, tally in tallies.items()},
             {code: tally.blocks * self.settings["block"] for code, tally in tallies.items()},
             self._metadata(corpora),
+            {code: tally.routed for code, tally in tallies.items() if tally.routed is not None},
         )
 
     def groups(self, corpora: Mapping[str, Source]) -> BlockGroups:
@@ -180,7 +193,7 @@ class Progress:
         if not self.settings["groups"]:
             raise LapeError("This recording keeps no groups of blocks: begin it with groups=16, or --groups 16.")
         corpora, tallies = self._begun(corpora)
-        none = torch.zeros((0, 2, *next(iter(tallies.values())).active.shape), dtype=torch.int32)
+        none = torch.zeros((0, 2, *next(iter(tallies.values())).groups[0].shape), dtype=torch.int32)
         return BlockGroups(
             {code: torch.stack(tally.groups) for code, tally in tallies.items()},
             {code: torch.stack(tally.halves) if tally.halves else none for code, tally in tallies.items()},
@@ -203,7 +216,7 @@ class Progress:
             for code, source in corpora.items()
         }
         return {
-            **{key: self.settings[key] for key in COUNTED_UNDER},
+            **{key: self.settings[key] for key in COUNTED_UNDER if key in self.settings},
             "tokens": tokens,
             "corpora": described,
             "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},

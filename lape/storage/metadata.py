@@ -10,6 +10,8 @@ Keys of a mask; those of statistics are in `lape/recording/statistics.py`:
     revision      str?   commit, or gguf-q4_1:<sha256> for the embedded weights
     method        str    identification method
     settings      dict   its settings
+    experts       int?   experts per layer of a mixture; neuron n of expert e is number e * width + n of its layer
+    layers        list?  the layers that have neurons, where not all have
     architecture, dtype, quantization, tokens, corpora, block, special_tokens, library, date   as in the statistics
     calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library
     released      dict?  of an imported mask: {file, sha256, url}
@@ -29,7 +31,17 @@ from lape.errors import BadFile
 from lape.storage.schema import COUNT, TEXT, Form, is_count, is_label, is_text
 
 # What decides counts: statistics must agree in it to be merged, and a mask has it from its statistics.
-COUNTED_UNDER = ("model", "revision", "architecture", "dtype", "quantization", "block", "special_tokens")
+COUNTED_UNDER = (
+    "model",
+    "revision",
+    "architecture",
+    "dtype",
+    "quantization",
+    "block",
+    "special_tokens",
+    "experts",
+    "layers",
+)
 
 MOST_LANGUAGES = 1_000
 LARGEST_SETTING = 2**64  # such as a seed; more is neither a number that counts nor finite
@@ -100,6 +112,15 @@ def _released(value: Any) -> bool:
     return value is None or (_mapping(value) and all(map(_text_or_none, value.values())))
 
 
+def _experts(value: Any) -> bool:
+    return is_count(value) and 2 <= value <= MOST_NEURONS
+
+
+def _layers(value: Any) -> bool:
+    listed = isinstance(value, list) and 1 <= len(value) <= MOST_LAYERS and all(map(is_count, value))
+    return listed and value == sorted(set(value))
+
+
 TEXT_OR_NONE = Form("one line of text, or null", _text_or_none)
 COUNTS = Form("a whole number for each language", _counts)
 MAPPING = Form("a mapping", _mapping)
@@ -107,6 +128,8 @@ KEYS: Mapping[str, Form] = {
     "kind": TEXT,
     "format": COUNT,
     "shape": Form("[layers, neurons] of a model", _shape),
+    "experts": Form("a whole number of experts, 2 or more", _experts),
+    "layers": Form("an ascending list of layers", _layers),
     "languages": Form("a list of different labels, each 1 to 32 of A-Z, a-z, 0-9, _ and -", _labels),
     "model": TEXT,
     "revision": TEXT_OR_NONE,

@@ -79,13 +79,6 @@ def test_a_proven_model_can_be_freed() -> None:
     assert alive() is None
 
 
-@pytest.mark.parametrize("name", ["mixtral", "gpt_oss"])
-def test_mixture_of_experts_is_refused(name: str) -> None:
-    model = build(name, num_local_experts=2, num_experts_per_tok=1)
-    with pytest.raises(UnsupportedArchitecture, match=rf"model type '{name}'.*mixture of experts"):
-        activation_sites(model)
-
-
 @pytest.mark.parametrize(
     ("auto", "name", "settings"),
     [

@@ -144,7 +144,7 @@ def build(name: str, **settings: Any) -> PreTrainedModel:
 
 def layers_of(model: PreTrainedModel) -> nn.ModuleList:
     """A model's layers, by the table."""
-    return model.get_submodule(FAMILIES[model.config.model_type].layers)
+    return model.get_submodule(FAMILIES.get(model.config.model_type, gated).layers)
 
 
 def zero_inputs_of_down(model: PreTrainedModel, mask: NeuronMask, language: str) -> None:
