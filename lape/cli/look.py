@@ -76,19 +76,24 @@ def _neurons(options: argparse.Namespace) -> None:
             "language": row.language,
             "layer": row.layer,
             "neuron": row.neuron,
+            "name": row.name,
             "entropy_nats": _rounded(row.entropy_nats),
             "mean": _rounded(row.mean),
             "probabilities": {code: _rounded(value) for code, value in row.probabilities.items()},
         }
         for row in rows
     ]
-    head = ("language", "layer", "neuron", "entropy", "mean", *mask.languages)
+    place = ("layer", "neuron") if mask.experts == 1 else ("layer", "expert", "neuron")
+    head = ("language", *place, "entropy", "mean", *mask.languages)
     cells = []
     for row in rows:
         shares = (_text(row.probabilities.get(code), 2) for code in mask.languages)
-        cells.append((row.language, row.layer, row.neuron, _text(row.entropy_nats, 3), _text(row.mean, 3), *shares))
+        cells.append((row.language, *row.name.split("."), _text(row.entropy_nats, 3), _text(row.mean, 3), *shares))
     lines = table([head, *cells], right=range(1, len(head)))
-    lines.append(f"{len(rows)} of {total} neurons. Under a language: share of its tokens with the neuron active.")
+    routed = "" if mask.experts == 1 else ", of those routed to the expert,"
+    lines.append(
+        f"{len(rows)} of {total} neurons. Under a language: share of its tokens{routed} with the neuron active."
+    )
     emit(options, {"neurons": found, "shown": len(rows), "total": total}, "\n".join(lines))
 
 

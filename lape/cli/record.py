@@ -12,6 +12,7 @@ from lape.errors import LapeError
 if TYPE_CHECKING:
     from lape.evaluation.metrics.stability import UntilStable
     from lape.recording.groups import BlockGroups
+    from lape.recording.statistics import ActivationStatistics
 
 
 def register(commands: Any) -> None:
@@ -81,12 +82,23 @@ def _record(options: argparse.Namespace) -> None:
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
     text = f"Wrote {path}: {total:,} tokens in {languages} languages."
+    if statistics.routed:
+        found["experts"] = statistics.experts
+        found["routed"] = _routed(statistics)
+        least = min(tokens["least"] for tokens in found["routed"].values())
+        text += f" Of {statistics.experts} experts in a layer, the least used had {least:,} of a language's tokens."
     if groups:
         found["groups"] = str(options.out / GROUPS_NAME)
     if groups and until:
         found["stability"], said = _stopped(until, groups, -(-options.tokens // options.block) * options.block)
         text = f"{text}\n{said}"
     emit(options, found, text)
+
+
+def _routed(statistics: ActivationStatistics) -> dict[str, dict[str, int]]:
+    """How many tokens the least and the most used expert of any layer had, by language."""
+    counted = statistics.of_layers(statistics.layers).routed
+    return {code: {"least": int(tokens.min()), "most": int(tokens.max())} for code, tokens in counted.items()}
 
 
 def _stopped(until: UntilStable, groups: BlockGroups, most: int) -> tuple[dict[str, Any], str]:

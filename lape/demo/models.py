@@ -119,5 +119,7 @@ def _shown(loaded: Loaded | None, why: str) -> str:
     texts = [loaded.name.rpartition("/")[2], made.quantization or made.dtype]
     if loaded.mask is not None:
         layers, width = loaded.mask.shape
-        texts += [f"{layers} layers × {width:,} neurons", f"{len(loaded.mask.languages)} languages"]
+        inside = f"{loaded.mask.experts} experts × " if loaded.mask.experts > 1 else ""
+        neurons = width // loaded.mask.experts
+        texts += [f"{layers} layers × {inside}{neurons:,} neurons", f"{len(loaded.mask.languages)} languages"]
     return facts(*texts) + "".join(facts(f"Note: {note}") for note in loaded.notes)

@@ -118,8 +118,7 @@ def identify(
         raise LapeError(f"Telling languages apart needs at least two different ones, not {', '.join(codes) or 'none'}.")
 
     used = {**defaults, **settings}
-    layers = statistics.metadata.get("layers", range(statistics.shape[0]))
-    there = statistics.of_layers(layers)  # rates are of the neurons there are
+    there = statistics.of_layers(statistics.layers)  # rates are of the neurons there are
     if per_language is None:
         selected = METHODS[method].select(there, codes, **used)
     else:
@@ -129,7 +128,7 @@ def identify(
     means = {code: there.mean(code).flatten()[flat].float() for code, flat in selected.items()}
     neurons = {code: pairs_of(flat, statistics.shape[1]) for code, flat in selected.items()}
     for pairs in neurons.values():
-        pairs[:, 0] = torch.tensor(list(layers))[pairs[:, 0].long()]
+        pairs[:, 0] = torch.tensor(statistics.layers)[pairs[:, 0].long()]
     corpora = statistics.metadata.get("corpora", {})
     metadata = {
         **{key: statistics.metadata[key] for key in (*COUNTED_UNDER, "library", "date") if key in statistics.metadata},

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from lape.errors import LapeError, MaskMismatch, unknown_label
 from lape.identify.lape import activation_entropy
 from lape.identify.ranking import stacked
+from lape.masks.indices import neuron_name
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
 
@@ -25,9 +26,10 @@ class Neuron:
         entropy_nats: Entropy of its probabilities over the mask's languages, low for a neuron of one language; None
             without statistics.
         mean: Its mean activation over that language's tokens; None where it is not known.
-        probabilities: Language code to the share of that language's tokens at which it is active; empty without
-            statistics.
+        probabilities: Language code to the share of that language's tokens, in a mixture of those routed to its
+            expert, at which it is active; empty without statistics.
         means: Language code to its mean activation there; empty without statistics.
+        name: Layer and neuron in one, such as `23.476`; with its expert in a mixture, such as `23.e5.476`.
     """
 
     language: str
@@ -37,6 +39,7 @@ class Neuron:
     mean: float | None
     probabilities: Mapping[str, float]
     means: Mapping[str, float]
+    name: str
 
     @property
     def probability(self) -> float | None:
@@ -65,15 +68,18 @@ def neuron_table(mask: NeuronMask, statistics: ActivationStatistics | None = Non
     for code in codes:
         flat, pairs = mask.flat(code), mask.neurons[code].tolist()
         own = mask.means[code].tolist() if code in mask.means else [None] * len(pairs)
+        names = [neuron_name(layer, neuron, mask.shape[1], mask.experts) for layer, neuron in pairs]
         if statistics is None:
-            none = zip(pairs, own, strict=True)
-            rows += [Neuron(code, layer, neuron, None, value, {}, {}) for (layer, neuron), value in none]
+            none = zip(pairs, names, own, strict=True)
+            rows += [Neuron(code, layer, neuron, None, value, {}, {}, name) for (layer, neuron), name, value in none]
             continue
         entropies = activation_entropy(probability[:, flat]).tolist()
-        by_neuron = zip(pairs, entropies, own, probability[:, flat].T.tolist(), mean[:, flat].T.tolist(), strict=True)
-        for (layer, neuron), entropy, value, *by_language in by_neuron:
-            shares, means = (dict(zip(codes, values, strict=True)) for values in by_language)
-            rows.append(Neuron(code, layer, neuron, entropy, value, shares, means))
+        by_language = probability[:, flat].T.tolist(), mean[:, flat].T.tolist()
+        for (layer, neuron), name, entropy, value, *figures in zip(
+            pairs, names, entropies, own, *by_language, strict=True
+        ):
+            shares, means = (dict(zip(codes, values, strict=True)) for values in figures)
+            rows.append(Neuron(code, layer, neuron, entropy, value, shares, means, name))
     return rows
 
 
@@ -82,7 +88,7 @@ class Activity:
     """What the statistics say of a neuron in one language.
 
     Attributes:
-        probability: Share of the language's tokens at which it is active.
+        probability: Share of the language's tokens at which it is active; in a mixture, of those routed to its expert.
         mean: Its mean activation there.
     """
 

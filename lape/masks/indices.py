@@ -53,6 +53,27 @@ def jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float | None:
     return shared / either if either else None
 
 
-def size_text(shape: tuple[int, int]) -> str:
-    """A model's shape in words."""
-    return f"{shape[0]} layers x {shape[1]} neurons"
+def size_text(shape: tuple[int, int], experts: int = 1) -> str:
+    """A model's shape in words, with the experts of a mixture."""
+    layers, neurons = shape
+    inside = f"{neurons} neurons" if experts == 1 else f"{experts} experts x {neurons // experts} neurons"
+    return f"{layers} layers x {inside}"
+
+
+def neuron_name(layer: int, neuron: int, width: int, experts: int = 1) -> str:
+    """A neuron's short name, with its expert in a mixture.
+
+    Args:
+        layer: Its layer.
+        neuron: Its number in the layer.
+        width: Neurons per layer.
+        experts: Experts per layer.
+
+    Example:
+        >>> neuron_name(23, 476, 2048), neuron_name(23, 5 * 512 + 476, 4096, 8)
+        ('23.476', '23.e5.476')
+    """
+    if experts == 1:
+        return f"{layer}.{neuron}"
+    expert, place = divmod(neuron, width // experts)
+    return f"{layer}.e{expert}.{place}"

@@ -26,7 +26,7 @@ from lape.models.embedded import embedded_model
 from lape.models.identity import identity
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
-from lape.storage.metadata import KEYS, check_metadata
+from lape.storage.metadata import check_metadata, warn_of_newer
 from lape.storage.names import MASK_NAME, SUMMARY_NAME
 from lape.storage.placing import placed
 
@@ -80,6 +80,11 @@ class NeuronMask:
     def languages(self) -> tuple[str, ...]:
         """Codes, those without a neuron included."""
         return tuple(self.neurons)
+
+    @property
+    def experts(self) -> int:
+        """Number of experts per layer; 1 for a dense model."""
+        return self.metadata.get("experts", 1)
 
     def count(self, language: str) -> int:
         """Number of neurons of a language."""
@@ -181,18 +186,19 @@ class NeuronMask:
         return NeuronMask(neurons, means, self.shape, {**self.metadata, "method": "random", "settings": {"seed": seed}})
 
     def check(self, model: nn.Module) -> None:
-        """Refuses a model of another shape; warns when it is another model or revision.
+        """Refuses a model of another shape or number of experts; warns when it is another model or revision.
 
         The embedded weights of a model are rounded, so one of its masks works on the Hub's weights too, with a note.
 
         Raises:
             MaskMismatch: The model has another number of layers or neurons; names both.
         """
-        shape = activation_sites(model).shape
+        sites = activation_sites(model)
         mine = self.metadata.get("model", "an unnamed model")
         given = identity(model)  # type: ignore[arg-type]
-        if shape != self.shape:
-            sizes = f"{size_text(self.shape)}, but {given.model} has {size_text(shape)}"
+        if (sites.shape, sites.experts) != (self.shape, self.experts):
+            has = size_text(sites.shape, sites.experts)
+            sizes = f"{size_text(self.shape, self.experts)}, but {given.model} has {has}"
             raise MaskMismatch(f"The mask was made for {mine} with {sizes}.")
         if "model" in self.metadata and given.model != mine:
             warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=3)
@@ -231,10 +237,7 @@ class NeuronMask:
         file = Path(path) / MASK_NAME if Path(path).is_dir() else Path(path)
         tensors, metadata = load_tensors(file, "mask")
         check_metadata(metadata, str(file))
-        unknown = [key[:40] for key in sorted(metadata.keys() - KEYS.keys())[:10]]
-        if unknown or metadata.get("format") != FORMAT_VERSION:
-            listed = f"; not understood: {', '.join(unknown)}" if unknown else ""
-            warnings.warn(f"{str(file)!r} is of a newer format{listed}. Update lape.", LapeWarning, stacklevel=2)
+        warn_of_newer(metadata, str(file), FORMAT_VERSION)
         try:
             layers, width = metadata["shape"]
             neurons = {code: tensors[f"neurons.{code}"] for code in metadata["languages"]}

@@ -114,6 +114,7 @@ def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[Site | None, 
         raise _unsupported(model, "no list of layers was found in its decoder")
 
     mixture = paths is None and any(map(_is_mixture, layers))
+    sites: tuple[Site | None, ...]
     if paths is not None:
         found = [_submodule(layer, paths.activation) for layer in layers]
         sites = tuple(DenseSite(module) if isinstance(module, nn.Module) else None for module in found)

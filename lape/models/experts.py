@@ -27,23 +27,34 @@ from lape.models.hooks import Hook
 from lape.models.sites import Routed, See
 
 IMPLEMENTATION = "lape"
+LIMITS = ("limit", "swiglu_limit")
 DECLARED = ("has_gate", "has_bias", "has_post_expert_norm", "is_transposed", "is_concatenated", "_is_expert_parallel")
 
 # The expert that a module of experts is computing, and the activation module of those that have none of their own.
 _COMPUTING: weakref.WeakKeyDictionary[nn.Module, Routed] = weakref.WeakKeyDictionary()
-_ACTIVATIONS: weakref.WeakKeyDictionary[nn.Module, nn.Module] = weakref.WeakKeyDictionary()
+_ACTIVATIONS: weakref.WeakKeyDictionary[nn.Module, ClampedSwish] = weakref.WeakKeyDictionary()
 
 
 class ClampedSwish(nn.Module):
-    """`g * sigmoid(alpha * g)` with g at most `limit`: the activation of experts that write it out in `_apply_gate`."""
+    """`g * sigmoid(alpha * g)` with g at most `limit`: the activation of experts that write it out in `_apply_gate`.
 
-    def __init__(self, alpha: float, limit: float) -> None:
+    The up projection, from -limit to limit, is multiplied with it after `shift` was added.
+    """
+
+    def __init__(self, experts: nn.Module) -> None:
         super().__init__()
-        self.alpha, self.limit = alpha, limit
+        scaled = next((name for name in ("alpha", "swiglu_alpha") if hasattr(experts, name)), None)
+        self.alpha: float = getattr(experts, scaled) if scaled else 1.0
+        self.shift = 1.0 if scaled else 0.0
+        self.limit: float = getattr(experts, next(name for name in LIMITS if hasattr(experts, name)))
 
     def forward(self, gate: torch.Tensor) -> torch.Tensor:
         gate = gate.clamp(max=self.limit)
         return gate * torch.sigmoid(self.alpha * gate)
+
+    def gated(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """What the second matrix reads."""
+        return (up.clamp(-self.limit, self.limit) + self.shift) * self(gate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,11 +90,9 @@ def experts_site(experts: nn.Module) -> ExpertsSite | None:
     """
     if isinstance(found := getattr(experts, "act_fn", None), nn.Module):
         return ExpertsSite(experts, found)
-    limit = getattr(experts, "limit", getattr(experts, "swiglu_limit", None))
-    if limit is None or not experts.has_gate:
+    if not experts.has_gate or not any(hasattr(experts, name) for name in LIMITS):
         return None
-    alpha = getattr(experts, "alpha", getattr(experts, "swiglu_alpha", 1.0))
-    return ExpertsSite(experts, _ACTIVATIONS.setdefault(experts, ClampedSwish(alpha, limit)))
+    return ExpertsSite(experts, _ACTIVATIONS.setdefault(experts, ClampedSwish(experts)))
 
 
 def is_switchable(module: nn.Module) -> bool:
@@ -141,11 +150,8 @@ def _gated(experts: nn.Module, first: torch.Tensor) -> torch.Tensor:
     activation = _ACTIVATIONS.get(experts)
     if activation is None:
         return experts._apply_gate(first)  # type: ignore[operator]
-    concatenated = experts.is_concatenated
-    gate, up = first.chunk(2, dim=-1) if concatenated else (first[..., ::2], first[..., 1::2])
-    shift = 1 if hasattr(experts, "alpha") or hasattr(experts, "swiglu_alpha") else 0
-    limit = activation.limit
-    return (up.clamp(-limit, limit) + shift) * activation(gate)
+    gate, up = first.chunk(2, dim=-1) if experts.is_concatenated else (first[..., ::2], first[..., 1::2])
+    return activation.gated(gate, up)
 
 
 ALL_EXPERTS_FUNCTIONS.register(IMPLEMENTATION, run_experts)

@@ -94,7 +94,7 @@ class ActivationSites:
     @property
     def modules(self) -> tuple[nn.Module | None, ...]:
         """The module of each layer whose output is the activation."""
-        return tuple(site and site.module for site in self.sites)
+        return tuple(None if site is None else site.module for site in self.sites)
 
     @property
     def layers(self) -> tuple[int, ...]:

@@ -83,6 +83,11 @@ class ActivationStatistics:
         """Number of experts per layer; 1 for a dense model."""
         return self.metadata.get("experts", 1)
 
+    @property
+    def layers(self) -> tuple[int, ...]:
+        """The layers that have neurons."""
+        return tuple(self.metadata.get("layers", range(self.shape[0])))
+
     def probability(self, language: str) -> torch.Tensor:
         """Share of the tokens that reached each neuron at which it was active: float64 `[layers, neurons]`.
 

@@ -140,7 +140,7 @@ def _facts(mask: NeuronMask) -> list[tuple[str, str]]:
     released = _mapping(about.get("released"))
     library = _mapping(about.get("library"))
     rows = {
-        "model": f"{model_link(str(about.get('model', 'an unnamed model')))}, {size_text(mask.shape)}",
+        "model": f"{model_link(str(about.get('model', 'an unnamed model')))}, {size_text(mask.shape, mask.experts)}",
         "revision": code(about["revision"]) if about.get("revision") else "",
         "computed in": ", quantised to ".join(weights),
         "method": code(about["method"]) + (f": {settings}" if settings else "") if about.get("method") else "",

@@ -23,7 +23,7 @@ def mask_svg(mask: NeuronMask) -> str:
     """
     counts = {_name(code): mask.per_layer(code) for code in by_family(mask.languages)}
     model = _on_one_line(mask.metadata.get("model", "a model"))[:MODEL_CHARACTERS]
-    about = f"{size_text(mask.shape)}. {layers_in_words(counts)}"
+    about = f"{size_text(mask.shape, mask.experts)}. {layers_in_words(counts)}"
     return layers_svg(counts, title=f"{_HEADING}: {model}", heading=_HEADING, about=about)
 
 

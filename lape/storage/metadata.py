@@ -24,10 +24,11 @@ format that are not listed here may hold anything; they are kept, and named in a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from lape.errors import BadFile
+from lape.errors import BadFile, LapeWarning
 from lape.storage.schema import COUNT, TEXT, Form, is_count, is_label, is_text
 
 # What decides counts: statistics must agree in it to be merged, and a mask has it from its statistics.
@@ -39,7 +40,7 @@ COUNTED_UNDER = (
     "quantization",
     "block",
     "special_tokens",
-    "experts",
+    "experts",  # and which layers have neurons, of models that are not dense in every layer
     "layers",
 )
 
@@ -69,6 +70,14 @@ def check_metadata(metadata: Mapping[str, Any], file: str) -> None:
     for key, form in KEYS.items():
         if key in metadata and not form.fits(metadata[key]):
             raise BadFile(f"{file!r} does not say its {key} as {form.text}.")
+
+
+def warn_of_newer(metadata: Mapping[str, Any], file: str, version: int) -> None:
+    """Warns where a file is of another version, or says what is not understood; both as a newer lape writes them."""
+    unknown = [key[:40] for key in sorted(metadata.keys() - KEYS.keys())[:10]]
+    if unknown or metadata.get("format") != version:
+        listed = f"; not understood: {', '.join(unknown)}" if unknown else ""
+        warnings.warn(f"{file!r} is of a newer format{listed}. Update lape.", LapeWarning, stacklevel=3)
 
 
 def _text_or_none(value: Any) -> bool:

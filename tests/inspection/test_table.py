@@ -43,13 +43,14 @@ def test_a_row_is_what_its_definition_says() -> None:
 
 def test_without_statistics_only_the_mask_is_told() -> None:
     table = neuron_table(mask_of(NEURONS, MEANS))
-    assert table[0] == Neuron("fr", 0, 0, None, 2.0, {}, {})
+    assert table[0] == Neuron("fr", 0, 0, None, 2.0, {}, {}, "0.0")
     assert {row.probability for row in table} == {None}
 
 
 def rows_of(*values: tuple[str, float | None, float | None]) -> list[Neuron]:
     return [
-        Neuron(code, 9 - at, at, entropy, mean, {code: 0.1 * at}, {}) for at, (code, entropy, mean) in enumerate(values)
+        Neuron(code, 9 - at, at, entropy, mean, {code: 0.1 * at}, {}, f"{9 - at}.{at}")
+        for at, (code, entropy, mean) in enumerate(values)
     ]
 
 

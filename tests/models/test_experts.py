@@ -25,7 +25,8 @@ def test_sites_hold_act_of_gate_with_the_tokens_of_each_expert(mixture: str) -> 
     seen: dict[tuple[int, int, int], torch.Tensor] = {}
 
     def see(layer: int, values: torch.Tensor, routed: Routed | None) -> None:
-        assert routed is not None and routed.total == IDS.numel()
+        assert routed is not None
+        assert routed.total == IDS.numel()
         for token, row in zip(routed.tokens.tolist(), values, strict=True):
             assert (layer, token, routed.expert) not in seen
             seen[layer, token, routed.expert] = row.clone()

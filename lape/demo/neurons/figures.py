@@ -34,7 +34,9 @@ def layers_figure(mask: NeuronMask) -> str:
     axis = f'<div class="lape-name">layer</div><div class="lape-axis"><span>0</span><span>{last}</span></div>'
     heading = "Neurons of each language in each layer"
     said = layers_in_words({language(code).name: row for code, row in counts.items()})
-    return _figure("lape-layers", f"{heading}. {size_text(mask.shape)}. {said}", heading, f"{rows}{axis}<div></div>")
+    return _figure(
+        "lape-layers", f"{heading}. {size_text(mask.shape, mask.experts)}. {said}", heading, f"{rows}{axis}<div></div>"
+    )
 
 
 def overlap_figure(mask: NeuronMask) -> str:

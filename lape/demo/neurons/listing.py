@@ -22,9 +22,11 @@ from lape.evaluation.metrics.openings import openings
 from lape.inspection.activations import Activations
 from lape.inspection.table import SORTS, Neuron, activity, chosen_neurons, neuron_table
 from lape.languages import language
+from lape.masks.indices import neuron_name
 
 ROWS = 200  # sent to the browser at most
 HEADERS = ("language", "layer", "neuron", "entropy", "mean")
+NAME = "name"  # the column of a mixture of experts
 LAYER, NEURON = 1, 2  # columns of the table
 MOST_COLUMNS = 12  # languages with a column each
 MOST_ACTIVE, SHOWN = "most active in", 4  # the column of more languages, and how many of them it names
@@ -120,7 +122,7 @@ def build_list(backend: Backend) -> Part:
             else:
                 seen.append(one)
         peak = max(float(one.values.max()) for one in seen)
-        said = f"Layer {place[0]}, neuron {place[1]}: its highest activation here is {peak:.2f}."
+        said = f"{_title(loaded, *place)}: its highest activation here is {peak:.2f}."
         yield {samples: _highlighted([*texts], seen), doing: status(said)}
 
     def refresh(visitor: str) -> Outputs:
@@ -167,9 +169,13 @@ def _table(loaded: Loaded | None, languages: Sequence[str], sort: str) -> tuple[
     neurons = chosen_neurons(neuron_table(loaded.mask, loaded.statistics), languages or None, sort)
     codes = loaded.mask.languages if loaded.statistics is not None else ()
     many = len(codes) > MOST_COLUMNS
-    headers = [*HEADERS, *([MOST_ACTIVE] if many else codes)]
-    types = ["number" if header != MOST_ACTIVE else "str" for header in headers]
-    rows = [[*_row(neuron), *([_most_active(neuron)] if many else _shares(neuron, codes))] for neuron in neurons[:ROWS]]
+    named = [NAME] if loaded.mask.experts > 1 else []
+    headers = [*HEADERS, *named, *([MOST_ACTIVE] if many else codes)]
+    types = ["str" if header in (MOST_ACTIVE, NAME) else "number" for header in headers]
+    rows = [
+        [*_row(one), *([one.name] if named else []), *([_most_active(one)] if many else _shares(one, codes))]
+        for one in neurons[:ROWS]
+    ]
     contents = {"value": {"headers": headers, "data": rows}, "datatype": ["str", *types[1:]]}
     return contents, f"{len(rows):,} of {len(neurons):,} neurons."
 
@@ -194,13 +200,20 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
 
 
+def _title(loaded: Loaded, layer: int, neuron: int) -> str:
+    mask = loaded.known_mask
+    if mask.experts == 1:
+        return f"Layer {layer}, neuron {neuron}"
+    return f"Layer {layer}, neuron {neuron} ({neuron_name(layer, neuron, mask.shape[1], mask.experts)})"
+
+
 def _figure(loaded: Loaded, layer: int, neuron: int) -> str:
     mask = loaded.known_mask
     if loaded.statistics is None:
         return status(WITHOUT)
     owners = [code for code in mask.languages if [layer, neuron] in mask.neurons[code].tolist()]
     return activity_figure(
-        f"Layer {layer}, neuron {neuron}", owners, activity(loaded.statistics, mask.languages, layer, neuron)
+        _title(loaded, layer, neuron), owners, activity(loaded.statistics, mask.languages, layer, neuron)
     )
 
 
