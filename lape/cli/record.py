@@ -80,12 +80,12 @@ def _record(options: argparse.Namespace) -> None:
     )
     path = options.out / STATISTICS_NAME
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
-    found = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
+    found: dict[str, Any] = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
     text = f"Wrote {path}: {total:,} tokens in {languages} languages."
     if statistics.routed:
         found["experts"] = statistics.experts
-        found["routed"] = _routed(statistics)
-        least = min(tokens["least"] for tokens in found["routed"].values())
+        found["routed"] = routed = _routed(statistics)
+        least = min(tokens["least"] for tokens in routed.values())
         text += f" Of {statistics.experts} experts in a layer, the least used had {least:,} of a language's tokens."
     if groups:
         found["groups"] = str(options.out / GROUPS_NAME)

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 
 from lape.errors import UnsupportedArchitecture
-from lape.models.experts import ExpertsSite, experts_site, is_switchable, run_experts
+from lape.models.experts import ExpertsSite, ScoredSite, experts_site, is_switchable, run_experts, scored_site
 from lape.models.hooks import hooked
 from lape.models.sites import ActivationSites, DenseSite, Routed, Site
 
@@ -103,13 +103,10 @@ def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[Site | None, 
         raise _unsupported(model, "it is not a transformers causal language model")
     if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
         raise _unsupported(model, "it is an encoder-decoder, not a causal language model")
-    decoder = model.get_decoder()  # type: ignore[operator]
+    decoder = _inner(model.get_decoder())  # type: ignore[operator]
     if decoder is None or decoder is model:
         raise _unsupported(model, "it has no decoder")
-    if paths is not None and paths.layers is not None:
-        layers = _submodule(model, paths.layers)
-    else:
-        layers = next((found for name in LAYER_LISTS if (found := getattr(decoder, name, None)) is not None), None)
+    layers = _submodule(model, paths.layers) if paths and paths.layers is not None else _layers_of(decoder)
     if not isinstance(layers, nn.ModuleList) or len(layers) == 0:
         raise _unsupported(model, "no list of layers was found in its decoder")
 
@@ -124,11 +121,25 @@ def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[Site | None, 
         sites = tuple(_dense_of(layer) for layer in layers)
     for index, (layer, site) in enumerate(zip(layers, sites, strict=True)):
         if site is None and (paths or not any(sites) or (not mixture and _has_unseen_ffn(layer))):
-            raise _unsupported(model, f"layer {index} has no activation module")
+            where = f"layer {index} has" if any(sites) or paths else "its layers have"
+            raise _unsupported(model, f"{where} no activation module")
     modules = [site.module for site in sites if site is not None]
     if len({id(module) for module in modules}) < len(modules):
         raise _unsupported(model, "several layers share one activation module")
     return decoder, sites
+
+
+def _layers_of(decoder: nn.Module) -> nn.Module | None:
+    return next((found for name in LAYER_LISTS if (found := getattr(decoder, name, None)) is not None), None)
+
+
+def _inner(decoder: nn.Module | None) -> nn.Module | None:
+    """The stack of layers inside of what transformers calls the decoder, which may have a head of its own."""
+    while decoder is not None and _layers_of(decoder) is None:
+        if not isinstance(inside := getattr(decoder, "model", None), nn.Module):
+            break
+        decoder = inside
+    return decoder
 
 
 def _dense_of(layer: nn.Module) -> DenseSite | None:
@@ -141,11 +152,12 @@ def _dense_of(layer: nn.Module) -> DenseSite | None:
     return None
 
 
-def _experts_of(model: nn.Module, layer: nn.Module) -> ExpertsSite | None:
+def _experts_of(model: nn.Module, layer: nn.Module) -> ExpertsSite | ScoredSite | None:
     """The activation of a layer's routed experts; None for a layer without."""
     if not _is_mixture(layer):
         return None
-    found = [site for module in layer.modules() if is_switchable(module) and (site := experts_site(module))]
+    switchable = (experts_site(module) for module in layer.modules() if is_switchable(module))
+    found = [site for site in (*switchable, *map(scored_site, layer.modules())) if site is not None]
     if len(found) != 1:
         raise _unsupported(model, "it is a mixture of experts whose experts cannot be run one by one")
     return found[0]
@@ -169,23 +181,34 @@ def _submodule(module: nn.Module, path: str) -> nn.Module | None:
 def _prove(model: nn.Module, decoder: nn.Module, sites: tuple[Site | None, ...]) -> ActivationSites:
     """Runs the model with everything watched, and compares what was seen with what must be."""
     experts = {layer: site for layer, site in enumerate(sites) if isinstance(site, ExpertsSite)}
-    counts = {site.count for site in experts.values()} or {1}
+    counts = {site.count for site in sites if isinstance(site, ExpertsSite | ScoredSite)} or {1}
     if len(counts) > 1:
         raise _unsupported(model, f"its layers have different numbers of experts ({sorted(counts)})")
-    ids = torch.arange(PROOF_TOKENS if experts else 1, device=input_device(model))[None]
+    mixture = counts != {1}
+    ids = torch.arange(PROOF_TOKENS if mixture else 1, device=input_device(model))[None]
     expected = _check_experts(model, decoder, ids, experts) if experts else {}
 
-    firings, widths = Counter[int](), set[int]()
+    firings, widths, inputs = Counter[int](), set[int](), set[int]()
 
     def seeing(layer: int, values: torch.Tensor, _routed: Routed | None) -> None:
         firings[layer] += 1
         widths.add(values.shape[-1] if isinstance(values, torch.Tensor) and values.dim() in (2, 3) else -1)
+        if not mixture and isinstance(values, torch.Tensor) and values.shape[:-1].numel() != ids.numel():
+            raise _unsupported(model, f"layer {layer} has activations at more positions than there are tokens")
+
+    def given(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+        inputs.add(len(args) + len(kwargs))
 
     watched = ActivationSites(decoder, sites, 1)
-    with watched.watch({layer: partial(seeing, layer) for layer in watched.layers}), torch.no_grad():
+    modules = [site.module for site in sites if site is not None]
+    seeing_all = watched.watch({layer: partial(seeing, layer) for layer in watched.layers})
+    with hooked(before=dict.fromkeys(modules, given)), seeing_all, torch.no_grad():
         decoder(input_ids=ids, use_cache=False)
+    if max(inputs, default=1) > 1:
+        raise _unsupported(model, "its activation function takes more than the gate")
     for layer in watched.layers:
-        if (count := firings[layer]) != (wanted := expected.get(layer, 1)):
+        wanted = expected.get(layer, max(firings[layer], 1) if mixture else 1)
+        if (count := firings[layer]) != wanted:
             times = "once" if wanted == 1 else f"{wanted} times"
             raise _unsupported(model, f"the activation of layer {layer} fired {count} times in one pass, not {times}")
     if len(widths) != 1 or -1 in widths:

@@ -13,8 +13,8 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ DECLARED = ("has_gate", "has_bias", "has_post_expert_norm", "is_transposed", "is
 
 # The expert that a module of experts is computing, and the activation module of those that have none of their own.
 _COMPUTING: weakref.WeakKeyDictionary[nn.Module, Routed] = weakref.WeakKeyDictionary()
-_ACTIVATIONS: weakref.WeakKeyDictionary[nn.Module, ClampedSwish] = weakref.WeakKeyDictionary()
+_ACTIVATIONS: weakref.WeakKeyDictionary[nn.Module, ClampedSwish | FunctionAsModule] = weakref.WeakKeyDictionary()
 
 
 class ClampedSwish(nn.Module):
@@ -55,6 +55,21 @@ class ClampedSwish(nn.Module):
     def gated(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
         """What the second matrix reads."""
         return (up.clamp(-self.limit, self.limit) + self.shift) * self(gate)
+
+
+class FunctionAsModule(nn.Module):
+    """What experts keep as a plain function; what it gives is multiplied with the up projection."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, gate: torch.Tensor) -> torch.Tensor:
+        return self.function(gate)
+
+    def gated(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+        """What the second matrix reads."""
+        return self(gate) * up
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +97,54 @@ class ExpertsSite:
         return one_by_one(self.experts)
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredSite:
+    """The same of a Llama 4, which runs every expert on every token, with inputs of 0 for those that were not chosen.
+
+    Attributes:
+        router: The module that scores each expert for each token, 0 where it was not chosen.
+        module: The activation module the experts share.
+        count: How many experts there are.
+    """
+
+    router: nn.Module
+    module: nn.Module
+    count: int
+
+    def hooks(self, see: See) -> Mapping[nn.Module, Hook]:
+        scores: list[torch.Tensor] = []
+
+        def scored(_module: nn.Module, _inputs: object, output: tuple[torch.Tensor, torch.Tensor]) -> None:
+            scores[:] = [output[0]]
+
+        def activated(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+            edited = output.clone() if output.requires_grad else output
+            for expert, chosen in enumerate(scores[0].T != 0):
+                if len(tokens := chosen.nonzero().squeeze(1)):
+                    values = edited[expert, tokens]
+                    seen = see(values, Routed(expert, tokens, len(chosen)))
+                    edited[expert, tokens] = values if seen is None else seen
+            return edited
+
+        return {self.router: scored, self.module: activated}
+
+    def running(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+def scored_site(block: nn.Module) -> ScoredSite | None:
+    """Where the activation of a Llama 4's block of experts is; None where it is none."""
+    experts, router = getattr(block, "experts", None), getattr(block, "router", None)
+    activation = getattr(experts, "act_fn", None)
+    if (
+        type(block).__name__ != "Llama4TextMoe"
+        or not isinstance(router, nn.Module)
+        or not isinstance(activation, nn.Module)
+    ):
+        return None
+    return ScoredSite(router, activation, len(experts.down_proj))  # type: ignore[union-attr]
+
+
 def experts_site(experts: nn.Module) -> ExpertsSite | None:
     """Where the activation of a module of experts is; None where it cannot be told.
 
@@ -90,9 +153,13 @@ def experts_site(experts: nn.Module) -> ExpertsSite | None:
     """
     if isinstance(found := getattr(experts, "act_fn", None), nn.Module):
         return ExpertsSite(experts, found)
-    if not experts.has_gate or not any(hasattr(experts, name) for name in LIMITS):
-        return None
-    return ExpertsSite(experts, _ACTIVATIONS.setdefault(experts, ClampedSwish(experts)))
+    if not experts.has_gate or experts in _ACTIVATIONS:
+        pass
+    elif any(hasattr(experts, name) for name in LIMITS):
+        _ACTIVATIONS[experts] = ClampedSwish(experts)
+    elif callable(found):
+        _ACTIVATIONS[experts] = FunctionAsModule(found)
+    return ExpertsSite(experts, _ACTIVATIONS[experts]) if experts in _ACTIVATIONS else None
 
 
 def is_switchable(module: nn.Module) -> bool:
