@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 GEMMA := $(if $(filter smollm2,$(MODEL)),,.venv/.gemma)
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help app test check mutants attack screenshots clean chromium
+.PHONY: help app test check mutants attack families screenshots clean chromium
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
@@ -38,6 +38,9 @@ mutants: .venv/.test ## Change the core packages in small ways and list what no 
 
 attack: .venv/.test ## Attack the page and the commands that write for 45 minutes and say what fell
 	$(BIN)/python tests/attack $(ARGS)
+
+families: .venv/.test ## Try every family of transformers and write lape/models/families.json
+	$(BIN)/python tests/support/survey.py
 
 screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
 	$(BIN)/python tests/support/screenshots.py

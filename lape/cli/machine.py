@@ -10,7 +10,8 @@ from lape.cli.common import add, emit, table
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
-    add(commands, "models", _models, "list the models known by a short name")
+    models = add(commands, "models", _models, "list the models known by a short name")
+    models.add_argument("--families", action="store_true", help="list the families of transformers, and which work")
     doctor = add(commands, "doctor", _doctor, "show versions, device, cache and masks, for bug reports")
     doctor.add_argument("--clear-cache", action="store_true", help="delete the converted embedded models")
 
@@ -18,6 +19,9 @@ def register(commands: Any) -> None:
 def _models(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
+    if options.families:
+        _families(options)
+        return
     from lape.masks.bundled import bundled_masks
     from lape.masks.released import RELEASED
     from lape.models.embedded import GEMMA
@@ -61,6 +65,22 @@ def _models(options: argparse.Namespace) -> None:
     )
     lines.append(GEMMA.notice_text)
     emit(options, rows, "\n".join(lines))
+
+
+def _families(options: argparse.Namespace) -> None:
+    from dataclasses import asdict
+
+    from lape.models.families import families
+
+    version, found = families()
+    cells = [
+        (family.model_type, family.neurons or "-", family.why or ("" if family.all_layers else "not in every layer"))
+        for family in found
+    ]
+    supported = sum(family.neurons is not None for family in found)
+    lines = table([("model type", "neurons", ""), *cells])
+    lines.append(f"{supported} of {len(found)} causal families of transformers {version}, tried on tiny random models.")
+    emit(options, {"transformers": version, "families": [asdict(one) for one in found]}, "\n".join(lines))
 
 
 def _doctor(options: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
-from transformers import PreTrainedConfig
+from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedConfig
 from transformers.models.auto.modeling_auto import (
     MODEL_FOR_CAUSAL_LM_MAPPING,
     MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
@@ -66,15 +66,20 @@ def check_kind(name: str, config: PreTrainedConfig) -> None:
     """
     if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
         return
+    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING and not config.get_text_config().is_encoder_decoder:
+        return
     kind = "no causal language model"
-    if type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
-        kind = "a vision-language model, which transformers does not load as a language model alone"
-    elif config.is_encoder_decoder:
+    if config.is_encoder_decoder:
         kind = "an encoder-decoder, not a causal language model"
     raise ModelUnavailable(
         f"{name} could not be loaded: it is {kind} (model type {config.model_type!r}, {type(config).__name__}). "
         "Name a model that continues text, such as one of `lape models`."
     )
+
+
+def auto_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM] | type[AutoModelForImageTextToText]:
+    """What loads a model: as a language model or, of those that read pictures too and have no other class, whole."""
+    return AutoModelForCausalLM if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING else AutoModelForImageTextToText
 
 
 def _check_files(name: str, files: Collection[str]) -> None:

@@ -19,7 +19,6 @@ from typing import Any
 import torch
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedConfig,
@@ -30,7 +29,7 @@ from transformers.utils.hub import resolve_revision
 
 from lape.errors import LapeError, LapeWarning, ModelUnavailable
 from lape.hub.client import explained, reachable
-from lape.models.checkpoints import check_folder, check_kind, check_repository
+from lape.models.checkpoints import auto_class, check_folder, check_kind, check_repository
 from lape.models.conversion import converted_folder
 from lape.models.cpu_forms import pack
 from lape.models.embedded import EMBEDDED, default_model, embedded_model, models_folder
@@ -40,6 +39,7 @@ from lape.models.memory import (
     check_4bit_on_cpu,
     check_memory,
     empty_model,
+    fused_share,
     has_room_for_form,
     kept_modules,
     misread_on_cpu,
@@ -116,7 +116,7 @@ def load_model(
         logger.info("%s: %s", found.name, sentence)
     with found.explained():
         tokenizer = AutoTokenizer.from_pretrained(found.source, **found.files)
-        loaded = AutoModelForCausalLM.from_pretrained(
+        loaded = auto_class(found.config).from_pretrained(
             found.source, config=found.config, **found.files, **_settings(placement, found.empty, found.source)
         )
         if placement.device.startswith("cuda") and placement.device_map == {"": "cpu"}:
@@ -238,6 +238,8 @@ def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: s
     if not has_room_for_form(machine, placement, empty):
         placement = replace(placement, cpu_form="float32")
         notes.append("Generates with its float32 weights: memory holds no second, smaller copy.")
+    if placement.quantization and (share := fused_share(empty)):
+        notes.append(f"The weights of experts, {share:.0%} of all, stay as they are: only linear layers are quantised.")
     if spilled := check_memory(machine, placement, empty, name):
         notes.append(spilled)
     return replace(placement, notes=(*placement.notes, *notes))

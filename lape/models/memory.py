@@ -6,12 +6,13 @@ from typing import Literal
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 from transformers.quantizers.base import HfQuantizer
 from transformers.quantizers.quantizers_utils import should_convert_module
 
 from lape.errors import ModelUnavailable
+from lape.models.checkpoints import auto_class
 from lape.models.cpu_forms import form_bytes
 from lape.models.machine import Machine
 from lape.models.placement import Placement, Quantization
@@ -32,7 +33,7 @@ BLOCK = 64  # weights that share a scale in 4-bit
 def empty_model(config: PreTrainedConfig) -> PreTrainedModel:
     """The causal language model of a configuration, without weights; takes no memory."""
     with torch.device("meta"):
-        return AutoModelForCausalLM.from_config(config)
+        return auto_class(config).from_config(config)
 
 
 def kept_modules(model: PreTrainedModel) -> list[str]:
@@ -48,6 +49,14 @@ def quantised_layers(model: PreTrainedModel) -> dict[str, nn.Module]:
         for name, module in model.named_modules()
         if (type(module) is nn.Linear or isinstance(module, Conv1D)) and should_convert_module(name, kept)
     }
+
+
+def fused_share(model: PreTrainedModel) -> float:
+    """The share of a model's weights in which all experts of a layer are one tensor: bitsandbytes leaves them."""
+    sizes = [
+        (parameter.dim() == 3 and "experts" in name, parameter.numel()) for name, parameter in model.named_parameters()
+    ]
+    return sum(size for fused, size in sizes if fused) / sum(size for _, size in sizes)
 
 
 def misread_on_cpu(layer: nn.Module) -> bool:

@@ -73,8 +73,6 @@ def test_a_file_is_no_model(tiny_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("model_type", "kind"),
     [
-        ("qwen2_vl", "a vision-language model"),
-        ("llava", "a vision-language model"),
         ("t5", "an encoder-decoder, not a causal language model"),
         ("clip", "no causal language model"),
     ],
