@@ -16,10 +16,16 @@ from lape.errors import ModelUnavailable
 
 WEIGHTS = re.compile(r"(pytorch_)?model.*\.(safetensors|bin)")  # as save_pretrained() names them
 
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+
 NOT_GGUF = (
     "which lape does not read. Name the model it was converted from: its Hub id, or a folder with config.json and "
     "*.safetensors."
 )
+
+
+class AdapterFound(ModelUnavailable):
+    """What is asked for as a model is an adapter, which can be merged into one."""
 
 
 def check_folder(folder: str) -> None:
@@ -84,8 +90,8 @@ def auto_class(config: PreTrainedConfig) -> type[AutoModelForCausalLM] | type[Au
 
 def _check_files(name: str, files: Collection[str]) -> None:
     whole = any(WEIGHTS.fullmatch(file) for file in files)
-    if "adapter_config.json" in files and not whole:
-        raise ModelUnavailable(
+    if ADAPTER_CONFIG in files and not whole:
+        raise AdapterFound(
             f"{name} is an adapter (LoRA or another of PEFT), not a whole model. Merge it into the model it was "
             "trained on with peft's merge_and_unload(), write that with save_pretrained() and name the folder; or "
             "name the model it was trained on."

@@ -29,7 +29,8 @@ from transformers.utils.hub import resolve_revision
 
 from lape.errors import LapeError, LapeWarning, ModelUnavailable
 from lape.hub.client import explained, reachable
-from lape.models.checkpoints import auto_class, check_folder, check_kind, check_repository
+from lape.models.adapters import fetch_adapter, merged
+from lape.models.checkpoints import AdapterFound, auto_class, check_folder, check_kind, check_repository
 from lape.models.conversion import converted_folder
 from lape.models.cpu_forms import pack
 from lape.models.embedded import EMBEDDED, default_model, embedded_model, models_folder
@@ -76,7 +77,8 @@ def load_model(
 
     Args:
         model: A Hub id, a folder, or the name of a preset. None is the embedded default;
-            a `LapeWarning` says when that is not the first choice.
+            a `LapeWarning` says when that is not the first choice. An adapter of PEFT is merged into the model it was
+            trained on.
         quantization: `"4bit"` (nf4 with double quantisation), `"8bit"`, `"auto"` (4-bit on a GPU for models over
             1 B parameters), or None for none.
         dtype: `"float32"`, `"bfloat16"` or `"float16"`. None chooses: bfloat16 on GPUs that have it,
@@ -98,15 +100,12 @@ def load_model(
     Example:
         >>> model, tokenizer = load_model()  # doctest: +SKIP
     """
-    found = find_model(
-        model,
-        quantization=quantization,
-        dtype=dtype,
-        device=device,
-        device_map=device_map,
-        cpu_form=cpu_form,
-        revision=revision,
-    )
+    where: dict[str, Any] = {"dtype": dtype, "device": device, "device_map": device_map}
+    try:
+        found = find_model(model, quantization=quantization, cpu_form=cpu_form, revision=revision, **where)
+    except AdapterFound:
+        adapter = fetch_adapter(str(model), revision, quantization)
+        return merged(adapter, lambda base: load_model(base, **where))
     placement = found.placement
     if model is None and (why := default_model()[1]):
         warnings.warn(why, LapeWarning, stacklevel=2)

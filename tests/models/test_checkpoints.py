@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,10 +20,10 @@ from lape.errors import ModelUnavailable
 from lape.models.identity import identity, stored_quantization
 
 HOLDINGS = {  # files of a folder or a repository, and what it is called
-    "adapter": (["adapter_config.json", "adapter_model.safetensors", "README.md"], r"is an adapter .*merge_and_unload"),
+    "adapter": (["adapter_config.json", "adapter_model.safetensors", "README.md"], r"is an adapter .*pip install peft"),
     "adapter of a trainer": (
         ["adapter_config.json", "adapter_model.bin", "config.json", "training_args.bin"],
-        r"is an adapter .*name the model it was trained on",
+        r"is an adapter .*pip install peft.* name that model",
     ),
     "gguf": (["model-Q4_K_M.gguf", "config.json"], r"holds GGUF files only, .*Name the model it was converted from"),
     "run": (["trainer_state.json"], r"could not be loaded: it holds no config\.json.* checkpoint folders"),
@@ -29,7 +31,10 @@ HOLDINGS = {  # files of a folder or a repository, and what it is called
 
 
 @pytest.mark.parametrize("what", HOLDINGS)
-def test_a_folder_that_holds_no_model_is_called_what_it_is(what: str, tiny_folder: Path, tmp_path: Path) -> None:
+def test_a_folder_that_holds_no_model_is_called_what_it_is(
+    what: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
     files, message = HOLDINGS[what]
     for file in files:
         (tmp_path / file).write_bytes(b"{}")
@@ -40,7 +45,8 @@ def test_a_folder_that_holds_no_model_is_called_what_it_is(what: str, tiny_folde
 
 
 @pytest.mark.parametrize("what", HOLDINGS)
-def test_so_is_a_repository(what: str, hub: Hub, tiny_folder: Path) -> None:
+def test_so_is_a_repository(what: str, hub: Hub, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
     files, message = HOLDINGS[what]
     held = dict.fromkeys(files, b"{}")
     if "config.json" in files:
@@ -53,7 +59,8 @@ def test_so_is_a_repository(what: str, hub: Hub, tiny_folder: Path) -> None:
 
 def test_files_beside_a_whole_model_do_not_matter(tiny_folder: Path, tmp_path: Path) -> None:
     shutil.copytree(tiny_folder, tmp_path, dirs_exist_ok=True)
-    for file in ("model-Q4_K_M.gguf", "adapter_config.json"):
+    adapter = [] if find_spec("peft") else ["adapter_config.json"]  # with peft, transformers would put it on
+    for file in ("model-Q4_K_M.gguf", *adapter):
         (tmp_path / file).write_bytes(b"{}")
     assert identity(load_model(tmp_path, device="cpu")[0]).quantization is None
 

@@ -58,6 +58,10 @@ VISION = {"image_size": 28, "patch_size": 14}
 OVERRIDES: dict[str, dict[str, Any]] = {
     **{name: {**LATENT, "head_dim": 4} for name in ("axk1", "axk2", "deepseek_v3", "deepseek_v32", "glm_moe_dsa")},
     **{name: {**LATENT, "head_dim": 4} for name in ("longcat_flash", "youtu")},
+    "dbrx": {
+        "attn_config": {"rope_theta": 10000.0, "kv_n_heads": 2, "clip_qkv": 8},
+        "ffn_config": {"ffn_hidden_size": 16, "moe_num_experts": 4, "moe_top_k": 2},
+    },
     "dots3_note_text": LATENT,
     "falcon_h1": {"mamba_d_ssm": 64, "mamba_d_head": 8, "mamba_n_heads": 8},
     "gemma3": {"vision_config": VISION, "mm_tokens_per_image": 4},
@@ -66,6 +70,16 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["full_attention", "conv"] * 2},
     "llama4_text": {"interleave_moe_layer_step": 2},
     "mamba2": {"num_heads": 8, "head_dim": 8},
+    "zamba": {"num_hidden_layers": 6, "attn_layer_period": 3, "attn_layer_offset": 1},
+    "zamba2": {
+        "layer_types": ["mamba", "hybrid"] * 2,
+        "layers_block_type": ["mamba", "hybrid"] * 2,
+        "hybrid_layer_ids": [1, 3],
+        "n_mamba_heads": 8,
+        "mamba_headdim": 8,
+        "attention_hidden_size": 64,
+        "adapter_rank": 4,
+    },
     "zaya": {"num_experts_per_tok": 1},
 }
 
