@@ -103,14 +103,18 @@ def load_model(
     where: dict[str, Any] = {"dtype": dtype, "device": device, "device_map": device_map}
     try:
         found = find_model(model, quantization=quantization, cpu_form=cpu_form, revision=revision, **where)
+        if model is None and (why := default_model()[1]):
+            warnings.warn(why, LapeWarning, stacklevel=2)
+        for sentence in found.placement.fallbacks:
+            warnings.warn(sentence, LapeWarning, stacklevel=2)
+        return _load(found)
     except AdapterFound:
         adapter = fetch_adapter(str(model), revision, quantization)
-        return merged(adapter, lambda base: load_model(base, **where))
+        return merged(adapter, lambda base: _load(find_model(base, **where)))  # which is no adapter itself
+
+
+def _load(found: FoundModel) -> tuple[PreTrainedModel, Tokenizer]:
     placement = found.placement
-    if model is None and (why := default_model()[1]):
-        warnings.warn(why, LapeWarning, stacklevel=2)
-    for sentence in placement.fallbacks:
-        warnings.warn(sentence, LapeWarning, stacklevel=2)
     for sentence in placement.notes:
         logger.info("%s: %s", found.name, sentence)
     with found.explained():

@@ -1,8 +1,7 @@
 """Record activation statistics of a model over text in several languages, in one pass.
 
-The pass runs the decoder without the language-model head, counts on the device where each activation
-lives, and copies one small tensor per batch to the CPU. A recording writes checkpoints and resumes
-exactly: counts after a kill equal those of an undisturbed run.
+The pass runs the decoder without the language-model head, counts on the device where each activation lives, and copies
+one small tensor per batch to the CPU. A recording writes checkpoints and resumes exactly, also after a kill.
 """
 
 from __future__ import annotations
@@ -169,15 +168,14 @@ class Recording:
 
     def _count(self) -> Generator[Step, None, None]:
         """The one loop: counts until there are enough tokens, or until it is told to stop."""
-        tallies = self.state.tallies
+        sites, tallies = self._sites, self.state.tallies
         readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
-        with counting(self._sites, self._block, before=len(self._before), apart=self._groups > 0) as take_counts:
+        with counting(sites, self._block, before=len(self._before), apart=self._groups > 0) as take:
             for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
-                        tally = tallies.setdefault(
-                            code, Tally.empty(self._sites.shape, self._groups, self._sites.experts)
-                        )
+                        nothing = Tally.empty(sites.shape, self._groups, sites.experts)
+                        tally = tallies.setdefault(code, nothing)
                         readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
                     yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     while tallies[code].blocks < goal and (read := next(readers[code], None)):
@@ -185,8 +183,8 @@ class Recording:
                         inputs = torch.cat([self._before.expand(len(blocks), -1), blocks], dim=1)
                         check_ids(self._model, inputs, self._tokenizer)
                         with torch.no_grad():
-                            self._sites.decoder(input_ids=inputs.to(self._device), use_cache=False)
-                        tallies[code] = tallies[code].add(take_counts(), len(inputs), sha256, self._snapshots)
+                            sites.decoder(input_ids=inputs.to(self._device), use_cache=False)
+                        tallies[code] = tallies[code].add(take(), len(inputs), sha256, self._snapshots)
                         yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     if goal == self._blocks:
                         readers[code] = iter(())  # closes what it reads from
@@ -262,7 +260,7 @@ def record_groups(
     """Records activation statistics and, in the same pass, counts of groups of blocks; see `lape.recording.groups`.
 
     Args:
-        model: A causal language model with an activation module per layer.
+        model: A causal language model.
         tokenizer: Its tokenizer.
         corpora: Language code to documents: a list, or a function that opens them.
         groups: Of blocks, an even number up to 1,024.
