@@ -174,8 +174,7 @@ class Recording:
             for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
-                        nothing = Tally.empty(sites.shape, self._groups, sites.experts)
-                        tally = tallies.setdefault(code, nothing)
+                        tally = tallies.setdefault(code, Tally.empty(sites, self._groups))
                         readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
                     yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     while tallies[code].blocks < goal and (read := next(readers[code], None)):

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError, NotEnoughText
+from lape.models.sites import ActivationSites
 from lape.recording.counting import Counts
 from lape.recording.groups import BlockGroups, halves_of
 from lape.recording.sources import Source, describe
@@ -58,9 +59,9 @@ class Tally:
     routed: torch.Tensor | None = None
 
     @classmethod
-    def empty(cls, shape: tuple[int, int], groups: int, experts: int = 1) -> Tally:
-        zeros = torch.zeros(shape, dtype=torch.float64)
-        routed = torch.zeros((shape[0], experts), dtype=torch.long) if experts > 1 else None
+    def empty(cls, sites: ActivationSites, groups: int) -> Tally:
+        zeros = torch.zeros(sites.shape, dtype=torch.float64)
+        routed = torch.zeros((sites.shape[0], sites.experts), dtype=torch.long) if sites.experts > 1 else None
         grouped = zeros.int() if routed is None else torch.cat([zeros.int(), routed.int()], dim=1)
         return cls(zeros.long(), zeros, zeros.clone(), groups=(grouped,) * groups, routed=routed)
 

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, BitsAndBytesConfig, L
 
 from lape.errors import ModelUnavailable
 from lape.models.machine import Machine
-from lape.models.memory import CACHE_SHARE, ROOM, check_memory, empty_model, fits, weight_bytes
+from lape.models.memory import CACHE_SHARE, ROOM, check_memory, empty_model, fits, fused_share, weight_bytes
 from lape.models.placement import Request, place
 from lape.models.presets import PRESETS
 
@@ -230,3 +230,10 @@ def test_what_fits_is_not_refused() -> None:
             else:
                 assert check(machine, **asked[fit]) is None
     assert len(seen) == 7
+
+
+def test_the_share_of_experts_is_that_of_their_weights() -> None:
+    model = build("mixtral", num_local_experts=4)
+    fused = 3 * 4 * (2 * 48 * 32 + 32 * 48)  # layers, experts, gate and up, down
+    assert fused_share(model) == pytest.approx(fused / sum(one.numel() for one in model.parameters()))
+    assert fused_share(build("gemma3")) == 0
