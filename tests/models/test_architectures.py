@@ -150,7 +150,7 @@ def test_a_registered_architecture_works(tiny_model: PreTrainedModel, layers: st
     for block in blocks:
         block.mlp = _Odd()
     tiny_model.config.model_type = "odd"
-    with pytest.raises(UnsupportedArchitecture, match=r"layer 0 has no activation module.*register_architecture"):
+    with pytest.raises(UnsupportedArchitecture, match=r"its layers have no activation module.*register_architecture"):
         activation_sites(tiny_model)
     register_architecture("odd", activation="mlp.nonlinearity", layers=layers)
     assert activation_sites(tiny_model).shape == (LAYERS, 20)
