@@ -210,7 +210,7 @@ def test_the_model_is_unloaded_and_loaded_again_for_everybody(opened: Callable[.
 def test_the_masks_tab_fits(opened: Callable[..., Any], width: int, tmp_path: Path) -> None:
     page = opened(viewport={"width": width, "height": 844})
     open_tab(page, "Masks")
-    expect(page.locator("#lape-masks-listed")).to_contain_text("French 205")
+    expect(page.locator("#lape-masks-listed")).to_contain_text("French 935")
     page.get_by_role("button", name="Use this mask").click()
     expect(page.locator("#lape-masks-status")).to_contain_text("In use", timeout=PATIENCE)
     page.get_by_role("button", name="Show its card").click()

@@ -48,7 +48,7 @@ def test_a_visitor_brings_a_mask_and_gives_it_back(opened: Callable[..., Any], o
     page, other = opened(), opened()
     open_masks(page)
     whole = languages(page).input_value()
-    assert whole.startswith("German 205, English 117")
+    assert whole.startswith("German 924, English 473")
     bring(page, own)
     expect(page.locator("#lape-upload-status")).to_contain_text("In use: mask.safetensors, 2 languages")
     expect(languages(page)).to_have_value(re.compile(r"^French \d+, Vietnamese \d+$"))

@@ -210,8 +210,8 @@ def test_the_bundled_mask_has_a_card_of_moderate_size() -> None:
     folder = bundled_folder(SMOLLM2.model)
     mask = lape.NeuronMask.load(folder)
     card = mask_card(mask, statistics=lape.ActivationStatistics.load(folder / STATISTICS_NAME))
-    assert "Different neurons: 922 of the model's 46,080. Shared by two or more languages: 377." in card
-    assert "| French (`fr`) | 205 | 100,352 | `fr.train.txt` |" in card
+    assert "Different neurons: 3,686 of the model's 46,080. Shared by two or more languages: 2,084." in card
+    assert "| French (`fr`) | 935 | 40,960 | `fr.train.txt` |" in card
     assert len(card) < 8_000
     assert mask_card(mask, statistics=lape.ActivationStatistics.load(folder / STATISTICS_NAME), previous=card) == card
 
