@@ -2,8 +2,9 @@
 
 Prints ratios of medians over interleaved repeats with fixed token counts:
 
-- recording (`lape.record`: counts and both sums) over a plain full forward pass of the same blocks, and the naive
-  way beside it: full forward pass, float comparison in a hook, sum over positions;
+- recording (`lape.record`: counts and both sums) over a plain full forward pass of the same blocks, and over the
+  decoder alone, without the language-model head; beside it the naive way: full forward pass, float comparison in a
+  hook, sum over positions;
 - `model.generate` under an intervention over plain `model.generate`;
 - three columns of `lape.side_by_side` over one plain `model.generate`, in wall time.
 """
@@ -36,8 +37,10 @@ def main() -> None:
     tokens = BLOCK * BLOCKS
     print(f"Recording, {tokens} tokens in blocks of {BLOCK}, medians of {repeats} interleaved repeats:")
     for name, seconds in recording.items():
-        ratio = recording["plain forward"] / seconds
-        print(f"  {name:16} {tokens / seconds:7.1f} tokens/s   {ratio:.2f} x the plain forward pass")
+        plain, alone = recording["plain forward"] / seconds, recording["decoder alone"] / seconds
+        print(
+            f"  {name:16} {tokens / seconds:7.1f} tokens/s   {plain:.2f} x the plain pass, {alone:.2f} x the decoder's"
+        )
     generation = median_seconds(generation_ways(model, tokenizer, options.model), repeats)
     print(f"Generation, {NEW_TOKENS} new tokens, medians of {repeats} interleaved repeats:")
     plain = generation["plain generate"]
@@ -58,6 +61,11 @@ def recording_ways(model, tokenizer) -> dict:
             for batch in batches:
                 model(input_ids=batch, use_cache=False)
 
+    def alone() -> None:
+        with torch.no_grad():
+            for batch in batches:
+                sites.decoder(input_ids=batch, use_cache=False)
+
     def naive() -> None:
         counts = torch.zeros(sites.shape)
         with ExitStack() as stack:
@@ -72,7 +80,7 @@ def recording_ways(model, tokenizer) -> dict:
     def recording() -> None:
         lape.record(model, tokenizer, {"fr": documents}, tokens=BLOCK * BLOCKS, batch=BATCH, progress=False)
 
-    return {"plain forward": plain, "lape.record": recording, "naive counter": naive}
+    return {"plain forward": plain, "decoder alone": alone, "lape.record": recording, "naive counter": naive}
 
 
 def generation_ways(model, tokenizer, name: str | None) -> dict:

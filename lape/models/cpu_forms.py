@@ -8,8 +8,8 @@ a second, smaller copy of those of the linear layers, in the layout of torch's o
 
 Activations stay float32, so that hooks see what they always see. What is multiplied by 8 bits is split into two digits
 of 8 bits per row, which is as exact as 16; each row has its own scale, so no row of a batch depends on another. The
-model itself stays as it is: the copy is used for passes of few rows while a text is generated, and nowhere else.
-Prompts of many tokens, recording and measuring read the float32 weights.
+model itself stays as it is: the copy is read where one position of each row is multiplied while a text is generated,
+and nowhere else. Prompts, recording and measuring read the float32 weights; how many rows a batch has changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ CpuForm = Literal["float32", "float16", "int8"]  # each smaller than the one bef
 
 CPU_FORMS = ("auto", *get_args(CpuForm))
 
-FEW_ROWS = 16  # with more, multiplying takes longer than reading weights
 DIGIT = 127  # largest of a digit, and of a weight
 SMALLEST = torch.finfo(torch.float32).tiny
 
@@ -72,7 +71,7 @@ def pack(model: nn.Module, form: CpuForm) -> None:
 
 @contextmanager
 def small_weights(model: nn.Module) -> Iterator[None]:
-    """Has a model read the second copy of its weights, if it has one, in passes of few rows."""
+    """Has a model read the second copy of its weights, if it has one, wherever one position of each row comes."""
     with ExitStack() as stack:
         for layer, packed in _PACKED[model][1].items() if model in _PACKED else ():
             stack.callback(_put_back, layer, layer.__dict__.get("forward"))
@@ -93,10 +92,10 @@ def _put_back(layer: nn.Linear, forward: Callable | None) -> None:
 
 
 def _forward(layer: nn.Linear, multiply: Multiply, inputs: torch.Tensor) -> torch.Tensor:
-    rows = inputs.reshape(-1, layer.in_features)
-    if len(rows) > FEW_ROWS or inputs.dtype != torch.float32:
+    # A few families flatten rows and positions, which cannot be told from many positions: they read float32 there.
+    if inputs.dim() != 3 or inputs.shape[1] != 1 or inputs.dtype != torch.float32:
         return F.linear(inputs, layer.weight, layer.bias)
-    return multiply(rows).view(*inputs.shape[:-1], layer.out_features)
+    return multiply(inputs[:, 0])[:, None]
 
 
 def _linear_layers(model: nn.Module) -> list[nn.Linear]:

@@ -13,6 +13,10 @@ from lape.errors import HookNotFired, LapeError
 from lape.models.sites import ActivationSites, Routed
 
 
+class AllCounted(Exception):
+    """Ends a pass whose activations have all been counted: what would follow is the rest of the last layer."""
+
+
 class Counts(NamedTuple):
     """What was counted of a pass, on the CPU.
 
@@ -32,6 +36,9 @@ def counting(
 ) -> Iterator[Callable[[], Counts]]:
     """Watches every activation; gives a function that takes the last pass's counts.
 
+    A pass ends with `AllCounted` where it can: not in a mixture of experts, of which nobody knows who comes last, nor
+    where accelerate moves weights, which it puts back at the end of a module.
+
     Args:
         sites: Where the model's activations are.
         block: Tokens of each row of a pass that are counted, the last ones.
@@ -45,6 +52,7 @@ def counting(
     routed: dict[int, torch.Tensor] = {}
     ones: dict[torch.device, torch.Tensor] = {}  # 0 where a token is not counted
     length = before + block
+    ends_early = sites.experts == 1 and not any(hasattr(module, "_hf_hook") for module in sites.decoder.modules())
 
     def count(layer: int, output: torch.Tensor, of: Routed | None) -> None:
         values = output.reshape(-1, output.shape[-1]).float()
@@ -61,6 +69,8 @@ def counting(
         sums, positive_sums = one @ values, one @ positive
         pieces = positive.sign_().split(length if apart else len(values))
         counts[layer] = torch.cat([*(one[:, : len(piece)] @ piece for piece in pieces), sums, positive_sums])
+        if ends_early and len(counts) == len(sites.layers):
+            raise AllCounted
 
     def count_expert(layer: int, values: torch.Tensor, of: Routed) -> None:
         blocks = of.total // length if apart else 1

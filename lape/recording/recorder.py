@@ -10,7 +10,7 @@ import datetime
 import itertools
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from lape.models.identity import identity
 from lape.models.inputs import check_ids, context_length
 from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import document_end
-from lape.recording.counting import counting
+from lape.recording.counting import AllCounted, counting
 from lape.recording.groups import BlockGroups, snapshot_blocks
 from lape.recording.reading import batches, check_groups, check_settings, check_text, not_enough
 from lape.recording.sources import Source
@@ -181,7 +181,7 @@ class Recording:
                         blocks, sha256 = read
                         inputs = torch.cat([self._before.expand(len(blocks), -1), blocks], dim=1)
                         check_ids(self._model, inputs, self._tokenizer)
-                        with torch.no_grad():
+                        with torch.no_grad(), suppress(AllCounted):
                             sites.decoder(input_ids=inputs.to(self._device), use_cache=False)
                         tallies[code] = tallies[code].add(take(), len(inputs), sha256, self._snapshots)
                         yield Step(code, tallies[code].blocks * self._block, self.tokens)

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import Intervention, activation_sites, load_model, record, side_by_side
-from lape.models.cpu_forms import FEW_ROWS, CpuForm, best_form, form_bytes, form_of, pack, small_weights
+from lape.models.cpu_forms import CpuForm, best_form, form_bytes, form_of, pack, small_weights
 from lape.models.loading import placement_of
 
 needs_kernels = pytest.mark.skipif(best_form() != "int8", reason="this processor does not multiply int8 itself")
@@ -45,10 +45,10 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Module:
 
 
 def small(module: nn.Module, form: CpuForm, rows: torch.Tensor) -> torch.Tensor:
-    """What a module gives with its small weights."""
+    """What a module gives with its small weights, of rows of one position."""
     pack(module, form)
     with small_weights(module):
-        return module(rows)
+        return module(rows[:, None])[:, 0]
 
 
 def packed_tiny(form: CpuForm, **settings: Any) -> PreTrainedModel:
@@ -99,26 +99,28 @@ def test_no_row_depends_on_another(form: CpuForm) -> None:
     module, rows = linear(torch.randn(40, 64)), torch.randn(6, 64)
     together = small(module, form, rows)
     rows[0] *= 1000
-    with small_weights(module):
-        assert torch.equal(module(rows)[1:], together[1:])
-        assert torch.equal(module(rows[2:3])[0], together[2])
+    assert torch.equal(small(module, form, rows)[1:], together[1:])
+    assert torch.equal(small(module, form, rows[2:3])[0], together[2])
 
 
 @needs_kernels
 @pytest.mark.parametrize("form", FORMS)
-def test_many_rows_read_the_float32_weights(form: CpuForm) -> None:
-    module = linear(torch.randn(40, 64))
-    few, many = torch.randn(FEW_ROWS, 64), torch.randn(FEW_ROWS + 1, 64)
+def test_several_positions_read_the_float32_weights(form: CpuForm) -> None:
+    weight = torch.randn(40, 64)
+    module = linear(weight)
     pack(module, form)
     with small_weights(module):
-        assert torch.equal(module(many), F.linear(many, module.head.weight))
-        assert not torch.equal(module(few), F.linear(few, module.head.weight))
-        assert module(few[None]).shape == (1, FEW_ROWS, 40)
+        for shape in ((3, 2, 64), (3, 64)):
+            several = torch.randn(shape)
+            assert torch.equal(module(several), F.linear(several, weight))
+        one = torch.randn(30, 1, 64)
+        assert module(one).shape == (30, 1, 40)
+        assert not torch.equal(module(one), F.linear(one, weight))
 
 
 @needs_kernels
 def test_outside_of_the_block_the_model_is_untouched(tiny_model: PreTrainedModel) -> None:
-    ids = token_ids(2, 5)
+    ids = token_ids(2, 1)
     before = tiny_model(ids).logits
     pack(tiny_model, "int8")
     assert form_of(tiny_model) == "int8"

@@ -119,6 +119,19 @@ def test_what_the_model_reads(tiny_model: PreTrainedModel, tokenizer: PreTrained
     assert seen.metadata["special_tokens"] == {"document_end": DOCUMENT_END, "bos": False}
 
 
+def test_a_pass_ends_when_all_is_counted(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
+    whole, passed = record_both(tiny_model, tokenizer), []
+    *_, last = layers_of(tiny_model)
+    last.mlp.down_proj.register_forward_hook(lambda *_: passed.append(True))
+    assert_same(record_both(tiny_model, tokenizer), whole)
+    assert not passed
+    last._hf_hook = object()  # accelerate moves this layer's weights, and puts them back at its end
+    assert_same(record_both(tiny_model, tokenizer), whole)
+    assert len(passed) == len(CORPORA) * -(-BLOCKS // BATCH)
+    tiny_model(torch.zeros(1, 3, dtype=torch.long))  # the model itself runs whole
+    assert len(passed) == len(CORPORA) * -(-BLOCKS // BATCH) + 1
+
+
 def test_too_little_text_is_refused_before_any_work(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast
 ) -> None:
