@@ -147,6 +147,7 @@ def load_engine(
     Raises:
         LapeError: vLLM is not installed, was asked for what lape cannot work with, or cannot run the model.
     """
+    os.environ.setdefault("VLLM_LOGGING_STREAM", "ext://sys.stderr")  # standard output is for results
     try:
         from vllm import LLM
     except ImportError as error:

@@ -1,8 +1,8 @@
 """Where a model of vLLM has its activations, in the part of it that one worker has.
 
-vLLM computes a gated FFN's activation and its product with the up half in one module (`SiluAndMul`, `GeluAndMul`), which
-takes `[token, gate and up]` and gives `act(gate) * up`. The activation itself is what the module gives for an up half
-of ones. An FFN without a gate has a plain activation module, as in transformers.
+vLLM computes a gated FFN's activation and its product with the up half in one module (`SiluAndMul`, `GeluAndMul`),
+which takes `[token, gate and up]` and gives `act(gate) * up`. The activation itself is what the module gives for an up
+half of ones. An FFN without a gate has a plain activation module, as in transformers.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def served_sites(model: nn.Module, one_pass: Callable[[], object]) -> ServedSite
     ((neurons, gated),) = widths
     for layer, given, _ in calls if gated else ():
         module = modules[layer]
-        numbers = torch.linspace(-3, 4, given.numel()).view_as(given).to(given)  # what vLLM passes itself may be anything
+        numbers = (
+            torch.linspace(-3, 4, given.numel()).view_as(given).to(given)
+        )  # what vLLM passes itself may be anything
         product = _activation(module, numbers) * numbers[..., neurons:]
         if not torch.allclose(product.float(), module.forward(numbers).float(), rtol=0.02, atol=0.02):
             raise _unsupported(model, f"{type(module).__name__} does not multiply the activation by the up half")

@@ -24,7 +24,10 @@ from lape.serving.engine import Engine, plain
 from lape.serving.passes import ServedPlan
 from lape.serving.shards import whole_counts, whole_shape
 
-CORPORA = {"xx": ["Ceci est un texte. " * 5, "Et un autre."] * 3, "yy": [f"{number} 这是一些文字" for number in range(20)]}
+CORPORA = {
+    "xx": ["Ceci est un texte. " * 5, "Et un autre."] * 3,
+    "yy": [f"{number} 这是一些文字" for number in range(20)],
+}
 BLOCK, BLOCKS, BATCH = 8, 5, 3
 RECORD: dict[str, Any] = {"tokens": BLOCK * BLOCKS, "block": BLOCK, "batch": BATCH, "progress": False}
 SHAPE = (standin.LAYERS, standin.WIDTH)
@@ -49,7 +52,9 @@ def llm(request: pytest.FixtureRequest, runner: type[standin.Runner]) -> standin
     return standin.LLM(runner, KINDS[request.param]().requires_grad_(False))
 
 
-def forward(model: Any, ids: list[int], intervention: Intervention | None, prompt: int) -> tuple[list[torch.Tensor], int]:
+def forward(
+    model: Any, ids: list[int], intervention: Intervention | None, prompt: int
+) -> tuple[list[torch.Tensor], int]:
     """The activations of one request's tokens, edited by hand, `[layer][token, neuron]`; and the token after them."""
     hidden = model.embed(torch.tensor(ids)) + 0.1 * torch.sin(torch.arange(len(ids)))[:, None]
     seen = []

@@ -2,10 +2,10 @@
 
     python in_vllm.py TASK.json
 
-The task has `folder` (the model's), `model`, `revision`, `settings` of vLLM, `corpora`, `record` (settings), `mask` (its
-folder), `plans` (name to settings of an intervention), `rows` (prompt as token ids, name of a plan or null), `tokens`
-(to generate) and `out`. There it writes statistics.safetensors, groups.safetensors and texts.json: the token ids of each
-row in one batch (`mixed`), and of each row alone (`alone`).
+The task has `folder` (the model's), `model`, `revision`, `settings` of vLLM, `corpora`, `record` (settings), `mask`
+(its folder), `plans` (name to settings of an intervention), `rows` (prompt as token ids, name of a plan or null),
+`tokens` (to generate) and `out`. There it writes statistics.safetensors, groups.safetensors and texts.json: the token
+ids of each row in one batch (`mixed`), and of each row alone (`alone`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def main(task: dict[str, Any]) -> None:
     with engine.steering(plans):
         mixed = llm.generate(prompts, asked, use_tqdm=False)
         alone = [llm.generate([prompt], [one], use_tqdm=False)[0] for prompt, one in zip(prompts, asked, strict=True)]
-    texts = {name: [list(each.outputs[0].token_ids) for each in found] for name, found in (("mixed", mixed), ("alone", alone))}
+    texts = {
+        name: [list(each.outputs[0].token_ids) for each in found]
+        for name, found in (("mixed", mixed), ("alone", alone))
+    }
     (out / "texts.json").write_text(json.dumps(texts))
 
 

@@ -93,10 +93,10 @@ class Runner:
     def _run(self, order: Sequence[str], scheduled: dict[str, int]) -> dict[str, int]:
         parts = [self.waiting[name].tokens[(at := self.waiting[name].read) : at + scheduled[name]] for name in order]
         places = [torch.arange(self.waiting[name].read, self.waiting[name].read + scheduled[name]) for name in order]
-        ids = torch.tensor(sum(parts, []))
+        ids = torch.tensor([token for part in parts for token in part])
         with torch.inference_mode():
             hidden = self.model(input_ids=ids, positions=torch.cat(places))
-            last = torch.tensor(list(scheduled[name] for name in order)).cumsum(0) - 1
+            last = torch.tensor([scheduled[name] for name in order]).cumsum(0) - 1
             chosen = (hidden[last] @ self.model.embed.weight.T).argmax(-1).tolist()
         return dict(zip(order, chosen, strict=True))
 
@@ -171,7 +171,9 @@ class LLM:
             max_model_len=64,
             get_vocab_size=lambda: VOCABULARY,
         )
-        parallel = SimpleNamespace(worker_extension_cls=config.get("extension", ENGINE_SETTINGS["worker_extension_cls"]))
+        parallel = SimpleNamespace(
+            worker_extension_cls=config.get("extension", ENGINE_SETTINGS["worker_extension_cls"])
+        )
         self.llm_engine = SimpleNamespace(
             vllm_config=SimpleNamespace(model_config=model_config, parallel_config=parallel)
         )
