@@ -50,7 +50,7 @@ class RunningBatch:
     @contextmanager
     def followed(self) -> Iterator[None]:
         """Follows what the runner is given to do, for as long as the block runs."""
-        wrapped = {"execute_model": self._executing}
+        wrapped: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {"execute_model": self._executing}
         if hasattr(self._runner, "prepare_inputs"):  # Model Runner V2, which keeps its batch to itself
             wrapped["prepare_inputs"] = self._preparing
         for name, wrapper in wrapped.items():

@@ -97,7 +97,7 @@ def _activation(module: nn.Module, given: torch.Tensor) -> torch.Tensor:
 
 
 def _find(model: nn.Module) -> dict[int, nn.Module]:
-    language = model.get_language_model() if hasattr(model, "get_language_model") else model
+    language: nn.Module = model.get_language_model() if hasattr(model, "get_language_model") else model  # type: ignore[operator]
     lists = (
         module
         for name, module in language.named_modules()
