@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from families import byte_tokenizer, random_mask
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
-from lape import Intervention, LapeError, MaskMismatch, UnknownLabel, load_engine, record
+from lape import ActivationStatistics, Intervention, LapeError, MaskMismatch, UnknownLabel, cli, load_engine, record
 from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import token_blocks
 from lape.recording.recorder import record_groups
@@ -298,3 +299,17 @@ def test_without_vllm_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(LapeError, match="vLLM is not installed"):
         load_engine("smollm2")
+
+
+def test_the_command_records_with_it(
+    tmp_path: Path, tokenizer: PreTrainedTokenizerFast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "xx.txt").write_text("Ceci est un texte. " * 5, encoding="utf-8")
+    loaded = Engine.of(standin.LLM(standin.RunnerV2, standin.FlatModel())), tokenizer
+    monkeypatch.setattr("lape.serving.engine.load_engine", lambda *_, **__: loaded)
+    words = ["record", "--engine", "vllm", "--corpus", str(tmp_path / "xx.txt"), "--block", "8", "--tokens", "40"]
+    assert cli.main([*words, "--out", str(tmp_path / "out")]) == 0
+    recorded = ActivationStatistics.load(tmp_path / "out" / "statistics.safetensors")
+    assert recorded.tokens == {"xx": 40}
+    assert cli.main([*words, "--out", str(tmp_path / "other"), "--quantization", "4bit"]) == 2
+    assert not (tmp_path / "other").exists()
