@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,16 +155,11 @@ class Passes:
         if counts is not None and self._counted is not None:
             counts.tokens += int(self._counted.sum())
 
-    def hook(self, layer: int) -> Callable[..., None]:
-        """The hook of a layer's activation module."""
-
-        def passed(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            given = inputs[0]
-            if self.counts is not None and self._counted is not None:
-                self.counts.add(layer, self.sites.activation(module, given, output), self._counted)
-            up = given[..., self.sites.neurons :] if self.sites.gated else None
-            for plan, rows in self._edited:
-                for cells in plan.layers.get(layer, ()):
-                    cells.edit(output, up, rows)
-
-        return passed
+    def passed(self, layer: int, module: nn.Module, given: torch.Tensor, output: torch.Tensor) -> None:
+        """Runs after the activation module of a layer: counts, then edits its output in place."""
+        if self.counts is not None and self._counted is not None:
+            self.counts.add(layer, self.sites.activation(module, given, output), self._counted)
+        up = given[..., self.sites.neurons :] if self.sites.gated else None
+        for plan, rows in self._edited:
+            for cells in plan.layers.get(layer, ()):
+                cells.edit(output, up, rows)

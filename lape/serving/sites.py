@@ -7,7 +7,7 @@ half of ones. An FFN without a gate has a plain activation module, as in transfo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,9 @@ from torch import nn
 
 from lape.errors import UnsupportedArchitecture
 from lape.models.architectures import LAYER_LISTS, activation_of
-from lape.models.hooks import hooked
+from lape.models.hooks import Hook, hooked
+
+Passed = Callable[[int, nn.Module, torch.Tensor, torch.Tensor], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +26,15 @@ class ServedSites:
 
     Attributes:
         model: What the worker runs; its forward takes `positions`.
-        modules: Layer of the whole model to its activation module, for the layers that the worker has.
+        layers: Number of a layer in the whole model to the layer, for those that the worker has.
+        modules: The same number to its activation module, which several layers may share.
         neurons: Width of the activation here: all neurons of a layer, or a tensor-parallel worker's share.
         gated: Whether the modules multiply by an up half.
     """
 
     model: nn.Module
-    modules: dict[int, nn.Module]
+    layers: Mapping[int, nn.Module]
+    modules: Mapping[int, nn.Module]
     neurons: int
     gated: bool
 
@@ -57,18 +61,16 @@ def served_sites(model: nn.Module, one_pass: Callable[[], object]) -> ServedSite
     Raises:
         UnsupportedArchitecture: Says what was not found, or did not prove true.
     """
-    modules = _find(model)
+    layers = _layers(model)
+    modules = {number: _activation_module(model, number, layer) for number, layer in layers.items()}
     calls: list[tuple[int, torch.Tensor, int]] = []
     began: list[bool] = []
 
-    def seen(layer: int) -> Callable[..., None]:
-        def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
-            calls.append((layer, inputs[0], output.shape[-1]))
+    def seen(layer: int, _module: nn.Module, given: torch.Tensor, output: torch.Tensor) -> None:
+        calls.append((layer, given, output.shape[-1]))
 
-        return keep
-
-    before = {model: lambda _module, _args, kwargs: began.append("positions" in kwargs)}
-    with hooked(before=before, after={module: seen(layer) for layer, module in modules.items()}):
+    before, after = layer_hooks(layers, modules, seen)
+    with hooked(before={model: lambda *call: began.append("positions" in call[2]), **before}, after=after):
         one_pass()
     if began != [True]:
         raise _unsupported(model, "its forward is not called once with the positions of its tokens")
@@ -86,7 +88,35 @@ def served_sites(model: nn.Module, one_pass: Callable[[], object]) -> ServedSite
         product = _activation(module, numbers) * numbers[..., neurons:]
         if not torch.allclose(product.float(), module.forward(numbers).float(), rtol=0.02, atol=0.02):
             raise _unsupported(model, f"{type(module).__name__} does not multiply the activation by the up half")
-    return ServedSites(model, modules, neurons, gated)
+    return ServedSites(model, layers, modules, neurons, gated)
+
+
+def layer_hooks(
+    layers: Mapping[int, nn.Module], modules: Mapping[int, nn.Module], passed: Passed
+) -> tuple[dict[nn.Module, Hook], dict[nn.Module, Hook]]:
+    """Hooks by which a call of an activation module is known as its layer's, also where layers share one module.
+
+    Args:
+        layers: Number to layer.
+        modules: Number to activation module.
+        passed: Called with the layer's number, the module, its input and its output.
+
+    Returns:
+        Hooks to run before modules, and after.
+    """
+    now = -1
+
+    def entering(number: int) -> Hook:
+        def enter(*_: object) -> None:
+            nonlocal now
+            now = number
+
+        return enter
+
+    def called(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+        passed(now, module, inputs[0], output)
+
+    return {layer: entering(number) for number, layer in layers.items()}, dict.fromkeys(modules.values(), called)
 
 
 def _activation(module: nn.Module, given: torch.Tensor) -> torch.Tensor:
@@ -96,7 +126,7 @@ def _activation(module: nn.Module, given: torch.Tensor) -> torch.Tensor:
     return module.forward(ones)
 
 
-def _find(model: nn.Module) -> dict[int, nn.Module]:
+def _layers(model: nn.Module) -> dict[int, nn.Module]:
     language: nn.Module = model.get_language_model() if hasattr(model, "get_language_model") else model  # type: ignore[operator]
     lists = (
         module
@@ -105,16 +135,14 @@ def _find(model: nn.Module) -> dict[int, nn.Module]:
     )
     if (layers := next(lists, None)) is None:
         raise _unsupported(model, "no list of layers was found")
-    found = {}
-    for index, layer in enumerate(layers):
-        if isinstance(layer, nn.Identity):  # of another worker of the pipeline
-            continue
-        if (module := activation_of(layer)) is None:
-            raise _unsupported(model, f"layer {index} has no activation module, or has experts")
-        found[index] = module
-    if len({id(module) for module in found.values()}) < len(found):
-        raise _unsupported(model, "several layers share one activation module")
-    return found
+    # What stands in for a layer of another worker of the pipeline is an identity.
+    return {number: layer for number, layer in enumerate(layers) if not isinstance(layer, nn.Identity)}
+
+
+def _activation_module(model: nn.Module, number: int, layer: nn.Module) -> nn.Module:
+    if (module := activation_of(layer)) is None:
+        raise _unsupported(model, f"layer {number} has no activation module, or has experts")
+    return module
 
 
 def _unsupported(model: nn.Module, reason: str) -> UnsupportedArchitecture:

@@ -14,7 +14,7 @@ from lape.errors import LapeError
 from lape.models.hooks import hooked
 from lape.serving.batch import RunningBatch
 from lape.serving.passes import Counts, Passes, ServedPlan
-from lape.serving.sites import ServedSites, served_sites
+from lape.serving.sites import ServedSites, layer_hooks, served_sites
 
 
 class WorkerExtension:
@@ -84,8 +84,8 @@ class WorkerExtension:
             passes = Passes(sites, batch)
             stack = ExitStack()
             stack.enter_context(batch.followed())
-            after = {module: passes.hook(layer) for layer, module in sites.modules.items()}
-            stack.enter_context(hooked(before={sites.model: passes.begin}, after=after))
+            before, after = layer_hooks(sites.layers, sites.modules, passes.passed)
+            stack.enter_context(hooked(before={sites.model: passes.begin, **before}, after=after))
             self._lape_hooked = passes, stack
         return self._lape_hooked[0]
 

@@ -6,7 +6,7 @@ Without attention a token's activations depend on that token only, so that what 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -45,21 +45,29 @@ class FeedForward(nn.Module):
         return self.down_proj(self.act_fn(self.gate_up_proj(hidden)))
 
 
+class Layer(nn.Module):
+    def __init__(self, mlp: FeedForward) -> None:
+        super().__init__()
+        self.mlp = mlp
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        return hidden + self.mlp(hidden)
+
+
 class FlatModel(nn.Module):
     """Takes the tokens of all requests in a row, as the models of vLLM do."""
 
-    def __init__(self, act: type[nn.Module] = SiluAndMul, gated: bool = True) -> None:
+    def __init__(self, act: Callable[[], nn.Module] = SiluAndMul, gated: bool = True) -> None:
         super().__init__()
         self.embed = nn.Embedding(VOCABULARY, HIDDEN)
-        self.layers = nn.ModuleList(nn.Module() for _ in range(LAYERS))
+        self.layers = nn.ModuleList(Layer(FeedForward(act(), gated)) for _ in range(LAYERS))
         for layer in self.layers:
-            layer.mlp = FeedForward(act(), gated)
             layer.mlp.down_proj.weight.data *= 8  # so that switching a few neurons changes what comes next
 
     def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
         hidden = self.embed(input_ids) + 0.1 * torch.sin(positions)[:, None]
         for layer in self.layers:
-            hidden = hidden + layer.mlp(hidden)
+            hidden = layer(hidden)
         return hidden
 
 
