@@ -212,13 +212,8 @@ class NeuronMask:
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `mask.safetensors` and `mask.json`, its summary; the same mask gives the same bytes."""
-        metadata = {
-            **self.metadata,
-            "kind": "mask",
-            "format": FORMAT_VERSION,
-            "shape": list(self.shape),
-            "languages": list(self.languages),
-        }
+        described = {"kind": "mask", "format": FORMAT_VERSION, "shape": list(self.shape)}
+        metadata = {**self.metadata, **described, "languages": list(self.languages)}
         tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
         for name, column in columns_of(type(self)).items():
             tensors |= {f"{column.key}.{code}": values for code, values in getattr(self, name).items()}

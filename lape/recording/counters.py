@@ -94,7 +94,7 @@ class ModelCounter(ActivationCounter):
         prefix = torch.tensor(before, dtype=torch.long)
         with counting(sites, block, before=len(before), apart=apart) as take:
 
-            def count(blocks: torch.Tensor) -> torch.Tensor:
+            def count(blocks: torch.Tensor) -> Counts:
                 inputs = torch.cat([prefix.expand(len(blocks), -1), blocks], dim=1)
                 with torch.no_grad():
                     sites.decoder(input_ids=inputs.to(device), use_cache=False)

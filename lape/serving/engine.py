@@ -19,6 +19,7 @@ from lape.models.embedded import embedded_model
 from lape.models.identity import ModelIdentity
 from lape.models.presets import resolve_name
 from lape.recording.counters import ActivationCounter, Count
+from lape.recording.counting import Counts
 from lape.serving.passes import BLOCK
 from lape.serving.shards import whole_counts, whole_shape
 
@@ -76,6 +77,8 @@ class Engine(ActivationCounter):
             ),
             architecture=config.hf_config.model_type,
             shape=whole_shape(llm.collective_rpc("lape_describe")),
+            experts=1,
+            layout={},
             rows=config.get_vocab_size(),
             context=config.max_model_len - 1,  # a request asks for one token
             batch=BATCH,
@@ -88,7 +91,7 @@ class Engine(ActivationCounter):
         """See `ActivationCounter`; every block is a request for one token."""
         from vllm import SamplingParams
 
-        def count(blocks: torch.Tensor) -> torch.Tensor:
+        def count(blocks: torch.Tensor) -> Counts:
             self.llm.collective_rpc("lape_count", args=(len(before), block, len(blocks) if apart else 1))
             prompts = [{"prompt_token_ids": [*before, *row]} for row in blocks.tolist()]
             asked = [
@@ -96,7 +99,7 @@ class Engine(ActivationCounter):
                 for number in range(len(blocks))
             ]
             self.llm.generate(prompts, asked, use_tqdm=False)
-            return whole_counts(self.llm.collective_rpc("lape_counted"), self.shape, blocks.numel())
+            return Counts(whole_counts(self.llm.collective_rpc("lape_counted"), self.shape, blocks.numel()), None)
 
         try:
             yield count
@@ -119,7 +122,7 @@ class Engine(ActivationCounter):
             UnknownLabel: On a clean exit, when a request named one that is not there; it was not steered.
         """
         for mask in {id(each.mask): each.mask for each in interventions.values()}.values():
-            mask.check_against(self.identity, self.shape)
+            mask.check_against(self.identity, self.shape, self.experts)
         plans = {name: plain(each) for name, each in interventions.items()}
         self.llm.collective_rpc("lape_steer", args=(plans, self.shape[1]))
         unknown: set[str] = set()

@@ -83,7 +83,7 @@ class ServedPlan:
         return cls(plain["positions"], layers)
 
 
-class Counts:
+class ServedCounts:
     """What has been counted on a worker since it was told to count.
 
     Args:
@@ -123,7 +123,7 @@ class Passes:
 
     def __init__(self, sites: ServedSites, batch: RunningBatch) -> None:
         self.sites, self.batch = sites, batch
-        self.counts: Counts | None = None
+        self.counts: ServedCounts | None = None
         self.plans: dict[str, ServedPlan] = {}
         self.unknown: set[str] = set()  # names that requests gave and no plan has
         self._counted: torch.Tensor | None = None

@@ -13,12 +13,12 @@ from typing import Any
 from lape.errors import LapeError
 from lape.models.hooks import hooked
 from lape.serving.batch import RunningBatch
-from lape.serving.passes import Counts, Passes, ServedPlan
+from lape.serving.passes import Passes, ServedCounts, ServedPlan
 from lape.serving.sites import ServedSites, layer_hooks, served_sites
 
 
 class WorkerExtension:
-    """Counts and switches neurons in a worker of vLLM: `LLM(..., worker_extension_cls=WORKER)`."""
+    """ServedCounts and switches neurons in a worker of vLLM: `LLM(..., worker_extension_cls=WORKER)`."""
 
     def lape_describe(self: Any) -> dict[str, Any]:
         """Which part of the model the worker has: its layers and neurons; or why it cannot be watched (`refused`)."""
@@ -30,7 +30,7 @@ class WorkerExtension:
         return {"layers": list(sites.modules), "neurons": [here.start, here.stop]}
 
     def lape_count(self: Any, before: int, block: int, rows: int) -> None:
-        """Counts from nothing, of requests with the extra argument `lape_block`.
+        """ServedCounts from nothing, of requests with the extra argument `lape_block`.
 
         Args:
             before: Tokens at the beginning of each request that are not counted.
@@ -38,7 +38,7 @@ class WorkerExtension:
             rows: Of active counts; a request's extra argument says which it is added to.
         """
         passes = self._lape_passes()
-        passes.counts = Counts(passes.sites, before, block, rows)
+        passes.counts = ServedCounts(passes.sites, before, block, rows)
 
     def lape_counted(self: Any) -> dict[str, Any]:
         """What has been counted: `lape_describe`, the tokens, and float64 `[layers, rows + 2, neurons]` as bytes."""
@@ -46,7 +46,7 @@ class WorkerExtension:
         return {**self.lape_describe(), "tokens": counts.tokens, "counts": counts.taken().numpy().tobytes()}
 
     def lape_stop_counting(self: Any) -> None:
-        """Counts no longer."""
+        """ServedCounts no longer."""
         self._lape_passes().counts = None
         self._lape_rest()
 
