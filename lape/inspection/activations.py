@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import HookNotFired, LapeError
 from lape.masks.indices import size_text
 from lape.models.architectures import activation_sites, input_device
-from lape.models.inputs import check_characters, check_ids, context_length
+from lape.models.inputs import check_characters, check_ids, context_length, embedding_rows
 from lape.models.sites import Routed
 from lape.recording.beginnings import beginning_of
 from lape.recording.pieces import LONGEST_PIECE
@@ -82,7 +82,7 @@ def activations(
     ids, pieces, tokens = pieces_of(tokenizer, text)
     start = beginning_of(tokenizer)
     inputs = torch.tensor([[*start, *ids]])
-    check_ids(model, inputs, tokenizer)
+    check_ids(embedding_rows(model), inputs, tokenizer)
     longest = min((bound for bound in (longest_tokens, context and context - len(start)) if bound), default=len(ids))
     if len(ids) > longest:
         raise LapeError(f"The text has {len(ids):,} tokens and at most {longest:,} are read; shorten it.")

@@ -23,7 +23,7 @@ from lape.masks.columns import NeuronColumn, columns_of
 from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
 from lape.models.architectures import activation_sites
 from lape.models.embedded import embedded_model
-from lape.models.identity import identity
+from lape.models.identity import ModelIdentity, identity
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
 from lape.storage.metadata import check_metadata, warn_of_newer
@@ -194,29 +194,26 @@ class NeuronMask:
             MaskMismatch: The model has another number of layers or neurons; names both.
         """
         sites = activation_sites(model)
+        self.check_against(identity(model), sites.shape, sites.experts)  # type: ignore[arg-type]
+
+    def check_against(self, given: ModelIdentity, shape: tuple[int, int], experts: int) -> None:
+        """The same for a model that is not at hand: which it is, layers and neurons per layer, experts."""
         mine = self.metadata.get("model", "an unnamed model")
-        given = identity(model)  # type: ignore[arg-type]
-        if (sites.shape, sites.experts) != (self.shape, self.experts):
-            has = size_text(sites.shape, sites.experts)
-            sizes = f"{size_text(self.shape, self.experts)}, but {given.model} has {has}"
+        if (shape, experts) != (self.shape, self.experts):
+            sizes = f"{size_text(self.shape, self.experts)}, but {given.model} has {size_text(shape, experts)}"
             raise MaskMismatch(f"The mask was made for {mine} with {sizes}.")
         if "model" in self.metadata and given.model != mine:
-            warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=3)
+            warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=4)
         elif (made_for := self.metadata.get("revision")) not in (None, given.revision):
             said = f"The mask was made for revision {made_for} of {mine}, not {given.revision}."
             if embedded_model(mine) is not None:
                 said += " One of them may be rounded: the neurons are nearly the same, and figures differ a little."
-            warnings.warn(said, LapeWarning, stacklevel=3)
+            warnings.warn(said, LapeWarning, stacklevel=4)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `mask.safetensors` and `mask.json`, its summary; the same mask gives the same bytes."""
-        metadata = {
-            **self.metadata,
-            "kind": "mask",
-            "format": FORMAT_VERSION,
-            "shape": list(self.shape),
-            "languages": list(self.languages),
-        }
+        described = {"kind": "mask", "format": FORMAT_VERSION, "shape": list(self.shape)}
+        metadata = {**self.metadata, **described, "languages": list(self.languages)}
         tensors = {f"neurons.{code}": pairs for code, pairs in self.neurons.items()}
         for name, column in columns_of(type(self)).items():
             tensors |= {f"{column.key}.{code}": values for code, values in getattr(self, name).items()}

@@ -152,6 +152,12 @@ def _dense_of(layer: nn.Module) -> DenseSite | None:
     return None
 
 
+def activation_of(layer: nn.Module) -> nn.Module | None:
+    """The activation module of a layer's dense FFN; None for a layer without, and for a mixture of experts."""
+    site = None if _is_mixture(layer) else _dense_of(layer)
+    return None if site is None else site.module
+
+
 def _experts_of(model: nn.Module, layer: nn.Module) -> ExpertsSite | ScoredSite | None:
     """The activation of a layer's routed experts; None for a layer without."""
     if not _is_mixture(layer):

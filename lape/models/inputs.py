@@ -34,18 +34,17 @@ def check_characters(text: str, what: str = "text") -> None:
         raise LapeError(f"The {what} holds half a character (a lone surrogate); type it again.")
 
 
-def check_ids(model: nn.Module, ids: torch.Tensor, tokenizer: Tokenizer | None = None) -> None:
+def check_ids(rows: int, ids: torch.Tensor, tokenizer: Tokenizer | None = None) -> None:
     """Refuses token ids that the model has no row for; on a GPU, reading one would end the process.
 
     Args:
-        model: The model that is to read them.
+        rows: How many token ids the model that is to read them has.
         ids: int64, of any shape.
         tokenizer: Spells the token in the error; None leaves the id alone.
 
     Raises:
         LapeError: An id is beyond the embedding; names the token.
     """
-    rows = embedding_rows(model)
     if ids.numel() == 0 or (largest := int(ids.max())) < rows:
         return
     token = "" if tokenizer is None else f" {tokenizer.convert_ids_to_tokens(largest)!r}"

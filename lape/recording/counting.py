@@ -21,7 +21,7 @@ class Counts(NamedTuple):
     """What was counted of a pass, on the CPU.
 
     Attributes:
-        neurons: float32 `[layers, blocks + 2, neurons]`: the active count of each block (one row for the pass, unless
+        neurons: float `[layers, blocks + 2, neurons]`: the active count of each block (one row for the pass, unless
             blocks are counted apart), then each neuron's sum and positive sum over the pass.
         routed: float32 `[layers, blocks, experts]`, the tokens that went to each expert; None for a dense model.
     """

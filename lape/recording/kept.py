@@ -9,6 +9,7 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from lape.recording.counters import ActivationCounter
 from lape.recording.groups import BlockGroups
 from lape.recording.recorder import Until, record, record_groups
 from lape.recording.sources import Source
@@ -19,7 +20,7 @@ from lape.storage.placing import WAY_OUT, placed
 
 def record_into(
     folder: Path,
-    model: PreTrainedModel,
+    model: PreTrainedModel | ActivationCounter,
     tokenizer: Tokenizer,
     corpora: Mapping[str, Source],
     *,

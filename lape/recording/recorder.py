@@ -1,7 +1,7 @@
 """Record activation statistics of a model over text in several languages, in one pass.
 
-The pass runs the decoder without the language-model head, counts on the device where each activation lives, and copies
-one small tensor per batch to the CPU. A recording writes checkpoints and resumes exactly, also after a kill.
+A counter reads batches of blocks, counts where each activation lives, and hands over one small tensor per batch. A
+recording writes checkpoints and resumes exactly, also after a kill.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import datetime
 import itertools
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
-from lape.models.architectures import activation_sites, input_device
-from lape.models.identity import identity
-from lape.models.inputs import check_ids, context_length
+from lape.models.inputs import check_ids
 from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import document_end
-from lape.recording.counting import AllCounted, counting
+from lape.recording.counters import ActivationCounter, ModelCounter
 from lape.recording.groups import BlockGroups, snapshot_blocks
 from lape.recording.reading import batches, check_groups, check_settings, check_text, not_enough
 from lape.recording.sources import Source
@@ -46,7 +44,7 @@ class Recording:
     is closed. Iterating again goes on where the last loop was left.
 
     Args:
-        model: A causal language model with an activation module per layer.
+        model: A causal language model, or an engine's (`lape.serving`).
         tokenizer: Its tokenizer.
         corpora: Language code to documents: a list, or a function that opens them.
         in_turn: Whether languages take turns of one batch, so that all have been read when the loop is left. Of a
@@ -59,7 +57,7 @@ class Recording:
         tokens: Tokens per language, rounded up to whole blocks.
         block: Tokens per block, the context each token is seen in; what the tokenizer puts before text is read before
             each and not counted.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
+        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end, kept when the loop is left.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
@@ -78,7 +76,7 @@ class Recording:
 
     def __init__(
         self,
-        model: PreTrainedModel,
+        model: PreTrainedModel | ActivationCounter,
         tokenizer: Tokenizer,
         corpora: Mapping[str, Source],
         *,
@@ -93,25 +91,25 @@ class Recording:
         keep_checkpoint: bool = False,
         allow_short: bool = False,
     ) -> None:
-        self._sites, self._device = activation_sites(model), input_device(model)
-        batch = (2 if self._device.type == "cpu" else 8) if batch is None else batch
+        self._counter = counter = model if isinstance(model, ActivationCounter) else ModelCounter.of(model)
+        batch = counter.batch if batch is None else batch
         before = prefix_of(tokenizer)
-        check_settings(corpora, tokens, block, batch, context_length(model), len(before))
+        check_settings(corpora, tokens, block, batch, counter.context, len(before))
         if groups is not None:
             check_groups(groups, tokens)
         end = document_end(tokenizer)
-        check_ids(model, torch.tensor(before if end is None else [*before, end]), tokenizer)
-        self._model, self._tokenizer, self._corpora, self._checkpoint = model, tokenizer, corpora, checkpoint
+        check_ids(counter.rows, torch.tensor(before if end is None else [*before, end]), tokenizer)
+        self._tokenizer, self._corpora, self._checkpoint = tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
-        self._keep_checkpoint, self._before = keep_checkpoint, torch.tensor(before, dtype=torch.long)
+        self._keep_checkpoint, self._before = keep_checkpoint, before
         self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
         self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
         kept = {"groups": groups, "in_step": until is not None, "snapshots": list(self._snapshots)}
         self._settings = {
-            **asdict(identity(model)),
-            "architecture": model.config.model_type,
-            **self._sites.metadata,
+            **asdict(counter.identity),
+            "architecture": counter.architecture,
+            **counter.layout,
             "special_tokens": {"document_end": end, "bos": before or False},
             "languages": list(corpora),
             "blocks": self._blocks,
@@ -120,9 +118,10 @@ class Recording:
             "groups": kept if groups else None,
         }
         if checkpoint is not None and checkpoint.exists():
-            self.state = Progress.load(checkpoint, self._settings)
+            self.state = Progress.load(checkpoint, self._settings, counter.library)
         else:
-            self.state = Progress(self._settings, datetime.datetime.now(datetime.UTC).date().isoformat())
+            date = datetime.datetime.now(datetime.UTC).date().isoformat()
+            self.state = Progress(self._settings, date, counter.library)
             check_text(tokenizer, corpora, self._blocks, block, allow_short)
 
     def statistics(self) -> ActivationStatistics:
@@ -168,22 +167,19 @@ class Recording:
 
     def _count(self) -> Generator[Step, None, None]:
         """The one loop: counts until there are enough tokens, or until it is told to stop."""
-        sites, tallies = self._sites, self.state.tallies
+        tallies = self.state.tallies
         readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
-        with counting(sites, self._block, before=len(self._before), apart=self._groups > 0) as take:
+        with self._counter.counting(self._block, self._before, apart=self._groups > 0) as count:
             for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
-                        tally = tallies.setdefault(code, Tally.empty(sites, self._groups))
+                        tally = tallies.setdefault(code, Tally.empty(self._counter, self._groups))
                         readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
                     yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     while tallies[code].blocks < goal and (read := next(readers[code], None)):
                         blocks, sha256 = read
-                        inputs = torch.cat([self._before.expand(len(blocks), -1), blocks], dim=1)
-                        check_ids(self._model, inputs, self._tokenizer)
-                        with torch.no_grad(), suppress(AllCounted):
-                            sites.decoder(input_ids=inputs.to(self._device), use_cache=False)
-                        tallies[code] = tallies[code].add(take(), len(inputs), sha256, self._snapshots)
+                        check_ids(self._counter.rows, blocks, self._tokenizer)
+                        tallies[code] = tallies[code].add(count(blocks), len(blocks), sha256, self._snapshots)
                         yield Step(code, tallies[code].blocks * self._block, self.tokens)
                     if goal == self._blocks:
                         readers[code] = iter(())  # closes what it reads from
@@ -195,7 +191,7 @@ class Recording:
 
 
 def record(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ActivationCounter,
     tokenizer: Tokenizer,
     corpora: Mapping[str, Source],
     *,
@@ -210,12 +206,12 @@ def record(
     """Counts how often every neuron is active in each language, and sums its activation.
 
     Args:
-        model: A causal language model with an activation module per layer.
+        model: A causal language model, or an engine's (`lape.serving`).
         tokenizer: Its tokenizer.
         corpora: Language code to documents: a sequence, or a function that opens them.
         tokens: Tokens per language, rounded up to whole blocks.
         block: Tokens per block, the context each token is seen in.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
+        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
@@ -241,7 +237,7 @@ def record(
 
 
 def record_groups(
-    model: PreTrainedModel,
+    model: PreTrainedModel | ActivationCounter,
     tokenizer: Tokenizer,
     corpora: Mapping[str, Source],
     *,
@@ -259,7 +255,7 @@ def record_groups(
     """Records activation statistics and, in the same pass, counts of groups of blocks; see `lape.recording.groups`.
 
     Args:
-        model: A causal language model.
+        model: A causal language model, or an engine's (`lape.serving`).
         tokenizer: Its tokenizer.
         corpora: Language code to documents: a list, or a function that opens them.
         groups: Of blocks, an even number up to 1,024.
@@ -270,7 +266,7 @@ def record_groups(
             It must depend on nothing else, so that a resumed recording ends where an undisturbed one does.
         tokens: Tokens per language, rounded up to whole blocks; with `until` the most that is recorded.
         block: Tokens per block, the context each token is seen in.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU.
+        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.

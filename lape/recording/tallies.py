@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError, NotEnoughText
-from lape.models.sites import ActivationSites
+from lape.recording.counters import ActivationCounter
 from lape.recording.counting import Counts
 from lape.recording.groups import BlockGroups, halves_of
 from lape.recording.sources import Source, describe
@@ -59,9 +58,10 @@ class Tally:
     routed: torch.Tensor | None = None
 
     @classmethod
-    def empty(cls, sites: ActivationSites, groups: int) -> Tally:
-        zeros = torch.zeros(sites.shape, dtype=torch.float64)
-        routed = torch.zeros((sites.shape[0], sites.experts), dtype=torch.long) if sites.experts > 1 else None
+    def empty(cls, counter: ActivationCounter, groups: int) -> Tally:
+        zeros = torch.zeros(counter.shape, dtype=torch.float64)
+        layers, experts = counter.shape[0], counter.experts
+        routed = torch.zeros((layers, experts), dtype=torch.long) if experts > 1 else None
         grouped = zeros.int() if routed is None else torch.cat([zeros.int(), routed.int()], dim=1)
         return cls(zeros.long(), zeros, zeros.clone(), groups=(grouped,) * groups, routed=routed)
 
@@ -111,10 +111,18 @@ class Step:
 
 @dataclass
 class Progress:
-    """The tallies of a recording under way; a checkpoint is this, written to a file."""
+    """The tallies of a recording under way; a checkpoint is this, written to a file.
+
+    Attributes:
+        settings: What a checkpoint must agree in.
+        date: When it began.
+        library: Of the packages that count: name to version.
+        tallies: By language code.
+    """
 
     settings: Mapping[str, Any]
     date: str
+    library: Mapping[str, str]
     tallies: dict[str, Tally] = field(default_factory=dict)
 
     def save(self, path: Path) -> None:
@@ -132,8 +140,8 @@ class Progress:
         save_tensors(path, tensors, {"kind": "checkpoint", "settings": self.settings, "date": self.date, "done": done})
 
     @classmethod
-    def load(cls, path: Path, settings: Mapping[str, Any]) -> Progress:
-        """Reads a checkpoint of these settings.
+    def load(cls, path: Path, settings: Mapping[str, Any], library: Mapping[str, str]) -> Progress:
+        """Reads a checkpoint of these settings; the packages that go on with it may be others.
 
         Raises:
             BadFile: It is damaged, or no checkpoint.
@@ -167,7 +175,7 @@ class Progress:
             )
             for code, done in metadata["done"].items()
         }
-        return cls(settings, metadata["date"], tallies)
+        return cls(settings, metadata["date"], library, tallies)
 
     def statistics(self, corpora: Mapping[str, Source]) -> ActivationStatistics:
         """What was counted of every language that has a block.
@@ -220,6 +228,6 @@ class Progress:
             **{key: self.settings[key] for key in COUNTED_UNDER if key in self.settings},
             "tokens": tokens,
             "corpora": described,
-            "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+            "library": {"lape": __version__, "torch": torch.__version__, **self.library},
             "date": self.date,
         }

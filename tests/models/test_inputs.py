@@ -93,8 +93,8 @@ def test_padding_is_a_token_the_model_has(tiny_model: PreTrainedModel, larger: P
 
 
 def test_the_last_id_is_one_of_the_models(tiny_model: PreTrainedModel) -> None:
-    check_ids(tiny_model, torch.tensor([[0, VOCABULARY - 1]]))
-    check_ids(tiny_model, torch.tensor([], dtype=torch.long))
+    check_ids(VOCABULARY, torch.tensor([[0, VOCABULARY - 1]]))
+    check_ids(VOCABULARY, torch.tensor([], dtype=torch.long))
 
 
 def test_the_context_is_that_of_the_text_model() -> None:

@@ -22,7 +22,7 @@ from transformers.utils import ModelOutput
 from lape.errors import LapeError
 from lape.generation.interventions import Intervention, Plan, intervene
 from lape.models.architectures import activation_sites, input_device
-from lape.models.inputs import check_ids, context_length
+from lape.models.inputs import check_ids, context_length, embedding_rows
 from lape.recording.beginnings import beginning_of
 from lape.recording.blocks import document_end
 
@@ -187,7 +187,7 @@ def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, b
         raise LapeError(f"batch must be at least 1, not {batch}.")
     if plan is not None and not isinstance(plan, Intervention) and len(plan) != len(rows):
         raise LapeError(f"The plan has {len(plan)} rows but there are {len(rows)} to score; give one entry for each.")
-    check_ids(model, torch.tensor([token for row in rows for token in (*row.context, *row.scored)]))
+    check_ids(embedding_rows(model), torch.tensor([token for row in rows for token in (*row.context, *row.scored)]))
     context = context_length(model)
     longest = max(len(row.context) + len(row.scored) - 1 for row in rows)
     if context is not None and longest > context:
