@@ -19,8 +19,8 @@ class Example:
         prompt: The phrase.
         source: Its language.
         target: A language to steer it to.
-        seen: Languages of the columns *on*, *off* and *steered* with `TRIED_ON`, its bundled mask and the defaults,
-            which `tests/demo/test_compare.py` looks after; None is no language. It is None for another target.
+        seen: Languages of the columns *on*, *off* and *steered* with `TRIED_ON`, its bundled mask and the defaults, in
+            every form that a CPU generates with, which `tests/demo/test_compare.py` looks after; None is no language. It is None for another target.
     """
 
     prompt: str
@@ -42,7 +42,7 @@ EXAMPLES = (
     Example("Жила-была девочка, которая очень любила", "ru", "ar", ("ru", "en", "ar")),
     Example("很久很久以前,在一个小村庄里,有一位老人", "zh", "es", ("zh", "en", "es")),
     Example("Había una vez un viejo pescador que vivía", "es", "fr", ("es", "en", "fr")),
-    Example("Es war einmal ein alter König, der in einem Schloss", "de", "fr", ("de", "de", "fr")),
+    Example("Ein junger Mann ging jeden Morgen durch den Wald und", "de", "fr", ("de", "en", "fr")),
     Example("When I opened the window this morning, I saw", "en", "fr", ("en", "en", "fr")),
     Example("Pada suatu hari, seorang anak kecil pergi ke", "id", "es", ("id", "en", "es")),
     Example("C'era una volta un falegname che abitava", "it", "fr", ("it", "pt", "fr")),
@@ -54,7 +54,7 @@ EXAMPLES = (
     Example("Ήταν κάποτε ένας φτωχός ψαράς που ζούσε", "el", "it", ("el", "en", "it")),
     Example("روزی روزگاری پیرمردی با سه پسرش در", "fa", "fr", ("fa", "en", "fr")),
     Example("Olipa kerran pieni tyttö, joka asui", "fi", "sv", ("fi", "sv", "sv")),
-    Example("היה היה פעם דייג זקן שגר", "he", "fr", ("he", "en", "fr")),
+    Example("לפני שנים רבות חי בכפר קטן איש זקן", "he", "fr", ("he", "en", "fr")),
     Example("एक गाँव में एक बूढ़ा कुम्हार रहता था, जो", "hi", "es", ("hi", None, "es")),
     Example("Egyszer volt, hol nem volt, volt egy öreg király, akinek", "hu", "de", ("hu", "sv", "de")),
     Example("옛날 옛적에 한 나무꾼이 깊은 산속에서", "ko", "fr", ("ko", "en", "fr")),
@@ -67,7 +67,7 @@ EXAMPLES = (
     Example("ஒரு ஊரில் ஒரு ராஜா இருந்தார், அவருக்கு", "ta", "hi", ("ta", "en", "hi")),
     Example("అనగనగా ఒక రాజు ఉండేవాడు, ఆయనకు", "te", "es", ("te", "nl", "es")),
     Example("กาลครั้งหนึ่งมีเด็กหญิงคนหนึ่งอาศัยอยู่", "th", "fr", ("th", "en", "fr")),
-    Example("Evvel zaman içinde yaşlı bir balıkçı", "tr", "de", ("tr", "pt", "de")),
+    Example("Bir varmış bir yokmuş, uzak bir köyde yaşlı bir adam", "tr", "de", ("tr", "en", "de")),
     Example("За синіми морями, за високими горами жив король, який", "uk", "pl", ("uk", "en", "pl")),
     Example("Ngày xửa ngày xưa, có một cô bé sống", "vi", "fr", ("vi", "pt", "fr")),
     Example("کسی زمانے میں ایک بادشاہ تھا جس کی", "ur", "ar", ("ur", "en", "ar")),
