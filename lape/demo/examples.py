@@ -20,7 +20,8 @@ class Example:
         source: Its language.
         target: A language to steer it to.
         seen: Languages of the columns *on*, *off* and *steered* with `TRIED_ON`, its bundled mask and the defaults, in
-            every form that a CPU generates with, which `tests/demo/test_compare.py` looks after; None is no language. It is None for another target.
+            every form that a CPU generates with, which `tests/demo/test_compare.py` looks after; None is no language.
+            It is None for another target.
     """
 
     prompt: str
