@@ -92,7 +92,7 @@ class ModelCounter(ActivationCounter):
         """See `ActivationCounter`; the decoder reads without the language-model head."""
         sites, device = activation_sites(self.model), input_device(self.model)
         prefix = torch.tensor(before, dtype=torch.long)
-        with counting(sites, block, before=len(before), apart=apart) as take:
+        with counting(sites, block, before=len(before), apart=apart, ending=True) as take:
 
             def count(blocks: torch.Tensor) -> Counts:
                 inputs = torch.cat([prefix.expand(len(blocks), -1), blocks], dim=1)

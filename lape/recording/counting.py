@@ -32,18 +32,18 @@ class Counts(NamedTuple):
 
 @contextmanager
 def counting(
-    sites: ActivationSites, block: int, *, before: int = 0, apart: bool = False
+    sites: ActivationSites, block: int, *, before: int = 0, apart: bool = False, ending: bool = False
 ) -> Iterator[Callable[[], Counts]]:
     """Watches every activation; gives a function that takes the last pass's counts.
-
-    A pass ends with `AllCounted` where it can: not in a mixture of experts, of which nobody knows who comes last, nor
-    where accelerate moves weights, which it puts back at the end of a module.
 
     Args:
         sites: Where the model's activations are.
         block: Tokens of each row of a pass that are counted, the last ones.
         before: Tokens of each row before these, which are not counted.
         apart: Whether to count each block of a pass apart, else the pass as one.
+        ending: Whether a pass ends with `AllCounted` as soon as all is counted, where it can: not in a mixture of
+            experts, of which nobody knows who comes last, nor where accelerate moves weights, which it puts back at
+            the end of a module.
 
     Yields:
         A function that returns what was counted and forgets it.
@@ -52,7 +52,7 @@ def counting(
     routed: dict[int, torch.Tensor] = {}
     ones: dict[torch.device, torch.Tensor] = {}  # 0 where a token is not counted
     length = before + block
-    ends_early = sites.experts == 1 and not any(hasattr(module, "_hf_hook") for module in sites.decoder.modules())
+    ending &= sites.experts == 1 and not any(hasattr(module, "_hf_hook") for module in sites.decoder.modules())
 
     def count(layer: int, output: torch.Tensor, of: Routed | None) -> None:
         values = output.reshape(-1, output.shape[-1]).float()
@@ -69,7 +69,7 @@ def counting(
         sums, positive_sums = one @ values, one @ positive
         pieces = positive.sign_().split(length if apart else len(values))
         counts[layer] = torch.cat([*(one[:, : len(piece)] @ piece for piece in pieces), sums, positive_sums])
-        if ends_early and len(counts) == len(sites.layers):
+        if ending and len(counts) == len(sites.layers):
             raise AllCounted
 
     def count_expert(layer: int, values: torch.Tensor, of: Routed) -> None:

@@ -88,7 +88,7 @@ def test_all_of_it_writes_files_that_can_be_shared_and_shown(
     for place in (tmp_path, tiny_folder, corpus, Path.home()):
         assert str(place) not in text
     assert files["perplexity"]["command"] == (
-        "lape evaluate perplexity --model tiny-llama --mask mask --corpus "
+        "lape evaluate perplexity --model tiny-llama --cpu-form float32 --mask mask --corpus "
         f"{corpus.name} --tokens 64 --block 32 --seeds 2"
     )
     assert files["tuning"]["command"].startswith("lape tune --model tiny-llama --mask mask --source en --top-rates 0.2")
