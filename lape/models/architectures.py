@@ -12,6 +12,7 @@ layers beside them have none; nor has a layer without FFN, of a hybrid.
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import Counter
 from collections.abc import Mapping
@@ -199,7 +200,8 @@ def _prove(model: nn.Module, decoder: nn.Module, sites: tuple[Site | None, ...])
     def seeing(layer: int, values: torch.Tensor, _routed: Routed | None) -> None:
         firings[layer] += 1
         widths.add(values.shape[-1] if isinstance(values, torch.Tensor) and values.dim() in (2, 3) else -1)
-        if not mixture and isinstance(values, torch.Tensor) and values.shape[:-1].numel() != ids.numel():
+        # Where ZeroGPU emulates a GPU, a shape is a tuple.
+        if not mixture and isinstance(values, torch.Tensor) and math.prod(values.shape[:-1]) != ids.numel():
             raise _unsupported(model, f"layer {layer} has activations at more positions than there are tokens")
 
     def given(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:

@@ -46,7 +46,7 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
     assert len(prompt_languages(other)) == 12
     find_tab(page)
     page.locator("#lape-find-reset").click()
-    expect(page.locator("#lape-loaded")).to_contain_text("12 languages")
+    expect(page.locator("#lape-loaded")).to_contain_text("12 languages", timeout=PATIENCE)
     expect(page.locator("#lape-find-download")).to_be_hidden()
 
 

@@ -481,7 +481,7 @@ def test_the_embedded_model_is_steered_and_random_neurons_do_nothing(
     mask = NeuronMask.from_pretrained(model=SMOLLM2.model)
     statistics = ActivationStatistics.load(bundled_folder(SMOLLM2.model) / STATISTICS_NAME)
     bench = Bench(*embedded, LanguageIdentifier(mask.languages), Decoding(max_new_tokens=24))
-    settings = dict.fromkeys([("en", "fr"), ("en", "ru")], Setting("replace", 2.0))
+    settings = dict.fromkeys([("en", "fr"), ("en", "ru")], Setting("replace", 1.25))
     few: dict[str, Sequence[str]] = {"en": openings("en")[:8]}
     found = steering(bench, {None: mask}, few, settings, statistics=statistics, instructed=False).values()
     for target in ("fr", "ru"):
