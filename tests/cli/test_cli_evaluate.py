@@ -91,7 +91,9 @@ def test_all_of_it_writes_files_that_can_be_shared_and_shown(
         "lape evaluate perplexity --model tiny-llama --cpu-form float32 --mask mask --corpus "
         f"{corpus.name} --tokens 64 --block 32 --seeds 2"
     )
-    assert files["tuning"]["command"].startswith("lape tune --model tiny-llama --mask mask --source en --top-rates 0.2")
+    assert files["tuning"]["command"].startswith(
+        "lape tune --model tiny-llama --cpu-form float32 --mask mask --source en --top-rates 0.2"
+    )
     assert "--strengths replace=1,2 --offs source" in files["tuning"]["command"]
 
     perplexity = files["perplexity"]["results"]
