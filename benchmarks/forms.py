@@ -15,10 +15,8 @@ import torch
 
 import lape
 from benchmarks.interleaved import median_seconds
+from benchmarks.speed import NEW_TOKENS, PROMPT
 from lape.models.cpu_forms import CpuForm, best_form, small_weights
-
-NEW_TOKENS = 32
-PROMPT = "Il était une fois une petite fille qui"
 
 
 def main() -> None:

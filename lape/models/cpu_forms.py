@@ -49,10 +49,7 @@ def best_form() -> CpuForm:
 
 def form_bytes(model: nn.Module, form: CpuForm) -> int:
     """Bytes that the second copy of the weights takes."""
-    if form == "float32":
-        return 0
-    head = _head(model)
-    return sum(layer.weight.numel() * (1 if form == "int8" and layer is head else 2) for layer in _linear_layers(model))
+    return sum(layer.weight.numel() * (1 if way is _int8 else 2) for layer, way in _ways(model, form).items())
 
 
 def pack(model: nn.Module, form: CpuForm) -> None:
@@ -62,10 +59,8 @@ def pack(model: nn.Module, form: CpuForm) -> None:
     """
     if form == "float32":
         return
-    head = _head(model)
     worker = ThreadPoolExecutor(1, thread_name_prefix="lape-pack")
-    ways = {layer: _int8 if form == "int8" and layer is head else _float16 for layer in _linear_layers(model)}
-    _PACKED[model] = form, {layer: worker.submit(way, layer) for layer, way in ways.items()}
+    _PACKED[model] = form, {layer: worker.submit(way, layer) for layer, way in _ways(model, form).items()}
     worker.shutdown(wait=False)
 
 
@@ -98,12 +93,13 @@ def _forward(layer: nn.Linear, multiply: Multiply, inputs: torch.Tensor) -> torc
     return multiply(inputs[:, 0])[:, None]
 
 
-def _linear_layers(model: nn.Module) -> list[nn.Linear]:
-    return [module for module in model.modules() if type(module) is nn.Linear]
-
-
-def _head(model: nn.Module) -> nn.Module | None:
-    return model.get_output_embeddings()  # type: ignore[operator]
+def _ways(model: nn.Module, form: CpuForm) -> dict[nn.Linear, Callable[[nn.Linear], Multiply]]:
+    """How the weights of each linear layer are kept in a form; of none in float32."""
+    if form == "float32":
+        return {}
+    head = model.get_output_embeddings()  # type: ignore[operator]
+    layers = [module for module in model.modules() if type(module) is nn.Linear]
+    return {layer: _int8 if form == "int8" and layer is head else _float16 for layer in layers}
 
 
 def _float16(layer: nn.Linear) -> Multiply:
