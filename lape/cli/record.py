@@ -25,7 +25,9 @@ def register(commands: Any) -> None:
     record.add_argument("--languages", type=codes, help="codes, such as fr,es (default: all of the folder)")
     record.add_argument("--tokens", type=int, default=100_000, help="tokens per language (default: %(default)s)")
     record.add_argument("--block", type=int, default=512, help="tokens per block (default: %(default)s)")
-    record.add_argument("--batch", type=int, help="blocks at once (default: 2 on a CPU, 8 on a GPU, 64 in vllm)")
+    record.add_argument(
+        "--batch", type=int, help="blocks at once (default: 2 on a CPU, what fits on a GPU, 64 in vllm)"
+    )
     record.add_argument(
         "--engine",
         choices=ENGINES,

@@ -20,7 +20,6 @@ from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import LapeError
 from lape.models.inputs import check_ids
 from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import document_end
@@ -57,7 +56,7 @@ class Recording:
         tokens: Tokens per language, rounded up to whole blocks.
         block: Tokens per block, the context each token is seen in; what the tokenizer puts before text is read before
             each and not counted.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
+        batch: Blocks per forward pass. None takes 2 on a CPU, what fits on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end, kept when the loop is left.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
@@ -92,9 +91,8 @@ class Recording:
         allow_short: bool = False,
     ) -> None:
         self._counter = counter = model if isinstance(model, ActivationCounter) else ModelCounter.of(model)
-        batch = counter.batch if batch is None else batch
         before = prefix_of(tokenizer)
-        check_settings(corpora, tokens, block, batch, counter.context, len(before))
+        check_settings(corpora, tokens, block, 1 if batch is None else batch, counter.context, len(before))
         if groups is not None:
             check_groups(groups, tokens)
         end = document_end(tokenizer)
@@ -102,7 +100,8 @@ class Recording:
         self._tokenizer, self._corpora, self._checkpoint = tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
         self._keep_checkpoint, self._before = keep_checkpoint, before
-        self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
+        batch = counter.batch(block) if batch is None else batch
+        self._block, self._blocks = block, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
         self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
         kept = {"groups": groups, "in_step": until is not None, "snapshots": list(self._snapshots)}
@@ -155,10 +154,6 @@ class Recording:
                         self.state.save(self._checkpoint)
                         saved_tokens = step.total_tokens
                     yield step
-        except torch.OutOfMemoryError as error:
-            raise LapeError(
-                f"Out of memory with batch={self._batch} of {self._block} tokens; give a smaller batch or block."
-            ) from error
         finally:
             if self._checkpoint is not None and self.state.tallies:
                 self.state.save(self._checkpoint)
@@ -211,7 +206,7 @@ def record(
         corpora: Language code to documents: a sequence, or a function that opens them.
         tokens: Tokens per language, rounded up to whole blocks.
         block: Tokens per block, the context each token is seen in.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
+        batch: Blocks per forward pass. None takes 2 on a CPU, what fits on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
@@ -266,7 +261,7 @@ def record_groups(
             It must depend on nothing else, so that a resumed recording ends where an undisturbed one does.
         tokens: Tokens per language, rounded up to whole blocks; with `until` the most that is recorded.
         block: Tokens per block, the context each token is seen in.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
+        batch: Blocks per forward pass. None takes 2 on a CPU, what fits on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
             removed at the end.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
