@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 import transformers
-from accelerate.utils.memory import should_reduce_batch_size
 from transformers import PreTrainedModel
 
 from lape.errors import LapeError, LapeWarning
@@ -130,7 +129,7 @@ class ModelCounter(ActivationCounter):
                     with torch.no_grad():
                         return counted(partial(sites.decoder, input_ids=inputs, use_cache=False))
                 except RuntimeError as error:
-                    if not (isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)):
+                    if not _lacks_memory(error):
                         raise
                     if len(blocks) == 1:
                         raise LapeError(
@@ -144,6 +143,13 @@ class ModelCounter(ActivationCounter):
                 return count(blocks)
 
             yield count
+
+
+def _lacks_memory(error: RuntimeError) -> bool:
+    """Whether a pass failed because memory did not suffice, on whatever device."""
+    from accelerate.utils.memory import should_reduce_batch_size  # not there where an engine runs the model
+
+    return isinstance(error, torch.OutOfMemoryError) or should_reduce_batch_size(error)
 
 
 def bytes_of_token(model: PreTrainedModel, sites: ActivationSites, block: int) -> int:
