@@ -1,7 +1,9 @@
 """The score of alignment neurons: LAPE's entropy less a reward for neurons that are often active.
 
 From "How does Alignment Enhance LLMs' Multilingual Capabilities? A Language Neurons Perspective"
-(arXiv 2505.21505) and its code, NJUNLP/Language-Neurons-Alignment, which counts active tokens as we do, on MGSM.
+(arXiv 2505.21505) and its code, NJUNLP/Language-Neurons-Alignment. It counts active tokens of the model's answers to MGSM,
+as the count of prompt and answer less that of the prompt, where a difference below 0 counts as 0; `lape.record` counts
+all tokens of a text. From the authors' counts comes the authors' mask, neuron by neuron.
 """
 
 from __future__ import annotations
