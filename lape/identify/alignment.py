@@ -1,8 +1,8 @@
 """The score of alignment neurons: LAPE's entropy less a reward for neurons that are often active.
 
 From "How does Alignment Enhance LLMs' Multilingual Capabilities? A Language Neurons Perspective"
-(arXiv 2505.21505) and its code, NJUNLP/Language-Neurons-Alignment. It counts active tokens of the model's answers to MGSM,
-as the count of prompt and answer less that of the prompt, where a difference below 0 counts as 0; `lape.record` counts
+(arXiv 2505.21505) and its code, NJUNLP/Language-Neurons-Alignment. It counts active tokens of the model's answers to
+MGSM: those of prompt and answer less those of the prompt, where a difference below 0 counts as 0; `lape.record` counts
 all tokens of a text. From the authors' counts comes the authors' mask, neuron by neuron.
 """
 
