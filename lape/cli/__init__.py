@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     verbose = False
-    with interrupts() as interrupted:
+    with interrupts(also_ends=True) as interrupted:
         try:
             options = _parser().parse_args(arguments)
             verbose = options.verbose

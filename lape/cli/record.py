@@ -11,6 +11,7 @@ from lape.errors import LapeError
 
 if TYPE_CHECKING:
     from lape.evaluation.metrics.stability import UntilStable
+    from lape.processes import Processes
     from lape.recording.groups import BlockGroups
     from lape.recording.statistics import ActivationStatistics
 
@@ -35,7 +36,7 @@ def register(commands: Any) -> None:
         help="what runs the model (default: %(default)s); docs/vllm.md tells of vllm",
     )
     record.add_argument("--out", type=Path, required=True, help="folder to write statistics.safetensors to")
-    record.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    record.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out, if there are any")
     record.add_argument("--allow-short", action="store_true", help="take languages with less text than asked")
     record.add_argument(
         "--groups",
@@ -53,16 +54,27 @@ def register(commands: Any) -> None:
 
 
 def _record(options: argparse.Namespace) -> None:
+    from lape.processes import joined
+
+    with joined() as processes:
+        _record_among(processes, options)
+
+
+def _record_among(processes: Processes, options: argparse.Namespace) -> None:
+    """What one of several processes does, or the only one."""
     from lape.evaluation.metrics.stability import UntilStable
     from lape.recording.corpora import read_corpora
     from lape.recording.kept import record_into
+    from lape.recording.progress import checkpoints
     from lape.recording.reading import check_groups, check_settings
-    from lape.recording.recorder import GROUPS
+    from lape.recording.record import GROUPS
     from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
     from lape.storage.placing import prepare
 
     if options.engine == "vllm" and (options.quantization or options.device):
         raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
+    if options.engine == "vllm" and processes.number > 1:
+        raise LapeError("vllm divides its work itself: start it without torchrun, and tell it how many GPUs to use.")
     prepare(options.out, ANOTHER_OUT)
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
@@ -73,9 +85,9 @@ def _record(options: argparse.Namespace) -> None:
     check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
     if number is not None:
         check_groups(number, options.tokens)
-    checkpoint = options.out / CHECKPOINT_NAME
-    if checkpoint.exists() and not options.resume:
-        raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
+    for checkpoint in checkpoints(options.out / CHECKPOINT_NAME).values():
+        if not options.resume:
+            raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options) if options.engine == ENGINES[0] else _load_engine(options)
     statistics, groups = record_into(
         options.out,
@@ -89,7 +101,10 @@ def _record(options: argparse.Namespace) -> None:
         groups=number,
         until=until,
         way_out=ANOTHER_OUT,
+        processes=processes,
     )
+    if not processes.first:
+        return
     path = options.out / STATISTICS_NAME
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found: dict[str, Any] = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}

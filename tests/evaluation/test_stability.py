@@ -30,7 +30,7 @@ from lape.evaluation.metrics.stability import (
 )
 from lape.evaluation.runs.ledger import Ledger
 from lape.recording.groups import BlockGroups
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 
 BLOCK = 10
 Blocks = Sequence[Sequence[Sequence[int]]]  # [block][layer][neuron] -> tokens of the block at which it is active
