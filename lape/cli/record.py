@@ -65,10 +65,9 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
     from lape.evaluation.metrics.stability import UntilStable
     from lape.recording.corpora import read_corpora
     from lape.recording.kept import record_into
-    from lape.recording.progress import checkpoints
     from lape.recording.reading import check_groups, check_settings
     from lape.recording.record import GROUPS
-    from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
+    from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
     from lape.storage.placing import prepare
 
     if options.engine == "vllm" and (options.quantization or options.device):
@@ -85,7 +84,7 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
     check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
     if number is not None:
         check_groups(number, options.tokens)
-    for checkpoint in checkpoints(options.out / CHECKPOINT_NAME).values():
+    for checkpoint in of_ranks(options.out / CHECKPOINT_NAME).values():
         if not options.resume:
             raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options) if options.engine == ENGINES[0] else _load_engine(options)

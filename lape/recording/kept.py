@@ -12,11 +12,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.processes import ALONE, Processes
 from lape.recording.counters import ActivationCounter
 from lape.recording.groups import BlockGroups
-from lape.recording.progress import checkpoints
 from lape.recording.recorder import Recording, Until
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
-from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
+from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
 from lape.storage.placing import WAY_OUT, placed
 
 
@@ -66,7 +65,7 @@ def record_into(
     statistics, kept = recording.statistics(), None if groups is None else recording.groups()
     if processes.first:
         # Groups that are there are of a recording that is now written over.
-        gone = [path.name for path in checkpoints(folder / CHECKPOINT_NAME).values()]
+        gone = [path.name for path in of_ranks(folder / CHECKPOINT_NAME).values()]
         with placed(folder, without=[*gone, GROUPS_NAME], way_out=way_out) as staged:
             statistics.save(staged / STATISTICS_NAME)
             if kept:

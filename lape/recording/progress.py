@@ -6,7 +6,6 @@ all that are there: a process goes on with the one of its rank, and the first ha
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -204,28 +203,6 @@ class Progress:
             "library": {"lape": __version__, "torch": torch.__version__, **self.library},
             "date": self.date,
         }
-
-
-def checkpoint_of(checkpoint: Path, rank: int) -> Path:
-    """The file of the process of a rank: the given one is the first's.
-
-    Example:
-        >>> checkpoint_of(Path("out/checkpoint.safetensors"), 2).name
-        'checkpoint-2.safetensors'
-    """
-    return checkpoint.with_name(f"{checkpoint.stem}-{rank}{checkpoint.suffix}") if rank else checkpoint
-
-
-def checkpoints(checkpoint: Path) -> dict[int, Path]:
-    """The files that are there, by rank, of as many processes as there were.
-
-    Args:
-        checkpoint: The first one's.
-    """
-    other = re.compile(rf"{re.escape(checkpoint.stem)}-([1-9]\d{{0,5}}){re.escape(checkpoint.suffix)}")
-    beside = checkpoint.parent.iterdir() if checkpoint.parent.is_dir() else ()
-    found = {int(match[1]): path for path in beside if (match := other.fullmatch(path.name))}
-    return dict(sorted({**found, **({0: checkpoint} if checkpoint.exists() else {})}.items()))
 
 
 def _difference(settings: Mapping[str, Any], others: Mapping[str, Any]) -> str | None:

@@ -26,11 +26,12 @@ from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import document_end
 from lape.recording.counters import ActivationCounter, ModelCounter
 from lape.recording.groups import BlockGroups, snapshot_blocks
-from lape.recording.progress import Progress, checkpoint_of, checkpoints
+from lape.recording.progress import Progress
 from lape.recording.reading import Done, Reader, check_groups, check_settings, check_text, not_enough
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.recording.tallies import Tally
+from lape.storage.names import of_rank, of_ranks
 
 CHECKPOINT_EVERY_TOKENS = 20_000
 
@@ -135,7 +136,7 @@ class Recording:
             "batch": batch,
             "groups": kept if groups else None,
         }
-        found = {} if checkpoint is None else checkpoints(checkpoint)
+        found = {} if checkpoint is None else of_ranks(checkpoint)
         if not found:
             check_text(tokenizer, corpora, self._blocks, block, allow_short)
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -176,7 +177,7 @@ class Recording:
         return sum(self._passed.values()) * self._block
 
     def __iter__(self) -> Generator[Step, None, None]:
-        own = None if self._checkpoint is None else checkpoint_of(self._checkpoint, self._processes.rank)
+        own = None if self._checkpoint is None else of_rank(self._checkpoint, self._processes.rank)
         saved_tokens = self._own_tokens()
         self._all = None
         try:
@@ -209,7 +210,7 @@ class Recording:
     def remove_checkpoints(self) -> None:
         """Removes this process's checkpoint, and the first process those of all that can be seen here."""
         if self._checkpoint is not None:
-            for rank, path in checkpoints(self._checkpoint).items():
+            for rank, path in of_ranks(self._checkpoint).items():
                 if self._processes.rank in (0, rank):
                     path.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import ActivationStatistics, Intervention, LapeError, MeansMissing, NeuronMask, UnknownLabel, generate_rows
 from lape.evaluation.metrics.bootstrap import draws
+from lape.evaluation.metrics.cells import Task
 from lape.evaluation.metrics.conditions import Setting, baseline_cases, controls, instruction_cases, steered_cases
 from lape.evaluation.metrics.continuations import (
     Bench,
@@ -443,23 +445,22 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_generated(
 def test_a_stopped_run_goes_on_and_gives_the_same(bench: Bench, mask: NeuronMask, tmp_path: Path) -> None:
     settings = dict.fromkeys([("aa", "bb"), ("bb", "aa")], Setting("replace", 5.0))
     whole = steering(bench, {None: mask}, OPENINGS, settings).values()
-    stopped = 0
+    begun = []
 
-    def stopping(ledger: Ledger) -> Callable[[str, Callable[[], Any]], Any]:
-        def cell(key: str, compute: Callable[[], Any]) -> Any:
-            nonlocal stopped
-            stopped += 1
-            if stopped == 4:
-                raise KeyboardInterrupt
-            return ledger.cell(key, compute)
+    def stopping(tasks: Sequence[Task]) -> dict[str, Any]:
+        return ledger.cells([Task(task.keys, partial(third_stops, task)) for task in tasks])
 
-        return cell
+    def third_stops(task: Task) -> Any:
+        begun.append(task.keys)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return task.compute()
 
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger, pytest.raises(KeyboardInterrupt):
-        steering(bench, {None: mask}, OPENINGS, settings, cell=stopping(ledger))
+        steering(bench, {None: mask}, OPENINGS, settings, cells=stopping)
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        assert ledger.kept == 3
-        assert steering(bench, {None: mask}, OPENINGS, settings, cell=ledger.cell).values() == whole
+        assert ledger.kept == len(begun[0]) + len(begun[1])
+        assert steering(bench, {None: mask}, OPENINGS, settings, cells=ledger.cells).values() == whole
 
 
 def test_draws_are_those_of_the_source(bench: Bench) -> None:
