@@ -27,7 +27,7 @@ from lape.version import __version__
 
 CHECKPOINT = record(
     {
-        "settings": record({}),
+        "settings": record({"batch": COUNT}),
         "date": TEXT,
         "done": mapping(record({"blocks": COUNT, "read": COUNT, "sha256": TEXT}), LABELLED),
     }
@@ -65,27 +65,22 @@ class Progress:
         save_tensors(path, tensors, {"kind": "checkpoint", "settings": self.settings, "date": self.date, "done": done})
 
     @classmethod
-    def load(cls, path: Path, settings: Mapping[str, Any], library: Mapping[str, str]) -> Progress:
-        """Reads a checkpoint of these settings; the packages that go on with it may be others.
+    def load(cls, path: Path, library: Mapping[str, str]) -> Progress:
+        """Reads a checkpoint; the packages that go on with it may be others.
 
         Raises:
             BadFile: It is damaged, or no checkpoint.
-            CheckpointMismatch: It was written with other settings; names the first.
         """
         tensors, metadata = load_tensors(path, "checkpoint")
         if missing := {"settings", "date", "done"} - set(metadata):
             raise BadFile(f"The checkpoint {str(path)!r} lacks {', '.join(sorted(missing))}. Delete it to begin again.")
         if wrong := misfit(metadata, CHECKPOINT):
             raise BadFile(f"The checkpoint {str(path)!r} does not say its {wrong}. Delete it to begin again.")
+        settings = metadata["settings"]
         needed = ("active", "sum", "positive_sum", "batches", *(["routed"] if "experts" in settings else []))
         for code in metadata["done"]:
             if lost := [name for name in needed if f"{name}.{code}" not in tensors]:
                 raise BadFile(f"The checkpoint {str(path)!r} lacks {lost[0]}.{code}. Delete it to begin again.")
-        if key := _difference(metadata["settings"], settings):
-            raise CheckpointMismatch(
-                f"The checkpoint {str(path)!r} was recorded with {key} {metadata['settings'].get(key)!r}, "
-                f"not {settings[key]!r}. Use the same settings, or delete it to begin again."
-            )
         tallies = {
             code: Tally(
                 tensors[f"active.{code}"],
@@ -102,6 +97,22 @@ class Progress:
             for code, done in metadata["done"].items()
         }
         return cls(settings, metadata["date"], library, tallies)
+
+    def check(self, settings: Mapping[str, Any], path: Path) -> None:
+        """Refuses to go on under other settings.
+
+        Args:
+            settings: Of the recording.
+            path: Of the checkpoint, for the error.
+
+        Raises:
+            CheckpointMismatch: It was written with other settings; names the first.
+        """
+        if key := _difference(self.settings, settings):
+            raise CheckpointMismatch(
+                f"The checkpoint {str(path)!r} was recorded with {key} {self.settings.get(key)!r}, "
+                f"not {settings[key]!r}. Use the same settings, or delete it to begin again."
+            )
 
     def merged(self, other: Progress) -> Progress:
         """With what another process of the same recording has counted."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 import datetime
 import itertools
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
 
 import torch
@@ -120,7 +121,11 @@ class Recording:
         self._tokenizer, self._corpora, self._checkpoint = tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
         self._keep_checkpoint, self._before, self._processes = keep_checkpoint, before, processes
-        batch = counter.batch(block) if batch is None else batch
+        found = {}
+        for rank, path in ({} if checkpoint is None else of_ranks(checkpoint)).items():
+            if rank == processes.rank or (processes.first and rank >= processes.number):  # nobody else's
+                found[path] = Progress.load(path, counter.library)
+        batch = _common_batch(found.values(), counter.batch(block), processes) if batch is None else batch
         self._block, self._blocks = block, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
         self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
@@ -136,16 +141,14 @@ class Recording:
             "batch": batch,
             "groups": kept if groups else None,
         }
-        found = {} if checkpoint is None else of_ranks(checkpoint)
+        for path, progress in found.items():
+            progress.check(settings, path)
         if not found:
             check_text(tokenizer, corpora, self._blocks, block, allow_short)
         date = datetime.datetime.now(datetime.UTC).date().isoformat()
-        self._own, self._others = (Progress(settings, date, counter.library) for _ in range(2))
-        for rank, path in found.items():
-            if rank == processes.rank:
-                self._own = Progress.load(path, settings, counter.library)
-            elif processes.first and rank >= processes.number:  # of processes that are no more
-                self._others = self._others.merged(Progress.load(path, settings, counter.library))
+        own = None if checkpoint is None else found.pop(of_rank(checkpoint, processes.rank), None)
+        self._own = own or Progress(settings, date, counter.library)
+        self._others = reduce(Progress.merged, found.values(), Progress(settings, date, counter.library))
         self._all: Progress | None = None  # at the end, of all processes
         self._passed = {code: tally.blocks for code, tally in self.state.tallies.items()}
 
@@ -253,3 +256,10 @@ class Recording:
         """Whether the recording ends here; the first process says so, should the others compute otherwise."""
         ends = until(self.state.summed(self._processes).groups(self._corpora), goal)
         return self._processes.gathered(bool(ends))[0]
+
+
+def _common_batch(found: Iterable[Progress], fitting: int, processes: Processes) -> int:
+    """Blocks per batch, alike in all processes: as in a recording that is gone on with, else what fits all of them."""
+    before = next((progress.settings["batch"] for progress in found), None)
+    said = processes.gathered([before, fitting])
+    return next((before for before, _ in said if before), min(fitting for _, fitting in said))

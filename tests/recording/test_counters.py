@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 from lape import LapeError, activation_sites
 from lape.errors import LapeWarning
 from lape.recording.counters import ModelCounter, blocks_that_fit, bytes_of_token
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 
 BLOCK = 8
 CORPORA = {"xx": ["Ceci est un texte. " * 9], "yy": ["一些文字" * 20]}

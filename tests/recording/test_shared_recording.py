@@ -138,6 +138,22 @@ def test_the_same_text_in_two_checkpoints_is_refused(
     assert all(isinstance(each, CheckpointMismatch) and "same text of 'xx'" in str(each) for each in found)
 
 
+def test_processes_agree_on_a_batch_and_keep_to_it(
+    tiny_model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On GPUs it is what fits, which may be another number for each, and another time."""
+    fitting = iter([5, 3, 7])
+    monkeypatch.setattr(recording.ModelCounter, "batch", lambda *_: next(fitting))
+    path = tmp_path / "checkpoint"
+    record_together(2, tokenizer, dies=(1, 2), checkpoint=path, batch=None)
+    assert load_tensors(path, "checkpoint")[1]["settings"]["batch"] == 3
+    resumed = record_grouped(tiny_model, tokenizer, checkpoint=path, batch=None)
+    assert_counts_alike(resumed[0], record_both(tiny_model, tokenizer, batch=3))
+
+
 def test_processes_with_other_settings_are_refused(tokenizer: PreTrainedTokenizerFast) -> None:
     found = in_threads(
         2, lambda processes: record_both(build("llama"), tokenizer, batch=3 - processes.rank, processes=processes)
