@@ -1,8 +1,8 @@
 """Several processes that share one piece of work, as `torchrun` and `accelerate launch` start them.
 
-They know each other from the environment that these set (`RANK`, `WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT`) and
-exchange what is small: counts at the end, JSON. It lies on the CPU, so they talk by gloo, whatever they compute with.
-Without that environment a process is alone: nothing is waited for, and torch is not imported.
+They know each other from the environment that these set, and exchange what is small: counts at the end, JSON. It lies
+on the CPU, so they talk by gloo, whatever they compute with. Without that environment a process is alone: nothing is
+waited for, and torch is not imported.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import torch
     from torch.distributed import ProcessGroup
 
+ENVIRONMENT = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+MEETING = datetime.timedelta(minutes=30)  # until all have started
 # One process may have far more work than another. One that dies is noticed at once, by its closed connections.
 PATIENCE = datetime.timedelta(days=7)
 
@@ -76,7 +78,7 @@ class Processes:
         import torch
         from torch import distributed
 
-        said = torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
+        said = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
         lengths = [torch.zeros(1, dtype=torch.long) for _ in range(self.number)]
         with self._together():
             distributed.all_gather(lengths, torch.tensor([len(said)]), group=self.group)
@@ -101,9 +103,11 @@ class Processes:
 ALONE = Processes()
 
 
-def rank() -> int:
-    """The rank of this process among those that were started together; 0 when it is alone."""
-    return int(os.environ.get("RANK", 0)) if int(os.environ.get("WORLD_SIZE", 1)) > 1 else 0
+def launched() -> tuple[int, int]:
+    """The rank of this process, and the number of those that were started together."""
+    if not all(os.environ.get(name) for name in ENVIRONMENT):
+        return 0, 1
+    return int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
 
 
 @contextmanager
@@ -115,25 +119,35 @@ def joined() -> Iterator[Processes]:
     Yields:
         All of them; `ALONE` where there are no others.
 
+    Raises:
+        LapeError: The others do not come.
+
     Example:
         >>> with joined() as processes:  # doctest: +SKIP
         ...     statistics = lape.record(model, tokenizer, corpora, processes=processes)
         ...     if processes.first:
         ...         statistics.save("out/statistics.safetensors")
     """
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1 or "RANK" not in os.environ:
+    _, number = launched()
+    if number == 1:
         yield ALONE
         return
     from torch import distributed
 
     ours = not distributed.is_initialized()
-    if ours:
-        distributed.init_process_group("gloo", timeout=PATIENCE)
-    group = None if ours else distributed.new_group(backend="gloo", timeout=PATIENCE)
     try:
-        yield Processes(distributed.get_rank(), distributed.get_world_size(), group or distributed.group.WORLD)
+        if ours:
+            distributed.init_process_group("gloo", timeout=MEETING)
+        group = distributed.new_group(backend="gloo", timeout=PATIENCE)
+    except RuntimeError as error:
+        raise LapeError(
+            f"The {number} processes that WORLD_SIZE tells of have not met. Start them together, as torchrun does; "
+            "without that variable this one works alone."
+        ) from error
+    try:
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), group)
     finally:
-        distributed.destroy_process_group(group)
+        distributed.destroy_process_group(None if ours else group)
 
 
 def take_gpus() -> None:

@@ -11,7 +11,7 @@ from together import forked_together
 from torch import distributed
 
 from lape.errors import LapeError
-from lape.processes import ALONE, joined, rank, share_of, take_gpus
+from lape.processes import ALONE, joined, launched, share_of, take_gpus
 
 
 def test_a_process_alone_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,7 +30,7 @@ def test_they_exchange_sums_and_json_beside_a_group_of_a_scripts_own() -> None:
     def work(number: int) -> int:
         distributed.init_process_group("gloo")
         with joined() as processes:
-            assert rank() == processes.rank == number
+            assert launched() == (processes.rank, processes.number) == (number, 2)
             counts = torch.tensor([2**53 + 1, number])
             assert processes.summed(counts).tolist() == [2**54 + 2, 1]
             assert counts.tolist() == [2**53 + 1, number]

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from lape.cli import collect, diff, evaluate, generate, identify, look, machine, record, released, share
 from lape.errors import LapeError, LapeWarning
 from lape.interrupts import STOPPED, interrupts
-from lape.processes import rank
+from lape.processes import launched
 from lape.version import __version__
 
 LONGEST_MESSAGE = 400  # characters; the one that names all commands is shorter
@@ -88,7 +88,9 @@ def _quieten(verbose: bool) -> None:
     """Our warnings as one line each; the libraries' logs only when asked for."""
 
     def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if verbose or (issubclass(category, LapeWarning) and rank() == 0):  # of several processes each has the same
+        if verbose or (
+            issubclass(category, LapeWarning) and launched()[0] == 0
+        ):  # of several processes each has the same
             print(f"lape: note: {message}", file=sys.stderr)
 
     warnings.showwarning = one_line

@@ -76,21 +76,20 @@ class Reader:
         at: The number of the first block that is not done and was not handed out.
 
     Raises:
-        CheckpointMismatch: At the first batch, when the blocks already counted are not those of this text.
+        CheckpointMismatch: At once, when the blocks already counted are not those of this text.
     """
 
     def __init__(
         self, tokenizer: Tokenizer, source: Source, code: str, settings: Mapping[str, Any], done: Done
     ) -> None:
-        self._code, self._settings, self._done = code, settings, done
-        self._source = itertools.islice(token_blocks(tokenizer, source, settings["block"], code), settings["blocks"])
-        self._batches = self._compared()
-        self._next = 0
+        batches = _batches(token_blocks(tokenizer, source, settings["block"], code), settings)
+        self._batches = itertools.chain(_compared(batches, done, code), batches)
+        self._done, self._size, self._next = done.batches, settings["batch"], 0
         self._pass_over()
 
     @property
     def at(self) -> int:
-        return self._next * self._settings["batch"]
+        return self._next * self._size
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -102,34 +101,36 @@ class Reader:
         return batch
 
     def _pass_over(self) -> None:
-        while self._next in self._done.batches:
+        while self._next in self._done:
             self._next += 1
 
-    def _compared(self) -> Iterator[Batch]:
-        """Those that are not done, once the text is known to be the one that was counted."""
-        batches, waiting = self._all(), list[Batch]()
-        at, hashed = 0, hashlib.sha256().hexdigest()
-        for blocks, sha256 in sorted(self._done.marks):
-            while at < blocks and (batch := next(batches, None)):
-                at, hashed = batch.end, batch.sha256
-                if batch.number not in self._done.batches:
-                    waiting.append(batch)
-            if at != blocks or hashed != sha256:
-                raise CheckpointMismatch(
-                    f"The text of {self._code!r} is not the one the checkpoint was made from. Restore it, or delete "
-                    "the checkpoint."
-                )
-        yield from waiting
-        yield from batches
 
-    def _all(self) -> Iterator[Batch]:
-        hashed = hashlib.sha256()
-        for number in itertools.count():
-            if not (pending := list(itertools.islice(self._source, self._settings["batch"]))):
-                return
-            blocks = torch.stack(pending)
-            hashed.update(blocks.to(torch.int32).numpy().tobytes())
-            yield Batch(number, number * self._settings["batch"], blocks, hashed.hexdigest())
+def _batches(blocks: Iterator[torch.Tensor], settings: Mapping[str, Any]) -> Iterator[Batch]:
+    """All batches of a text, as many blocks as are asked for."""
+    hashed, asked = hashlib.sha256(), itertools.islice(blocks, settings["blocks"])
+    for number in itertools.count():
+        if not (pending := list(itertools.islice(asked, settings["batch"]))):
+            return
+        read = torch.stack(pending)
+        hashed.update(read.to(torch.int32).numpy().tobytes())
+        yield Batch(number, number * settings["batch"], read, hashed.hexdigest())
+
+
+def _compared(batches: Iterator[Batch], done: Done, code: str) -> list[Batch]:
+    """Reads as far as was read before, and gives what is not done of it: the text is the one that was counted."""
+    waiting: list[Batch] = []
+    at, hashed = 0, hashlib.sha256().hexdigest()
+    for blocks, sha256 in sorted(done.marks):
+        while at < blocks and (batch := next(batches, None)):
+            at, hashed = batch.end, batch.sha256
+            if batch.number not in done.batches:
+                waiting.append(batch)
+        if at != blocks or hashed != sha256:
+            raise CheckpointMismatch(
+                f"The text of {code!r} is not the one the checkpoint was made from. Restore it, or delete the "
+                "checkpoint."
+            )
+    return waiting
 
 
 def check_settings(

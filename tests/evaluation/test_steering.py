@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -274,11 +274,12 @@ class Counting:
         self.kept = dict(known or {})
         self.computed: list[str] = []
 
-    def __call__(self, key: str, compute: Callable[[], Any]) -> Any:
-        if key not in self.kept:
-            self.computed.append(key)
-            self.kept[key] = json.loads(json.dumps(compute()))
-        return self.kept[key]
+    def __call__(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        for task in tasks:
+            if new := [key for key in task.keys if key not in self.kept]:
+                self.computed += new
+                self.kept |= json.loads(json.dumps(task.compute()))
+        return self.kept
 
 
 def test_cases_share_batches_and_a_batch_is_made_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -376,7 +377,7 @@ def test_steering_measures_every_pair_under_every_condition(
     setting = Setting("replace", 5.0)
     settings = dict.fromkeys([("aa", "bb"), ("bb", "aa")], setting)
     cells = Counting()
-    found = steering(bench, {None: mask}, OPENINGS, settings, statistics=statistics, seeds=(0, 1), cell=cells)
+    found = steering(bench, {None: mask}, OPENINGS, settings, statistics=statistics, seeds=(0, 1), cells=cells)
     names = ["baseline", "steered", "random0", "random1", "instruction-english"]
     assert {pair: list(conditions) for pair, conditions in found.measured.items()} == dict.fromkeys(settings, names)
     assert len(cells.computed) == len(set(cells.computed)) == 2 * 2 * len(names)
@@ -415,7 +416,7 @@ def test_steering_takes_a_half_of_the_openings_a_setting_per_pair_and_no_control
     settings = {("aa", "bb"): Setting("replace", 5.0), ("bb", "aa"): Setting("add", 2.0, 0.05)}
     masks = {None: mask, 0.05: random_mask(SHAPE, seed=1)}
     cells = Counting()
-    found = steering(bench, masks, OPENINGS, settings, instructed=False, halves=("test",), cell=cells)
+    found = steering(bench, masks, OPENINGS, settings, instructed=False, halves=("test",), cells=cells)
     assert sorted(cells.computed) == [
         "baseline source=aa prompts=test",
         "baseline source=bb prompts=test",

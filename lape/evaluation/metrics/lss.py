@@ -95,8 +95,10 @@ def lss(
         for pair, setting in settings.items()
     }
     keys = {
-        pair: {name: f"lss {name} off={pair[0]} on={pair[1]} {settings[pair]}" for name in conditions}
-        | {BASELINE: f"lss {BASELINE} source={pair[0]} target={pair[1]}"}
+        pair: {
+            BASELINE: f"lss {BASELINE} source={pair[0]} target={pair[1]}",
+            **{name: f"lss {name} off={pair[0]} on={pair[1]} {settings[pair]}" for name in conditions},
+        }
         for pair, conditions in plans.items()
     }
     computes: dict[str, Compute] = {

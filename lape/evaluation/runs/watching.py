@@ -34,12 +34,12 @@ def watched(
         pulse_seconds: How often to yield at least, so that whoever watches can stop it.
 
     Yields:
-        The cells so far, key to value: after those of each task, and at every pulse.
+        The cells so far, key to value: after each new one, and at every pulse.
 
     Raises:
         LapeError: What `measure` raises, as everything else that it raises.
     """
-    arrived: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+    arrived: queue.SimpleQueue[tuple[str, Any] | BaseException | None] = queue.SimpleQueue()
     stop = threading.Event()
 
     def go_on(*_: object) -> None:
@@ -50,9 +50,9 @@ def watched(
         found: dict[str, Any] = {}
         for task in tasks:
             go_on()
-            values = dict(task.compute())
-            arrived.put(values)
-            found |= values
+            for key, value in task.compute().items():
+                arrived.put((key, value))
+                found[key] = value
         return found
 
     def work() -> None:
@@ -77,7 +77,8 @@ def watched(
                     return
                 if isinstance(item, BaseException):
                     raise item
-                kept |= item
+                key, value = item
+                kept[key] = value
                 yield dict(kept)
         finally:
             stop.set()
