@@ -1,7 +1,7 @@
 """The `lape` command; its commands are in the modules beside this one.
 
 Exit codes: 0 on success, 1 for a fault of ours or a model of a collection that failed, 2 for bad input (one line on
-standard error), 130 for Ctrl-C.
+standard error), 130 for Ctrl-C or a request to end.
 With `--json` standard output holds JSON alone; progress and notes go to standard error.
 """
 

@@ -45,7 +45,7 @@ def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
     from lape.models.loading import load_model
     from lape.processes import take_gpus
 
-    if options.device is None:
+    if options.device in (None, "cuda"):
         take_gpus()
     return load_model(
         options.model,
