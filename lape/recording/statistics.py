@@ -119,7 +119,7 @@ class ActivationStatistics:
         These are all of a language's tokens or, in a mixture of experts, those that were routed to its expert; 0 where
         there were none.
         """
-        return self.active[self._known(language)].double().div_(self._reached(language))  # of whole numbers, a copy
+        return self.active[self._known(language)].double() / self._reached(language)
 
     def share(self, language: str) -> torch.Tensor:
         """Share of all tokens of a language at which each neuron was active, routed to it or not."""
