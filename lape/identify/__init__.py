@@ -28,7 +28,7 @@ from lape.identify.baselines import (
     probability_ranking,
 )
 from lape.identify.lape import lape, lape_ranking
-from lape.identify.ranking import Ranking
+from lape.identify.ranking import Rankings
 from lape.identify.settings import SETTINGS, MethodSetting
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
@@ -55,12 +55,12 @@ class Method:
 
     Attributes:
         select: `(statistics, codes, *, settings) -> {code: sorted flat indices}`, by the method's own cut.
-        rank: `(statistics, codes, *, settings) -> {code: Ranking}`, without it. It has the same settings except
+        rank: `(statistics, codes, *, settings) -> (code, Ranking) of each`, without it. It has the same settings except
             those of the cut, such as `top_rate`, whose place `per_language` takes.
     """
 
     select: Callable[..., Mapping[str, torch.Tensor]]
-    rank: Callable[..., Mapping[str, Ranking]]
+    rank: Callable[..., Rankings]
 
 
 METHODS: dict[str, Method] = {
@@ -195,12 +195,15 @@ def _counts(per_language: PerLanguage, codes: Sequence[str], shape: tuple[int, i
     return counts
 
 
-def _first(rankings: Mapping[str, Ranking], counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:
+def _first(rankings: Rankings, counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:
     """The first neurons of each language's ranking."""
+    first, there = {}, {}
+    for code, ranking in rankings:
+        first[code], there[code] = ranking.first(counts[code]), len(ranking.neurons)
     for code, number in counts.items():
-        if number > (there := len(rankings[code].neurons)):
+        if number > there[code]:
             raise LapeError(
-                f"{method!r} has only {there} neurons to choose from for {code!r}, fewer than the {number} asked. "
-                f"Every language has at least {min(len(ranking.neurons) for ranking in rankings.values())}."
+                f"{method!r} has only {there[code]} neurons to choose from for {code!r}, fewer than the {number} "
+                f"asked. Every language has at least {min(there.values())}."
             )
-    return {code: ranking.first(counts[code]) for code, ranking in rankings.items()}
+    return first

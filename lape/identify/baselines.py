@@ -7,15 +7,17 @@ random control is `NeuronMask.random_like`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, stacked
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, stacked
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
+
+Scores = Iterator[tuple[str, torch.Tensor]]  # code and score `[neurons]`, made language by language
 
 
 def lap(
@@ -49,12 +51,16 @@ def probability(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(probability_ranking(statistics, languages), top_rate, statistics.shape)
+    return _top_share(_probabilities(statistics, languages), top_rate, statistics.shape)
 
 
-def probability_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
+def probability_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons that are ever active in a language by p, highest first: for `lap` and `probability` alike."""
-    return {code: _highest(statistics.probability(code).flatten()) for code in languages}
+    return ((code, _highest(score)) for code, score in _probabilities(statistics, languages))
+
+
+def _probabilities(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
+    return ((code, statistics.probability(code).flatten()) for code in languages)
 
 
 def difference(
@@ -70,15 +76,19 @@ def difference(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(difference_ranking(statistics, languages), top_rate, statistics.shape)
+    return _top_share(_differences(statistics, languages), top_rate, statistics.shape)
 
 
-def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
+def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a difference above 0 by it, largest first."""
+    return ((code, _highest(score)) for code, score in _differences(statistics, languages))
+
+
+def _differences(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
     p = stacked(statistics.probability, languages)
     total = p.sum(0)
     others = len(languages) - 1
-    return {code: _highest(row - (total - row) / others) for code, row in zip(languages, p, strict=True)}
+    return ((code, row - (total - row) / others) for code, row in zip(languages, p, strict=True))
 
 
 def margin(
@@ -94,20 +104,22 @@ def margin(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(margin_ranking(statistics, languages), top_rate, statistics.shape)
+    return _top_share(_margins(statistics, languages), top_rate, statistics.shape)
 
 
-def margin_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
+def margin_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a margin above 0 by it, largest first."""
+    return ((code, _highest(score)) for code, score in _margins(statistics, languages))
+
+
+def _margins(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
     p = stacked(statistics.probability, languages)
     highest, second = p[0].clone(), torch.zeros_like(p[0])
     for row in p[1:]:
         second = torch.maximum(second, torch.minimum(highest, row))
         highest = torch.maximum(highest, row)
     # Where another language is as high or higher, the margin is not above 0, and which it is does not matter.
-    return {
-        code: _highest(torch.where(row == highest, row - second, 0.0)) for code, row in zip(languages, p, strict=True)
-    }
+    return ((code, torch.where(row == highest, row - second, 0.0)) for code, row in zip(languages, p, strict=True))
 
 
 def lave(
@@ -139,7 +151,7 @@ def lave_ranking(
     *,
     filter_rate: float = 0.95,
     activation_bar_ratio: float = 0.95,
-) -> dict[str, Ranking]:
+) -> Rankings:
     """Ranks each language's candidates by entropy, then by their value in that language, highest first."""
     check_settings(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
     return rank_by_entropy(_positive_means(statistics, languages), languages, filter_rate, activation_bar_ratio)
@@ -159,6 +171,6 @@ def _highest(score: torch.Tensor) -> Ranking:
     return Ranking(neurons, (-score[neurons],))
 
 
-def _top_share(rankings: Mapping[str, Ranking], top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
-    """The first of each ranking, a share of all the model's neurons."""
-    return {code: ranking.first(round(top_rate * shape[0] * shape[1])) for code, ranking in rankings.items()}
+def _top_share(scores: Scores, top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """The first of each language's ranking, a share of all the model's neurons."""
+    return {code: _highest(score).first(round(top_rate * shape[0] * shape[1])) for code, score in scores}
