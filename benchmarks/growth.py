@@ -49,10 +49,9 @@ def main() -> None:
     seconds = median_seconds({each: partial(each.record, model, tokenizer) for each in settings}, options.repeats)
     per_token = {each: seconds[each] / (each.languages * TOKENS) for each in settings}
     print(machine("transformers"))
-    print(
-        f"{model.config.name_or_path}, medians of {options.repeats} interleaved repeats; default: {DEFAULT}, ", end=""
-    )
-    print(f"{1 / per_token[DEFAULT]:.0f} tokens/s\n\n| changed | time per token over the default's |\n|---|---|")
+    print(f"{options.model}, medians of {options.repeats} interleaved repeats")
+    print(f"{DEFAULT}: {1 / per_token[DEFAULT]:.0f} tokens/s\n")
+    print("| changed | time per token over the default's |\n|---|---|")
     for name, values in CHANGES.items():
         for value in values:
             print(f"| {name} {value} | {per_token[replace(DEFAULT, **{name: value})] / per_token[DEFAULT]:.2f} x |")

@@ -1,4 +1,4 @@
-"""nnsight: a trace that ends at the last activation, and a traced generation."""
+"""nnsight: traces that count, and a traced generation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from benchmarks.rivals.tasks import Count, Reading, Recorded, Steering
 
 
 class NNsight:
-    """`trace`, `generate` and `iter` of a `TransformersModel`."""
+    """`trace` that stops at the last activation, and `generate` with an edit at every step."""
+
+    stops = True
 
     def __init__(self, model, tokenizer, count: Count) -> None:
         self.model = TransformersModel(model, tokenizer=tokenizer, task="text-generation")
@@ -23,7 +25,8 @@ class NNsight:
                 for layer in range(reading.shape[0]):
                     activation = self.model.model.layers[layer].mlp.act_fn.output
                     self.count(recorded, layer, activation[:, reading.before :])
-                tracer.stop()
+                if self.stops:
+                    tracer.stop()
         return recorded
 
     def generate(self, steering: Steering) -> torch.Tensor:
@@ -33,3 +36,9 @@ class NNsight:
                     self.model.model.layers[layer].mlp.act_fn.output[:, :, neurons] = values
             generated = tracer.result.save()
         return generated
+
+
+class WholePass(NNsight):
+    """`trace` without `stop`, which who does not look for it writes: the head is computed too."""
+
+    stops = False

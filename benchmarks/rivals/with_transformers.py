@@ -1,7 +1,9 @@
-"""Plain transformers: the floor, and forwards replaced by hand as in the code of papers."""
+"""Plain transformers: the floors, and forwards replaced by hand as in the code of papers."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import MethodType
 
 import torch
@@ -24,27 +26,29 @@ class Plain:
         return self.model.generate(steering.prompt, **steering.length)
 
 
-class Decoder(Plain):
-    """The same without the language-model head, which a recording does not need."""
+class Decoder:
+    """The passes without the language-model head, which a recording does not need."""
+
+    def __init__(self, model, _tokenizer, _count: Count) -> None:
+        self.decoder = model.model
 
     @torch.no_grad()
     def record(self, reading: Reading) -> None:
         for batch in reading.batches:
-            self.model.model(input_ids=batch, use_cache=False)
+            self.decoder(input_ids=batch, use_cache=False)
 
 
-class Replaced(Plain):
+class Replaced:
     """The forward of every FFN replaced by one that counts, or edits, between its own lines."""
 
     def __init__(self, model, tokenizer, count: Count) -> None:
-        super().__init__(model, tokenizer, count)
-        self.count = count
+        self.plain, self.count = Plain(model, tokenizer, count), count
         self.ffns = [layer.mlp for layer in model.model.layers]
 
     def record(self, reading: Reading) -> Recorded:
         recorded = Recorded.empty(reading.shape)
 
-        def counting(layer: int):
+        def forward_of(layer: int) -> Callable:
             def forward(ffn, hidden: torch.Tensor) -> torch.Tensor:
                 activation = ffn.act_fn(ffn.gate_proj(hidden))
                 self.count(recorded, layer, activation[:, reading.before :])
@@ -52,13 +56,12 @@ class Replaced(Plain):
 
             return forward
 
-        self._replace(counting)
-        super().record(reading)
-        self._restore()
+        with self._replaced(forward_of):
+            self.plain.record(reading)
         return recorded
 
     def generate(self, steering: Steering) -> torch.Tensor:
-        def editing(layer: int):
+        def forward_of(layer: int) -> Callable:
             def forward(ffn, hidden: torch.Tensor) -> torch.Tensor:
                 activation = ffn.act_fn(ffn.gate_proj(hidden))
                 if layer in steering.edits:
@@ -68,15 +71,13 @@ class Replaced(Plain):
 
             return forward
 
-        self._replace(editing)
-        generated = super().generate(steering)
-        self._restore()
-        return generated
+        with self._replaced(forward_of):
+            return self.plain.generate(steering)
 
-    def _replace(self, forward_of) -> None:
+    @contextmanager
+    def _replaced(self, forward_of: Callable[[int], Callable]) -> Iterator[None]:
         for layer, ffn in enumerate(self.ffns):
             ffn.forward = MethodType(forward_of(layer), ffn)
-
-    def _restore(self) -> None:
+        yield
         for ffn in self.ffns:
             del ffn.forward
