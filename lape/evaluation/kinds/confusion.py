@@ -1,0 +1,295 @@
+"""Whether answers keep to the language that was asked for, by the Language Confusion Benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lape.drawing.charts import number
+from lape.drawing.html import Table, details, notices, paragraph
+from lape.drawing.words import in_percent, interval, named
+from lape.evaluation.kinds.forms import (
+    FIGURE,
+    MOST_LANGUAGES,
+    MOST_MASKS,
+    SHARE,
+    UNTOLD,
+    by_language,
+    evidence_form,
+)
+from lape.evaluation.kinds.kind import Evidence, Headline, Kind, means_of_all
+from lape.evaluation.kinds.steered import judge_of, output_settings, own_rate, second_judge
+from lape.evaluation.kinds.wording import condition_text, in_order, one_line, share_text, untold_text
+from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.conditions import BASELINE, controls
+from lape.evaluation.metrics.confusion.answers import KEPT, answer, keeping
+from lape.evaluation.metrics.confusion.prompts import (
+    GET_IT,
+    LANGUAGES,
+    LONGEST_PROMPT,
+    TASKS,
+    is_benchmark,
+    read_benchmark,
+)
+from lape.evaluation.metrics.confusion.rates import mean_rates
+from lape.evaluation.metrics.continuations import Bench
+from lape.evaluation.metrics.repetition import LOOP_SHARE
+from lape.evaluation.runs.evidence import json_hash
+from lape.evaluation.runs.subject import Subject
+from lape.evaluation.runs.work import Options, Work
+from lape.generation.settings import MODE, STRENGTH
+from lape.storage.schema import COUNT, FLAG, NUMBER, TEXT, WRITTEN, listing, mapping, nullable, record
+
+ASKED = {"monolingual": "asked in the language itself", "crosslingual": "asked for in English"}
+RATES = {"line": "every line in it, %", "word": "no English word, %", "line_and_word": "harmonic mean, %"}
+
+
+def benchmark_named(subject: Subject, options: Options) -> str | None:
+    """Needs the benchmark's folder."""
+    return None if is_benchmark(options.prompts) else f"it needs the Language Confusion Benchmark. {GET_IT}"
+
+
+def plan(subject: Subject, options: Options) -> Work:
+    """The benchmark's prompts answered with and without the neurons that keep a language, and with random ones.
+
+    Raises:
+        LapeError: There is no benchmark in these languages, or no such identifier.
+        MeansMissing: The mask has no means for a language.
+    """
+    mask, mode = subject.whole_mask, options.mode or MODE
+    strength = STRENGTH if options.strength is None else options.strength
+    judge, second = judge_of(subject, options, LANGUAGES), second_judge(subject, options, LANGUAGES)
+    untold = {code: reason for code in subject.mask.languages for reason in judge.untold([code]).values()}
+    told = [code for code in subject.mask.languages if code not in untold]
+    benchmark = read_benchmark(options.prompts, told, options.items, options.seed)
+    asked = {code for _, _, code in benchmark.prompts}
+    for code in asked:
+        keeping(mask, code, mode, strength)
+    random = controls({None: mask}, subject.statistics, options.output_seeds)
+    masks = {KEPT: mask, **{name: found[None] for name, found in random.items()}}
+    described = output_settings(
+        subject,
+        options,
+        {"/".join(place): prompts for place, prompts in benchmark.prompts.items()},
+        {own_rate(subject): mask},
+        mode=mode,
+        strength=strength,
+        conditions=[BASELINE, *masks],
+        items=options.items,
+        seed=options.seed,
+        dictionary=benchmark.dictionary and json_hash(sorted(benchmark.dictionary)),
+    )
+
+    def measure(cell: Cell) -> dict[str, Any]:
+        bench = Bench(*subject.loaded, judge, options.decoding)
+        found = answer(bench, benchmark, masks, mode=mode, strength=strength, cell=cell)
+        return {
+            "tasks": found.values(judge),
+            "second_opinion": second
+            and {
+                "identifier": second[0],
+                "tasks": {
+                    task: {
+                        name: mean_rates(found.rates(second[1], task, name).values()).values()
+                        for name in found.conditions
+                    }
+                    for task in found.tasks
+                },
+            },
+            "too_long": benchmark.too_long,
+            "with_dictionary": benchmark.dictionary is not None,
+            "without_prompts": [code for code in told if code not in asked],
+            "untold": untold,
+        }
+
+    def summary(results: Mapping[str, Any]) -> str:
+        said = [
+            f"{ASKED[task][0].upper()}{ASKED[task][1:]}, {_pass(found['averages'], KEPT)} of the answers keep to the "
+            f"language in every line with its neurons on and all others off, untouched "
+            f"{_pass(found['averages'], BASELINE)}."
+            for task, found in results["tasks"].items()
+        ]
+        return " ".join([*said, *untold_text(results, described)])
+
+    cells = len(benchmark.prompts) * (1 + len(masks))
+    return Work("Language confusion: answers in the language that was asked for", described, cells, measure, summary)
+
+
+def section(evidence: Evidence) -> list[str]:
+    """The section of the page."""
+    settings, tasks = evidence["settings"], evidence["results"]["tasks"]
+    shown = [
+        paragraph(
+            "Prompts of the Language Confusion Benchmark (Marchisio et al., 2024), asked in a language or asking in "
+            f"English for an answer in it, up to {settings['items']} of each of its files, answered greedily by "
+            f"{settings['decoding']['max_new_tokens']} tokens: by the untouched model, with the neurons of the "
+            f"language on ({settings['mode']} × {settings['strength']:g}) and those of all others off, and with as "
+            "many random neurons switched alike. An answer passes if each of its lines of five words or more is in "
+            f"the language, as {settings['identifier']} tells it; in other scripts than English's, of these one passes "
+            "again that holds no English word. Read it beside repetition and the fluency cost: a word said again and "
+            "again is in a language too."
+        )
+    ]
+    for task in tasks:
+        shown += [averages(evidence, task).html(), languages(evidence, task).html()]
+    shown += notices([*failures(evidence), *untold_text(evidence["results"], settings)])
+    samples = [_samples(task, found).html() for task, found in tasks.items()]
+    return [*shown, details("One answer in each language, chosen by its place", samples)]
+
+
+def tables(evidence: Evidence) -> list[Table]:
+    """The tables for `EVIDENCE.md`."""
+    return [show(evidence, task) for task in evidence["results"]["tasks"] for show in (averages, languages)]
+
+
+def averages(evidence: Evidence, task: str) -> Table:
+    """Means over languages, a row for each condition; and what a second identifier tells, where one was asked."""
+    found, second = evidence["results"]["tasks"][task], evidence["results"].get("second_opinion")
+    head = ["condition", "answers judged", *RATES.values(), "change of the first, points"]
+    head += ["4-grams repeated, %", "fluency cost, nats/token"]
+    rows = []
+    for name, each in in_order(found["averages"]).items():
+        rows.append(
+            [
+                condition_text(name),
+                str(each["judged"]),
+                *(_percent(each[f"{rate}_pass_rate"]) for rate in RATES),
+                "" if name == BASELINE else _percent(each["line_pass_change"]),
+                number(100 * each["repeated_4gram_share"], 0),
+                interval(each["fluency_cost_nats"]).text(2) if each["fluency_cost_nats"] else "",
+            ]
+        )
+        if second:
+            told = second["tasks"][task][name]
+            rows[-1] += [_percent(told[f"{rate}_pass_rate"]) for rate in ("line", "word")]
+    if second:
+        head += [f"by {second['identifier']}: {RATES[rate]}" for rate in ("line", "word")]
+    caption = f"Answers in a language, {ASKED[task]}: means over {len(found['languages'])} languages"
+    return Table(caption, head, rows, strong=frozenset({0}))
+
+
+def languages(evidence: Evidence, task: str) -> Table:
+    """A row for each language: the pass rates under every condition."""
+    found = evidence["results"]["tasks"][task]["languages"]
+    names = list(in_order(next(iter(found.values()))["conditions"]))
+    rows = [
+        [
+            named(code),
+            str(each["prompts"]),
+            *(_percent(each["conditions"][name]["line_pass_rate"]) for name in names),
+            *(_percent(each["conditions"][name]["word_pass_rate"]) for name in names),
+        ]
+        for code, each in found.items()
+    ]
+    head = ["language", "prompts", *(f"{RATES[rate]}: {condition_text(n)}" for rate in ("line", "word") for n in names)]
+    return Table(f"Answers in each language, {ASKED[task]}", head, rows)
+
+
+def failures(evidence: Evidence) -> list[str]:
+    """What does not work, and what was left out, in words."""
+    results = evidence["results"]
+    said = []
+    for task, found in results["tasks"].items():
+        kept = found["averages"][KEPT]
+        change = kept["line_pass_change"]
+        if change and change["low"] <= 0:
+            said.append(f"{ASKED[task].capitalize()}: with the neurons no more answers pass, within the interval.")
+        if kept["repeated_4gram_share"] > LOOP_SHARE:
+            said.append(f"{ASKED[task].capitalize()}: more than {100 * LOOP_SHARE:.0f} % of the 4-grams are repeated.")
+    if results["too_long"]:
+        said.append(f"{results['too_long']} prompts of more than {LONGEST_PROMPT:,} characters were left out.")
+    if not results["with_dictionary"]:
+        said.append("The folder had no dictionary, so English words were not looked for.")
+    if results["without_prompts"]:
+        said.append(f"The benchmark has no prompts in {', '.join(map(named, results['without_prompts']))}.")
+    return said
+
+
+def headline(evidence: Evidence) -> Headline:
+    """The line pass rate with the neurons that keep a language, beside the untouched model's and random neurons'."""
+    tasks = {task: found["averages"] for task, found in evidence["results"]["tasks"].items()}
+    names = [name for name in in_order(next(iter(tasks.values()))) if name != KEPT]
+    said = [
+        f"{ASKED[task]}: {', '.join(f'{condition_text(name)} {_pass(found, name)}' for name in names)}"
+        for task, found in tasks.items()
+    ]
+    return Headline(
+        "Answers that keep to the language, its neurons on and all others off",
+        "; ".join(f"{ASKED[task]} {_pass(found, KEPT)}" for task, found in tasks.items()),
+        "; ".join(said),
+    )
+
+
+def _percent(found: Mapping[str, Any] | None) -> str:
+    return in_percent(found).text(0) if found else ""
+
+
+def _pass(average: Mapping[str, Any], condition: str) -> str:
+    """A line pass rate in words."""
+    rate = average[condition]["line_pass_rate"]
+    return share_text(rate) if rate else "none that can be told"
+
+
+def _samples(task: str, found: Mapping[str, Any]) -> Table:
+    rows = [
+        [named(code), *(one_line(each["conditions"][name]["sample"]) for name in (KEPT, BASELINE))]
+        for code, each in found["languages"].items()
+    ]
+    head = ["language", *map(condition_text, (KEPT, BASELINE))]
+    return Table(f"The answer to the middle prompt of each language, {ASKED[task]}", head, rows, words=3)
+
+
+PASSED = record({"judged": COUNT, **dict.fromkeys((f"{rate}_pass_rate" for rate in RATES), nullable(FIGURE))})
+AVERAGE = {
+    "judged": COUNT,
+    **dict.fromkeys((*(f"{rate}_pass_rate" for rate in RATES), "line_pass_change"), nullable(FIGURE)),
+    "repeated_4gram_share": SHARE,
+    "fluency_cost_nats": nullable(FIGURE),
+}
+TASK = record(
+    {
+        "languages": by_language(
+            record(
+                {
+                    "prompts": COUNT,
+                    "conditions": mapping(record({**AVERAGE, "sample": WRITTEN}), least=1, most=MOST_MASKS),
+                }
+            ),
+            least=1,
+        ),
+        "averages": mapping(record(AVERAGE), least=1, most=MOST_MASKS),
+    }
+)
+FORM = evidence_form(
+    {
+        "tasks": mapping(TASK, least=1, most=len(TASKS)),
+        "too_long": COUNT,
+        "with_dictionary": FLAG,
+        "without_prompts": listing(TEXT, most=MOST_LANGUAGES),
+    },
+    {
+        "untold": UNTOLD,
+        "second_opinion": nullable(
+            record({"identifier": TEXT, "tasks": mapping(mapping(PASSED, most=MOST_MASKS), most=len(TASKS))})
+        ),
+    },
+    identifier=TEXT,
+    items=COUNT,
+    mode=TEXT,
+    strength=NUMBER,
+    decoding=record({"max_new_tokens": COUNT}),
+)
+
+KIND = Kind(
+    name="confusion",
+    heading="Asked for a language: does the answer keep to it",
+    command="lape evaluate confusion",
+    options=("prompts", "items", "mode", "strength", "identifier", "max_new_tokens"),
+    needs=(benchmark_named, means_of_all),
+    plan=plan,
+    form=FORM,
+    section=section,
+    tables=tables,
+    headline=headline,
+    panel=section,
+)
