@@ -104,7 +104,7 @@ def plan(subject: Subject, options: Options) -> Work:
 
     def summary(results: Mapping[str, Any]) -> str:
         said = [
-            f"{ASKED[task][0].upper()}{ASKED[task][1:]}, {_pass(found['averages'], KEPT)} of the answers keep to the "
+            f"{_begun(task)}, {_pass(found['averages'], KEPT)} of the answers keep to the "
             f"language in every line with its neurons on and all others off, untouched "
             f"{_pass(found['averages'], BASELINE)}."
             for task, found in results["tasks"].items()
@@ -193,9 +193,9 @@ def failures(evidence: Evidence) -> list[str]:
         kept = found["averages"][KEPT]
         change = kept["line_pass_change"]
         if change and change["low"] <= 0:
-            said.append(f"{ASKED[task].capitalize()}: with the neurons no more answers pass, within the interval.")
+            said.append(f"{_begun(task)}: with the neurons no more answers pass, within the interval.")
         if kept["repeated_4gram_share"] > LOOP_SHARE:
-            said.append(f"{ASKED[task].capitalize()}: more than {100 * LOOP_SHARE:.0f} % of the 4-grams are repeated.")
+            said.append(f"{_begun(task)}: more than {100 * LOOP_SHARE:.0f} % of the 4-grams are repeated.")
     if results["too_long"]:
         said.append(f"{results['too_long']} prompts of more than {LONGEST_PROMPT:,} characters were left out.")
     if not results["with_dictionary"]:
@@ -218,6 +218,11 @@ def headline(evidence: Evidence) -> Headline:
         "; ".join(f"{ASKED[task]} {_pass(found, KEPT)}" for task, found in tasks.items()),
         "; ".join(said),
     )
+
+
+def _begun(task: str) -> str:
+    """How it is asked, at the beginning of a sentence."""
+    return f"{ASKED[task][0].upper()}{ASKED[task][1:]}"
 
 
 def _percent(found: Mapping[str, Any] | None) -> str:
