@@ -24,7 +24,7 @@ from lape.storage.json import read_regular
 LANGUAGES = ("ar", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "tr", "vi", "zh")
 TASKS = ("monolingual", "crosslingual")
 DICTIONARY = "words"
-LONGEST_PROMPT = 1_000  # characters; one of 18,000 takes longer than hundreds of the others, and half fill no model's
+LONGEST_PROMPT = 1_000  # characters; the longest have 18,000, and a batch takes as long as its longest prompt
 GET_IT = (
     "Unpack test_sets.zip of the public repository for-ai/language-confusion, put its file `words` beside the folders "
     "monolingual and crosslingual, and name the folder with --prompts."
