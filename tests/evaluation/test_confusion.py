@@ -215,7 +215,7 @@ def test_a_language_is_kept_by_its_neurons_on_and_all_others_off(
     tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, asked: Benchmark
 ) -> None:
     cells = Counting()
-    found = answered(tiny_model, tokenizer, asked, strength=2.0, cell=cells)
+    found = answered(tiny_model, tokenizer, asked, strength=2.0, cells=cells)
     assert cells.computed[:3] == [
         "baseline language=bb prompts=crosslingual/okapi",  # the shortest prompts first
         "kept on=bb replace x2 prompts=crosslingual/okapi",

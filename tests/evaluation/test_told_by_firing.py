@@ -38,7 +38,7 @@ def test_a_line_is_in_the_language_of_highest_level_over_its_tokens(
     statistics = statistics_of(counts, 50)
     lines = {code: [f"{code} line {number} — été 한" for number in range(20)] for code in ("aa", "bb")}
     cells = Counting()
-    found = told_by_firing(tiny_model, tokenizer, lines, mask, statistics, seeds=(3,), cell=cells)
+    found = told_by_firing(tiny_model, tokenizer, lines, mask, statistics, seeds=(3,), cells=cells)
     json.dumps(found, allow_nan=False)
     assert cells.computed == ["firing text=aa", "firing text=bb"]
     assert found["lines"] == {"aa": 20, "bb": 20}

@@ -11,7 +11,7 @@ from lape.drawing.words import in_percent, mean, named, percent, related
 from lape.evaluation.kinds.forms import FIGURE, MOST_MASKS, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, held_out_text
 from lape.evaluation.kinds.wording import condition_text, share_text
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.firing import OWN, held_out_lines, told_by_firing
 from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
@@ -37,7 +37,7 @@ def plan(subject: Subject, options: Options) -> Work:
         seeds=list(options.output_seeds),
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
+    def measure(cells: Cells) -> dict[str, Any]:
         return told_by_firing(
             *subject.loaded,
             lines,
@@ -45,7 +45,7 @@ def plan(subject: Subject, options: Options) -> Work:
             subject.statistics,
             seeds=options.output_seeds,
             seed=options.seed,
-            cell=cell,
+            cells=cells,
         )
 
     def summary(results: Mapping[str, Any]) -> str:

@@ -22,7 +22,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import NotEnoughText
 from lape.evaluation.metrics.bootstrap import draws, mean, ratio
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh, one_by_one
 from lape.evaluation.metrics.language import MIN_WIDTH, text_width
 from lape.inspection.activations import Activations, activations
 from lape.inspection.firing import firing, mask_neurons
@@ -66,7 +66,7 @@ def told_by_firing(
     *,
     seeds: Sequence[int] = (0,),
     seed: int = 0,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> dict[str, Any]:
     """Tells the language of lines by the neurons that fire, among the languages of a mask.
 
@@ -78,7 +78,7 @@ def told_by_firing(
         statistics: What is usual, of these languages at least; None compares shares as they are.
         seeds: Of the random controls.
         seed: Of the resamples.
-        cell: Keeps what is told of each text under `firing text=<code>`.
+        cells: Keeps what is told of each text under `firing text=<code>`.
 
     Returns:
         `lines`: code to how many. `guessing`: accuracy of a guess. `masks`: `own` and `random<seed>` to `accuracy`,
@@ -102,7 +102,8 @@ def told_by_firing(
                     found[name]["tokens"][colored] += piece.tokens
         return found
 
-    told = {code: cell(f"firing text={code}", partial(tell, code)) for code in lines}
+    kept = cells(one_by_one({f"firing text={code}": partial(tell, code) for code in lines}))
+    told = {code: kept[f"firing text={code}"] for code in lines}
     return {
         "lines": {code: len(some) for code, some in lines.items()},
         "guessing": 1 / len(mask.languages),

@@ -8,7 +8,7 @@ from typing import Any
 from lape.evaluation.kinds.confusion.section import begun, passed
 from lape.evaluation.kinds.steered import judge_of, output_settings, own_rate, second_judge
 from lape.evaluation.kinds.wording import untold_text
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.conditions import BASELINE, controls
 from lape.evaluation.metrics.confusion.answers import KEPT, answer, keeping
 from lape.evaluation.metrics.confusion.prompts import GET_IT, LANGUAGES, is_benchmark, read_benchmark
@@ -56,9 +56,9 @@ def plan(subject: Subject, options: Options) -> Work:
         dictionary=benchmark.dictionary and json_hash(sorted(benchmark.dictionary)),
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
+    def measure(cells: Cells) -> dict[str, Any]:
         bench = Bench(*subject.loaded, judge, options.decoding)
-        found = answer(bench, benchmark, masks, mode=mode, strength=strength, cell=cell)
+        found = answer(bench, benchmark, masks, mode=mode, strength=strength, cells=cells)
         return {
             "tasks": found.values(judge),
             "second_opinion": second

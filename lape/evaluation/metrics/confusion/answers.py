@@ -14,7 +14,7 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.evaluation.metrics.bootstrap import Figure, mean
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh
 from lape.evaluation.metrics.conditions import BASELINE
 from lape.evaluation.metrics.confusion.prompts import Benchmark, Place
 from lape.evaluation.metrics.confusion.rates import Rates, mean_rates, pass_rates, verdict
@@ -133,7 +133,7 @@ def answer(
     *,
     mode: Mode = MODE,
     strength: float = STRENGTH,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> Answers:
     """Has every prompt answered under every condition.
 
@@ -143,7 +143,7 @@ def answer(
         masks: Condition to the mask that keeps the language; as `kept_masks` gives them.
         mode: How the language is switched on.
         strength: Its factor.
-        cell: Keeps answers under keys such as `kept on=fr replace x1.25 prompts=monolingual/okapi`.
+        cells: Keeps answers under keys such as `kept on=fr replace x1.25 prompts=monolingual/okapi`.
 
     Raises:
         UnknownLabel: A language is not in a mask.
@@ -159,7 +159,7 @@ def answer(
         for name, mask in masks.items():
             kept = keeping(mask, code, mode, strength)
             cases[place, name] = Case(f"{name} on={code} {mode} x{strength:g} {asked}", openings, given, kept)
-    made = continue_cases(bench, list(cases.values()), cell)
+    made = continue_cases(bench, list(cases.values()), cells)
     outputs: dict[Place, dict[str, Sequence[Output]]] = {}
     for (place, name), case in cases.items():
         outputs.setdefault(place, {})[name] = made[case.key]
