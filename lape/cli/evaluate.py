@@ -39,7 +39,12 @@ def register(commands: Any) -> None:
         type=codes,
         help="masks whose costs are measured beside: exclusive, equal count, methods, or none (default: all)",
     )
-    evaluate.add_argument("--items", type=int, default=20, help="questions per language of harm (default: %(default)s)")
+    evaluate.add_argument(
+        "--items",
+        type=int,
+        default=20,
+        help="questions of harm and lines of firing a language, prompts a file of confusion (default: %(default)s)",
+    )
     evaluate.add_argument(
         "--sources", type=codes, default=[], help="codes that steering starts from (default: all with openings)"
     )
@@ -50,9 +55,14 @@ def register(commands: Any) -> None:
         help="paragraphs per pair of the language-shift score (default: %(default)s)",
     )
     evaluate.add_argument(
-        "--mode", help=f"of steering: replace, add or scale (default: what tuning chose, else {MODE})"
+        "--mode",
+        help=f"of steering and confusion: replace, add or scale (default: {MODE}; steering takes what tuning chose)",
     )
-    evaluate.add_argument("--strength", type=float, help=f"of steering (default: what tuning chose, else {STRENGTH:g})")
+    evaluate.add_argument(
+        "--strength",
+        type=float,
+        help=f"of steering and confusion (default: {STRENGTH:g}; steering takes what tuning chose)",
+    )
     evaluate.add_argument(
         "--top-rate", type=float, help="of the mask that steers (default: what tuning chose, else its own)"
     )
@@ -86,7 +96,11 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
     parser.add_argument("--corpus", help="held-out text: folder, file, or hf:ID[:config]; its valid split is read")
     parser.add_argument("--languages", type=codes, default=[], help="codes, such as fr,es (default: all of the mask)")
-    parser.add_argument("--prompts", help="openings to continue: JSON file, or folder of <code>.txt (default: ours)")
+    parser.add_argument(
+        "--prompts",
+        help="openings to continue: JSON file, or folder of <code>.txt (default: ours); of confusion: folder of the "
+        "Language Confusion Benchmark",
+    )
     parser.add_argument(
         "--identifier", default="py3langid", help="py3langid, fasttext or lingua (default: %(default)s)"
     )

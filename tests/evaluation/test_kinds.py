@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from evidence_samples import stability
+from evidence_samples import ENVIRONMENT, stability
 from families import build
 from samples import mask_of
+from test_confusion import benchmark_folder
 from test_steering import ByFirstLetter
 from transformers import PreTrainedTokenizerFast
 
@@ -24,6 +25,7 @@ from lape.evaluation.metrics.language import IDENTIFIERS, identifier
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.storage.names import STATISTICS_NAME
+from lape.storage.schema import misfit
 
 TEXTS = {
     "en": [f"the cat number {at} sat on its mat\nthe moon number {at} was a long way away" for at in range(30)],
@@ -72,6 +74,13 @@ def prompts(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two prompts a file, the fewest there may be."""
+    asked = {"monolingual/okapi/fr": ["Le chat", "Un chien"], "crosslingual/okapi/fr": ["In French: a", "In French: b"]}
+    return str(benchmark_folder(tmp_path_factory.mktemp("benchmark"), asked))
+
+
 @pytest.fixture(autouse=True)
 def quick_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     """A real identifier takes seconds to load, and what it says does not matter here."""
@@ -85,17 +94,20 @@ def test_every_kind_is_registered_under_its_name_with_a_command_that_exists() ->
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "stability"])  # it counts points, some skipped
-def test_a_plan_names_the_number_of_its_cells(name: str, recorded: Subject, prompts: str) -> None:
+def test_a_plan_names_the_number_of_its_cells(name: str, recorded: Subject, prompts: str, benchmark: str) -> None:
     few = {"max_new_tokens": 1, "items": 2, "shift_items": 2, "tokens": 64, "block": 32, "seeds": 2}
     tried = {"top_rates": (0.2,), "strengths": {"replace": (1.0,)}, "offs": ("source",)}
-    asked = Options(**few, **tried, prompts=prompts, output_seeds=(0, 1))
+    asked = Options(**few, **tried, prompts=benchmark if name == "confusion" else prompts, output_seeds=(0, 1))
     work = KINDS[name].plan(recorded, asked)
     cells = Counted()
     results = work.measure(cells)
     assert len(cells.kept) <= work.cells
-    if name in ("steering", "perplexity", "harm", "layers"):
+    if name in ("steering", "perplexity", "harm", "layers", "confusion", "firing"):
         assert len(cells.kept) == work.cells
     assert work.summary(results)
+    file = {"kind": name, "title": work.title, "summary": work.summary(results), "settings": work.settings}
+    rest = {"environment": ENVIRONMENT, "command": "lape", "seconds": 0, "results": results}
+    assert misfit(json.loads(json.dumps({**file, **rest})), KINDS[name].form) is None
 
 
 def test_steering_is_measured_beside_every_rival(recorded: Subject, prompts: str) -> None:
@@ -211,6 +223,8 @@ def test_what_a_kind_needs_is_said(tmp_path: Path) -> None:
     assert missing["layers"] is None
     assert "--corpus" in str(missing["perplexity"])
     assert "--corpus" in str(missing["harm"])
+    assert "--corpus" in str(missing["firing"])
+    assert "--prompts" in str(missing["confusion"])
     assert "--groups 16" in str(missing["stability"])
     assert "lape calibrate" in str(missing["steering"])
     assert "lape calibrate" in str(missing["tuning"])

@@ -14,7 +14,9 @@ from evidence_samples import (
     ENVIRONMENT,
     EVERYTHING,
     MASK,
+    confusion,
     file,
+    firing,
     harm,
     layers,
     perplexity,
@@ -107,7 +109,7 @@ def table(caption: str, found: dict[str, Any] | None = None) -> list[list[str]]:
 def test_the_main_figure_of_each_kind_with_what_to_hold_it_against() -> None:
     # 2 of 8 neurons in the first eighth; 0.5 nats over 0.05 is 10; -20 and -10 points, +1 and +3 in the others.
     rows = dict(zip(KINDS, table("The main figures")[1:], strict=True))
-    assert [rows[name] for name in ("layers", "stability", "perplexity", "tuning", "steering", "harm")] == [
+    assert [rows[name] for name in KINDS] == [
         [
             "Neurons in the first and the last eighth of the depth, mean over 1 languages",
             "25 % and 75 %",
@@ -117,6 +119,11 @@ def test_the_main_figure_of_each_kind_with_what_to_hold_it_against() -> None:
             "Tokens a language for a mask that agrees with the whole one (Jaccard index 0.8)",
             "2,560 spread over the text (25 % of the recording); 2,048 from its beginning (20 % of the recording)",
             "masks of two halves agree at 0.70",
+        ],
+        [
+            "Lines whose language the neurons that fire tell, mean over 2 languages",
+            "90 % [85, 95]; of single tokens 50 %",
+            "random neurons (seed 0) 50 %, a guess 50 %",
         ],
         [
             "Cost of switching a language off to its own text, mean, nats per token",
@@ -133,6 +140,12 @@ def test_the_main_figure_of_each_kind_with_what_to_hold_it_against() -> None:
             "Outputs in the target language, mean over 2 ordered pairs, one setting for all",
             "90 % [85, 95]",
             "random neurons (seed 0) 5 %, an instruction in English 60 %, an instruction in the language 70 %",
+        ],
+        [
+            "Answers that keep to the language, its neurons on and all others off",
+            "asked in the language itself 90 % [85, 95]; asked for in English 90 % [85, 95]",
+            "asked in the language itself: random neurons (seed 0) 40 % [35, 45], untouched 40 % [35, 45]; asked for "
+            "in English: random neurons (seed 0) 40 % [35, 45], untouched 40 % [35, 45]",
         ],
         [
             "Telling the next line of a text from three others: change when its language is off, points",
@@ -311,6 +324,37 @@ def test_stability_and_harm_by_hand() -> None:
         ["French (fr)", "30 [20, 40]", "−10 [−12, −8]", "3.0 [1.0, 5.0]"],
         ["mean", "45.0", "−15.0", "2.0"],
     ]
+
+
+def test_answers_in_a_language_by_hand() -> None:
+    head, kept, random, untouched = table("Answers in a language, asked for in English: means over 2 languages")
+    assert head[-2:] == ["by fasttext: every line in it, %", "by fasttext: no English word, %"]
+    # The harmonic mean of .9 and .75 is 1.35 / 1.65; the second identifier tells .9 - .5 / 2.
+    assert kept == [
+        "its neurons on, all others off", "20", "90 [85, 95]", "75 [74, 76]", "82 [81, 83]", "50 [40, 60]", "25",
+        "1.50 [1.30, 1.70]", "65 [60, 70]", "50 [49, 51]",
+    ]  # fmt: skip
+    assert [row[0] for row in (random, untouched)] == ["random neurons (seed 0)", "untouched"]
+    assert untouched[5] == ""
+    _, de, ru = table("Answers in each language, asked in the language itself")
+    assert de == ["German (de)", "20", "90 [85, 95]", "40 [35, 45]", "40 [35, 45]", "", "", ""]
+    assert ru[5:] == ["75 [74, 76]"] * 3
+    html = Page(html_of({"confusion": confusion()})).text
+    assert "3 prompts of more than 1,000 characters were left out." in html
+    assert "The benchmark has no prompts in Czech (cs)." in html
+    assert "no more answers pass" not in html
+    weak = Page(html_of({"confusion": confusion(0.9, 0.05)})).text
+    assert "Asked for in English: with the neurons no more answers pass, within the interval." in weak
+
+
+def test_lines_told_by_firing_by_hand() -> None:
+    head, de, _, mean = table("Lines told by the neurons that fire")
+    assert head[-3:] == ["tokens colored as it, %", "tokens as another, %", "tokens as none, %"]
+    assert de == ["German (de)", "90 [85, 95]", "fr 2", "50 [45, 55]", "50", "25", "25"]
+    assert mean == ["mean", "90 [85, 95]", "", "50 [45, 55]", "50", "25", "25"]
+    said = "Random neurons tell as many lines or more in German (de), French (fr)."
+    assert said in Page(html_of({"firing": firing(0.5)})).text
+    assert said not in Page(html_of({"firing": firing()})).text
 
 
 def test_how_it_was_measured_is_there() -> None:

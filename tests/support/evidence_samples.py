@@ -299,8 +299,80 @@ def harm() -> dict[str, Any]:
     )
 
 
+def confusion(kept: float = 0.9, change: float = 0.5) -> dict[str, Any]:
+    def rates(line: float, word: float | None) -> dict[str, Any]:
+        return {
+            "judged": 20,
+            "line_pass_rate": figure(line, 0.05),
+            "word_pass_rate": None if word is None else figure(word),
+            "line_and_word_pass_rate": None if word is None else figure(2 * line * word / (line + word)),
+        }
+
+    def answers(line: float, word: float | None, changed: float) -> dict[str, Any]:
+        other = {"repeated_4gram_share": 0.25, "fluency_cost_nats": figure(1.5, 0.2)}
+        return {**rates(line, word), "line_pass_change": figure(changed, 0.1), **other}
+
+    def conditions(word: float | None) -> dict[str, Any]:
+        lines = {"baseline": (kept - change, 0.0), "kept": (kept, change), "random0": (kept - change, 0.0)}
+        return {name: answers(line, word, changed) for name, (line, changed) in lines.items()}
+
+    def task() -> dict[str, Any]:
+        languages = {
+            code: {
+                "prompts": 20,
+                "conditions": {
+                    name: {**found, "sample": "eine <b>kleine</b> | Sache"} for name, found in conditions(word).items()
+                },
+            }
+            for code, word in (("de", None), ("ru", 0.75))
+        }
+        return {"languages": languages, "averages": conditions(0.75)}
+
+    second = {name: rates(kept - change / 2, 0.5) for name in ("baseline", "kept", "random0")}
+    return file(
+        "confusion",
+        {
+            "tasks": {"monolingual": task(), "crosslingual": task()},
+            "second_opinion": {"identifier": "fasttext", "tasks": {"monolingual": second, "crosslingual": second}},
+            "too_long": 3,
+            "with_dictionary": True,
+            "without_prompts": ["cs"],
+            "untold": {},
+        },
+        openings={"monolingual/okapi/de": {"count": 20, "sha256": "cd" * 32}},
+        decoding={"max_new_tokens": 100, "repetition_penalty": 1.2, "rows": None, "temperature": 0},
+        identifier="py3langid",
+        items=20,
+        mode="replace",
+        strength=1.25,
+    )
+
+
+def firing(own: float = 0.9, random: float = 0.5) -> dict[str, Any]:
+    def told(accuracy: float) -> dict[str, Any]:
+        right = round(20 * accuracy)
+        one = {
+            "accuracy": figure(accuracy, 0.05),
+            "token_shares": {"right": 0.5, "wrong": 0.25, "none": 0.25},
+        }
+        return {
+            "accuracy": figure(accuracy, 0.05),
+            "languages": {
+                code: {**one, "told": {code: right, other: 20 - right}} for code, other in (("de", "fr"), ("fr", "de"))
+            },
+        }
+
+    return file(
+        "firing",
+        {"lines": {"de": 20, "fr": 20}, "guessing": 0.5, "masks": {"own": told(own), "random0": told(random)}},
+        corpora={"de": {"source": "de.valid.txt", "sha256": "ef" * 32}},
+    )
+
+
 EVERYTHING = {
     "layers": layers(),
+    "confusion": confusion(),
+    "firing": firing(),
     "perplexity": perplexity(),
     "tuning": tuning(),
     "steering": steering(),

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lape.evaluation.kinds import harm, layers, perplexity, stability, steering, tuning
+from lape.evaluation.kinds import confusion, firing, harm, layers, perplexity, stability, steering, tuning
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind
 
 __all__ = ["KINDS", "Evidence", "Headline", "Kind"]
 
-KINDS: Mapping[str, Kind] = {
-    kind.name: kind for kind in (layers.KIND, stability.KIND, perplexity.KIND, tuning.KIND, steering.KIND, harm.KIND)
-}
+_ALL = (layers, stability, firing, perplexity, tuning, steering, confusion, harm)
+KINDS: Mapping[str, Kind] = {module.KIND.name: module.KIND for module in _ALL}

@@ -64,20 +64,20 @@ def openings_of(subject: Subject, options: Options, languages: Sequence[str] | N
     return found
 
 
-def judge_of(subject: Subject, options: Options) -> Chooser:
-    """Who tells the language of outputs, among all languages of the mask.
+def judge_of(subject: Subject, options: Options, also: Sequence[str] = ()) -> Chooser:
+    """Who tells the language of outputs, among all languages of the mask and some others.
 
     Raises:
         LapeError: There is no such identifier, it is not installed, or it knows none of the languages.
     """
-    return identifier(options.identifier, subject.whole_mask.languages)
+    return identifier(options.identifier, [*subject.whole_mask.languages, *also])
 
 
-def second_judge(subject: Subject, options: Options) -> tuple[str, Chooser] | None:
+def second_judge(subject: Subject, options: Options, also: Sequence[str] = ()) -> tuple[str, Chooser] | None:
     """Another identifier by its name, for a second opinion on the same outputs; None where it is not installed."""
     name = "py3langid" if options.identifier == "fasttext" else "fasttext"
     try:
-        return name, identifier(name, subject.whole_mask.languages)
+        return name, identifier(name, [*subject.whole_mask.languages, *also])
     except LapeError:
         return None
 

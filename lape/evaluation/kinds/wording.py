@@ -7,14 +7,16 @@ from typing import Any
 
 from lape.drawing.words import interval, named, percent
 from lape.evaluation.metrics.conditions import BASELINE, STEERED
+from lape.evaluation.metrics.confusion.answers import KEPT
 
 OUTCOMES = ("target", "source", "other", "gibberish", "short")
 _CONDITIONS = {
     BASELINE: "untouched",
+    KEPT: "its neurons on, all others off",
     "instruction-english": "an instruction in English",
     "instruction-native": "an instruction in the language",
 }
-_ORDER = (STEERED, "off", "random", "instruction", BASELINE)
+_ORDER = (STEERED, KEPT, "off", "random", "instruction", BASELINE)
 
 
 def setting_text(setting: Mapping[str, Any]) -> str:
@@ -64,6 +66,11 @@ def untold_text(results: Mapping[str, Any], settings: Mapping[str, Any]) -> list
 def rivals(conditions: Mapping[str, Any]) -> list[str]:
     """Conditions that steering is compared with, in order."""
     return [name for name in in_order(conditions) if name not in (STEERED, BASELINE)]
+
+
+def one_line(written: str) -> str:
+    """What a model wrote, which may be anything, as text that HTML may hold."""
+    return " ".join(written.replace("\0", "\ufffd").split())
 
 
 def share_text(found: Mapping[str, Any]) -> str:

@@ -25,10 +25,10 @@ class Options:
         block: Tokens per block.
         seeds: How many random masks are the control of costs.
         rivals: Names of the masks whose costs are measured beside; None takes all there are.
-        items: Questions per language of the next-line check.
-        seed: Of questions and resamples.
+        items: Per language: questions of the next-line check, lines told by firing, prompts of each file of confusion.
+        seed: Of questions, lines, prompts and resamples.
         compare: Folders of masks whose places are compared.
-        prompts: File or folder of openings; None takes those of the project.
+        prompts: File or folder of openings, None takes those of the project; of confusion, the benchmark's folder.
         identifier: Name of the language identifier.
         max_new_tokens: Of each output.
         output_seeds: Of the random controls of outputs.
@@ -36,7 +36,7 @@ class Options:
         source: Language that tuning and the language-shift score start from.
         sources: Languages that steering starts from; empty takes all that have openings.
         shift_items: Paragraphs of each pair for the language-shift score.
-        mode, strength, top_rate, off: How to steer; None takes what tuning chose.
+        mode, strength, top_rate, off: How to steer; None takes what tuning chose, of confusion what the page does.
         top_rates, strengths, offs: That tuning tries.
         most_cost: Fluency cost, in nats per token, that its common setting may have; None allows any.
     """

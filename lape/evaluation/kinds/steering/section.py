@@ -14,6 +14,7 @@ from lape.evaluation.kinds.wording import (
     beside_text,
     condition_text,
     in_order,
+    one_line,
     rivals,
     setting_text,
     share_text,
@@ -221,8 +222,8 @@ def _shares(conditions: Mapping[str, Any], beside: list[str]) -> list[str]:
 
 
 def _samples(evidence: Evidence) -> Table:
-    rows = [  # a model may write anything, also what no HTML may hold
-        [f"{source} → {target}", " ".join(found["conditions"]["steered"]["sample"].replace("\0", "\ufffd").split())]
+    rows = [
+        [f"{source} → {target}", one_line(found["conditions"]["steered"]["sample"])]
         for source, row in evidence["results"]["pairs"].items()
         for target, found in row.items()
     ]
