@@ -199,22 +199,23 @@ def record_residuals(
                 raise not_enough(code, tally.tokens // block, wanted, block)
             tallies[code] = tally
             described[code] = [{"source": describe(source), "sha256": hashed.hexdigest(), "tokens": tally.tokens}]
-    total = sum(tally.tokens for tally in tallies.values())
+    counted = {code: tally.tokens for code, tally in tallies.items()}
     return ResidualMeans(
         {code: tally.sum for code, tally in tallies.items()},
         {code: tally.norm_sum for code, tally in tallies.items()},
-        {code: tally.tokens for code, tally in tallies.items()},
+        counted,
         {
             **asdict(identity(model)),
             "architecture": model.config.model_type,
             "block": block,
             "special_tokens": {"document_end": end, "bos": before or False},
+            "tokens": counted,
             "corpora": described,
             "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
             "date": date,
         },
         {
-            layer: torch.stack([tally.scatter[layer] for tally in tallies.values()]).sum(0) / total
+            layer: torch.stack([tally.scatter[layer] for tally in tallies.values()]).sum(0) / sum(counted.values())
             for layer in sorted(set(layers))
         },
     )

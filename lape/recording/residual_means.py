@@ -99,8 +99,7 @@ class ResidualMeans:
         for code in self.languages:
             tensors[f"sum.{code}"] = self.sum[code].float()
             tensors[f"norm_sum.{code}"] = self.norm_sum[code].float()
-        described = {"kind": "residuals", "format": FORMAT_VERSION, "tokens": dict(self.tokens)}
-        save_tensors(path, tensors, {**self.metadata, **described})
+        save_tensors(path, tensors, {**self.metadata, "kind": "residuals", "format": FORMAT_VERSION})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> ResidualMeans:
