@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
-from typing import TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import torch
 from transformers import PreTrainedModel
@@ -42,14 +42,16 @@ class Intervention:
         on: Language whose neurons are switched on, or None.
         mode: How: `replace` sets strength x mean, `add` adds strength x mean, `scale` multiplies by strength.
         strength: Factor of the mode; the default is that of the page and of `lape generate`, and suits `replace`.
-        off_value: Activation of a neuron that is off.
+        off_value: Activation of a neuron that is off; `mean` is its mean over the languages it is none of, which
+            the mask must carry (`lape.masks.calibration.with_other_means`).
         layers: Layers to edit; None is all of them.
         positions: `all`, only those of the `prompt` (the pass that begins with an empty key-value cache),
             or only those `generated` after it.
 
     Raises:
         UnknownLabel: A language, mode or position does not exist; names the near ones.
-        MeansMissing: `replace` or `add` with a mask that has no means for the language.
+        MeansMissing: `replace` or `add` with a mask that has no means for the language, or off by `mean` with one
+            that has none over other languages.
     """
 
     mask: NeuronMask
@@ -58,7 +60,7 @@ class Intervention:
     on: str | None = None
     mode: Mode = MODE
     strength: float = STRENGTH
-    off_value: float = 0.0
+    off_value: float | Literal["mean"] = 0.0
     layers: range | None = None
     positions: Positions = "all"
 
@@ -69,11 +71,24 @@ class Intervention:
             self.mask.known(code)
         if self.mode not in get_args(Mode):
             raise unknown_label("mode", self.mode, get_args(Mode))
-        check_edit(self.positions, strength=self.strength, off_value=self.off_value)
+        check_edit(self.positions, strength=self.strength)
+        if isinstance(self.off_value, str):
+            self._check_other_means()
+        else:
+            check_edit(self.positions, off_value=self.off_value)
         if self.on is not None and self.mode != "scale" and self.on not in self.mask.means:
             raise MeansMissing(
                 f"The mask has no mean activations for {self.on!r}, so {self.mode!r} cannot switch it on. "
                 "Make them with `lape calibrate`, or use mode 'scale'."
+            )
+
+    def _check_other_means(self) -> None:
+        if self.off_value != "mean":
+            raise unknown_label("off_value that is no number", str(self.off_value), ["mean"])
+        if missing := [code for code in self.off if code not in self.mask.other_means]:
+            raise MeansMissing(
+                f"The mask has no means over other languages for {', '.join(missing)}, so 'mean' cannot switch them "
+                "off. Give it them with lape.masks.calibration.with_other_means, or set off_value to a number."
             )
 
     @property
@@ -103,13 +118,23 @@ class Intervention:
             return torch.ones(len(flat), dtype=torch.bool)
         return torch.isin(flat // self.mask.shape[1], torch.tensor(list(self.layers), dtype=torch.long))
 
+    def _off_values(self, off: torch.Tensor) -> torch.Tensor:
+        """What these neurons are set to, sorted flat indices of languages that are off."""
+        if not isinstance(self.off_value, str):
+            return torch.full((len(off),), float(self.off_value))
+        if not self.off:
+            return torch.empty(0)
+        flat, order = torch.cat([self.mask.flat(code) for code in self.off]).sort(stable=True)
+        values = torch.cat([self.mask.other_means[code] for code in self.off])[order]
+        return values[torch.searchsorted(flat, off)]  # of several languages that have a neuron the first
+
     def operations(self) -> Operations:
         """What is done: operation (`set`, `add`, `scale`) to flat indices `[n]` and values `[n]`.
 
         Operations that change nothing are left out: `add` of strength 0 and `scale` by 1.
         """
         off, on = self.off_neurons, self.on_neurons
-        neurons, values = off, torch.full((len(off),), float(self.off_value))
+        neurons, values = off, self._off_values(off)
         done = {}
         if self.on is not None and self.mode == "scale":
             if self.strength != 1:

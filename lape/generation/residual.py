@@ -8,8 +8,8 @@ models and grows from layer to layer: 1 is the way from one mean to the other.
 - `dimensions` overwrites the dimensions in which the means after the last layer differ most with what they are there
   in the language that is on, brought to the length of the stream at the edited layer (arXiv 2510.07213, whose factors
   were chosen for one layer of one model each, and whose outliers come from BOS, which is not counted here).
-- `recover` adds the difference at every layer, and gives the stream its length back (ReCoVeR, arXiv 2509.14814, which
-  adds a vector of length 1 instead).
+- `recover` adds the difference at every layer, of n layers an nth of it at each, and gives the stream its length back
+  (ReCoVeR, arXiv 2509.14814, which adds a vector of length 1 at each instead, and leaves the first token alone).
 - `lda` adds the part of the difference that lies in the space of linear discriminant analysis, at the middle layer
   (Language Surgery, arXiv 2506.12450; here of tokens, with all components and back in the stream's own scale).
 """
@@ -142,12 +142,13 @@ def diffmean(entry: ResidualIntervention, layer: int) -> StreamEdit:
 
 
 def recover(entry: ResidualIntervention, layer: int) -> StreamEdit:
-    """Adds the difference of the means and restores the norm.
+    """Adds the layer's part of the difference of the means, and restores the norm.
 
     With nothing off it is the language's vector beside the content that all languages share. From one language to
     another the content is in both vectors, and cancels out.
     """
-    return StreamEdit((entry.strength * entry.difference[layer]).float(), restores_norm=True)
+    part = entry.strength / len(entry.edited_layers)
+    return StreamEdit((part * entry.difference[layer]).float(), restores_norm=True)
 
 
 def dimensions(entry: ResidualIntervention, layer: int) -> StreamEdit:

@@ -41,6 +41,8 @@ class NeuronMask:
         metadata: Where it comes from; the keys are listed in `lape/storage/metadata.py`.
         selection: Language code to float32 `[n]`, the probability that the neuron is selected when other text is
             read (`lape.evaluation.metrics.stability.selection`); a language for which it was not computed has no key.
+        other_means: Language code to float32 `[n]`, the neuron's mean activation over the languages it is none of
+            (`lape.masks.calibration.with_other_means`); a language for which it was not computed has no key.
 
     Example:
         >>> mask = NeuronMask({"fr": torch.tensor([[0, 3], [1, 2]])}, {}, (2, 4))
@@ -55,6 +57,9 @@ class NeuronMask:
     selection: Annotated[
         Mapping[str, torch.Tensor], NeuronColumn("selection", "selection probabilities", low=0, high=1)
     ] = field(default_factory=dict)
+    other_means: Annotated[Mapping[str, torch.Tensor], NeuronColumn("other_mean", "means over other languages")] = (
+        field(default_factory=dict)
+    )
 
     def __post_init__(self) -> None:
         flat = {code: flat_of(pairs, self.shape, repr(code)) for code, pairs in self.neurons.items()}

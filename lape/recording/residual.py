@@ -51,8 +51,8 @@ class StreamSums(NamedTuple):
 @contextmanager
 def summing(
     stream: ResidualStream, *, before: int = 0, covariance_layers: Sequence[int] = ()
-) -> Iterator[Callable[[], StreamSums]]:
-    """Watches the stream after every layer; gives a function that takes the last pass's sums.
+) -> Iterator[Callable[[Callable[[], object]], StreamSums]]:
+    """Watches the stream after every layer; gives a function that runs a pass and takes its sums.
 
     Args:
         stream: Of the model.
@@ -60,7 +60,7 @@ def summing(
         covariance_layers: Layers at which the scatter is kept too.
 
     Yields:
-        A function that returns what was summed and forgets it.
+        A function that calls what it is given, which runs the decoder once, and returns what was summed.
     """
     seen: dict[int, tuple[int, torch.Tensor, torch.Tensor]] = {}
     scatter: dict[int, torch.Tensor] = {}
@@ -72,20 +72,21 @@ def summing(
             centred = values - values.mean(0)
             scatter[layer] = centred.T @ centred
 
-    def take() -> StreamSums:
+    def summed(run: Callable[[], object]) -> StreamSums:
+        seen.clear()  # of the pass before, which may have failed
+        scatter.clear()
+        run()
         if missing := sorted(set(range(stream.shape[0])) - set(seen)):
             raise HookNotFired(f"The decoder ran, but the outputs of layers {missing} did not pass their hooks.")
         tokens, sums, norms = zip(*(seen[layer] for layer in range(stream.shape[0])), strict=True)
         scattered = {layer: found.cpu() for layer, found in sorted(scatter.items())}
         taken = StreamSums(tokens[0], _stacked(sums), _stacked(norms), scattered)
-        seen.clear()
-        scatter.clear()
         if not (taken.sum.isfinite().all() and taken.norm_sum.isfinite().all()):
             raise LapeError("The model's residual stream is not finite; load it in another dtype (float32, bfloat16).")
         return taken
 
     with stream.watch({layer: partial(see, layer) for layer in range(stream.shape[0])}):
-        yield take
+        yield summed
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ def record_residuals(
     tallies: dict[str, StreamTally] = {}
     described: dict[str, list[dict[str, Any]]] = {}
     bar = tqdm(total=len(corpora) * wanted * block, unit="token", unit_scale=True, disable=not progress)
-    with bar, summing(stream, before=len(before), covariance_layers=layers) as take, torch.no_grad():
+    with bar, summing(stream, before=len(before), covariance_layers=layers) as summed, torch.no_grad():
         for code, source in corpora.items():
             bar.set_description(code)
             tally, hashed = StreamTally.empty(stream.shape), hashlib.sha256()
@@ -191,9 +192,8 @@ def record_residuals(
                 inputs = torch.stack(some)
                 check_ids(embedding_rows(model), inputs, tokenizer)
                 hashed.update(inputs.to(torch.int32).numpy().tobytes())
-                read = torch.cat([prefix.expand(len(some), -1), inputs], dim=1)
-                stream.decoder(input_ids=read.to(device), use_cache=False)
-                tally = tally.add(take())
+                read = torch.cat([prefix.expand(len(some), -1), inputs], dim=1).to(device)
+                tally = tally.add(summed(partial(stream.decoder, input_ids=read, use_cache=False)))
                 bar.update(inputs.numel())
             if tally.tokens < (block if allow_short else wanted * block):
                 raise not_enough(code, tally.tokens // block, wanted, block)

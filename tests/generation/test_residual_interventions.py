@@ -71,9 +71,10 @@ def by_hand(entry: ResidualIntervention, layer: int, tokens: np.ndarray) -> np.n
                 edited[place, dimension] = entry.strength * target[dimension] * lengths[layer] / lengths[-1]
         elif entry.method == "lda":
             edited[place] = token + entry.strength * discriminant_part(entry.means, layer, shift[layer])
-        else:
+        elif entry.method == "diffmean":
             edited[place] = token + entry.strength * shift[layer]
-        if entry.method == "recover":
+        else:
+            edited[place] = token + entry.strength / len(entry.edited_layers) * shift[layer]
             edited[place] *= np.sqrt(sum(token**2)) / np.sqrt(sum(edited[place] ** 2))
     return edited
 
