@@ -46,9 +46,8 @@ class MovedRows:
         before = stream[self.rows]
         moved = (before if self.kept is None else before.where(self.kept, 0)) + self.shift
         if self.restores_norm:
-            norms = (each.float().norm(dim=-1, keepdim=True) for each in (before, moved))
-            length, now = norms
-            moved = moved * (length / now.clamp_min(torch.finfo(torch.float32).tiny)).to(moved)
+            length, now = (each.float().norm(dim=-1, keepdim=True) for each in (before, moved))
+            moved = moved * (length / now.clamp_min(torch.finfo(torch.float32).eps)).to(moved)
         stream[self.rows] = moved
 
 
