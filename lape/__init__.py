@@ -27,8 +27,10 @@ if TYPE_CHECKING:
         UnknownLabel,
         UnsupportedArchitecture,
     )
+    from lape.generation.constrained import SoftConstraint
     from lape.generation.generate import generate_rows, side_by_side
     from lape.generation.interventions import Intervention, intervene
+    from lape.generation.residual import ResidualIntervention
     from lape.generation.streaming import Update
     from lape.identify import equal_count, identify
     from lape.languages import Language, language
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
     from lape.recording.corpora import read_corpora
     from lape.recording.record import record
     from lape.recording.recorder import Recording
+    from lape.recording.residual import record_residuals
+    from lape.recording.residual_means import ResidualMeans
     from lape.recording.statistics import ActivationStatistics
+    from lape.recording.vocabulary import count_tokens
     from lape.serving.engine import Engine, load_engine
     from lape.sharing.push import push
     from lape.version import __version__
@@ -63,12 +68,16 @@ __all__ = [
     "NeuronMask",
     "NotEnoughText",
     "Recording",
+    "ResidualIntervention",
+    "ResidualMeans",
+    "SoftConstraint",
     "UnknownLabel",
     "UnsupportedArchitecture",
     "Update",
     "__version__",
     "activation_sites",
     "calibrate",
+    "count_tokens",
     "equal_count",
     "generate_rows",
     "identify",
@@ -82,6 +91,7 @@ __all__ = [
     "read_corpora",
     "read_released",
     "record",
+    "record_residuals",
     "register_architecture",
     "side_by_side",
 ]
@@ -103,12 +113,16 @@ _HOMES = {
     "NeuronMask": "lape.masks.mask",
     "NotEnoughText": "lape.errors",
     "Recording": "lape.recording.recorder",
+    "ResidualIntervention": "lape.generation.residual",
+    "ResidualMeans": "lape.recording.residual_means",
+    "SoftConstraint": "lape.generation.constrained",
     "UnknownLabel": "lape.errors",
     "UnsupportedArchitecture": "lape.errors",
     "Update": "lape.generation.streaming",
     "__version__": "lape.version",
     "activation_sites": "lape.models.architectures",
     "calibrate": "lape.masks.calibration",
+    "count_tokens": "lape.recording.vocabulary",
     "equal_count": "lape.identify",
     "generate_rows": "lape.generation.generate",
     "identify": "lape.identify",
@@ -122,6 +136,7 @@ _HOMES = {
     "read_corpora": "lape.recording.corpora",
     "read_released": "lape.masks.released",
     "record": "lape.recording.record",
+    "record_residuals": "lape.recording.residual",
     "register_architecture": "lape.models.architectures",
     "side_by_side": "lape.generation.generate",
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,22 @@ import oracle
 import pytest
 import torch
 from families import build, random_mask, token_ids
+from samples import mask_of, statistics_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
-from lape import ActivationStatistics, Intervention, LapeError, MaskMismatch, MeansMissing, NeuronMask, intervene
+from lape import (
+    ActivationStatistics,
+    Intervention,
+    LapeError,
+    MaskMismatch,
+    MeansMissing,
+    NeuronMask,
+    UnknownLabel,
+    intervene,
+)
 from lape.cli import main
-from lape.masks.calibration import calibrate
+from lape.masks.calibration import calibrate, with_other_means
 from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
 TEXTS = {
@@ -304,3 +315,41 @@ def test_text_and_a_mask_are_asked_for(imported: Path, tmp_path: Path, capsys: p
     assert "Say which text to read, such as --corpus" in capsys.readouterr().err
     assert main(["calibrate", str(tmp_path)]) == 2
     assert "There is no file" in capsys.readouterr().err
+
+
+def test_means_over_other_languages(tmp_path: Path) -> None:
+    tokens = {"aa": 5, "bb": 10, "cc": 20, "dd": 40}
+    statistics = statistics_of({code: [[1, 2], [3, 4]] for code in tokens}, tokens)
+    means = {code: (statistics.sum[code] / statistics.tokens[code]).tolist() for code in statistics.tokens}
+    mask = mask_of({"aa": [(0, 0), (1, 1)], "bb": [(0, 0), (1, 1), (1, 0)], "cc": [(1, 1)]}, shape=(2, 2))
+    found = with_other_means(mask, statistics)
+    alone = {"aa": "cc", "bb": "cc"}  # of the neuron that two have
+    for code, other in alone.items():
+        assert found.other_means[code][0].item() == pytest.approx(means[other][0][0])
+    assert found.other_means["bb"][1].item() == pytest.approx((means["aa"][1][0] + means["cc"][1][0]) / 2)
+    for code in mask.languages:  # of the one that all have
+        expected = sum(means[other][1][1] for other in mask.languages if other != code) / 2
+        assert found.other_means[code][-1].item() == pytest.approx(expected)
+    found.save(tmp_path)
+    loaded = NeuronMask.load(tmp_path)
+    assert found == mask == loaded
+    assert all(torch.equal(loaded.other_means[code], found.other_means[code]) for code in mask.languages)
+    with pytest.raises(MaskMismatch, match="2 layers x 2 neurons"):
+        with_other_means(random_mask((3, 48)), statistics)
+    with pytest.raises(LapeError, match="no language beside aa"):
+        with_other_means(mask.only(["aa"]), statistics)
+
+
+def test_neurons_that_are_off_are_set_to_their_mean_over_other_languages() -> None:
+    neurons = {"aa": [(0, 0), (1, 1)], "bb": [(0, 0), (0, 1)], "cc": [(0, 1)]}
+    others = {"aa": torch.tensor([0.5, -2.0]), "bb": torch.tensor([0.75, 4.0])}
+    mask = replace(mask_of(neurons, {"cc": [9.0]}, shape=(2, 2)), other_means=others)
+    flat, values = Intervention(mask, off=["aa", "bb"], off_value="mean").operations()["set"]
+    assert dict(zip(flat.tolist(), values.tolist(), strict=True)) == {0: 0.5, 1: 4.0, 3: -2.0}
+    flat, values = Intervention(mask, off="bb", on="cc", strength=2.0, off_value="mean").operations()["set"]
+    assert dict(zip(flat.tolist(), values.tolist(), strict=True)) == {0: 0.75, 1: 18.0}
+    assert len(Intervention(mask, on="cc", off_value="mean").operations()["set"][0]) == 1
+    with pytest.raises(MeansMissing, match=r"no means over other languages for cc.*with_other_means"):
+        Intervention(mask, off=["aa", "cc"], off_value="mean")
+    with pytest.raises(UnknownLabel, match=r"'men'. Did you mean 'mean'"):
+        Intervention(mask, off="aa", off_value="men")

@@ -37,7 +37,11 @@ def sure(**other: list[float]) -> Sure:
 
 def test_the_columns_there_are() -> None:
     keys = {name: (column.key, column.defines) for name, column in columns_of(NeuronMask).items()}
-    assert keys == {"means": ("mean", True), "selection": ("selection", False)}
+    assert keys == {
+        "means": ("mean", True),
+        "selection": ("selection", False),
+        "other_means": ("other_mean", False),
+    }
 
 
 def test_a_new_column_follows_its_neurons_everywhere(tmp_path: Path) -> None:
