@@ -271,7 +271,7 @@ def test_ctrl_c_loses_nothing(imported: Path, words: list[str], monkeypatch: pyt
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lape.recording.recorder.batches", interrupted)
+    monkeypatch.setattr("lape.recording.recorder.Reader", interrupted)
     assert main(words) == 130
     assert contents(imported) == before
 
