@@ -4,7 +4,7 @@
 
 LAPE, and statistics and masks on disk, beside straightforward scripts on the same random counts. Then every method on
 the first of 70B size, with its defaults and with 1,000 neurons per language, and on the statistics of the embedded
-model, which the page's sliders run at once. Memory is the peak of a process of its own above what the input takes.
+model, which the page's sliders run at once. Memory is the resident peak above what the input takes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.interleaved import median_seconds
-from benchmarks.peak import peak_bytes
+from benchmarks.memory import peak_bytes
 from lape.identify import METHODS, identify
 from lape.masks.bundled import bundled_folder
 from lape.masks.mask import NeuronMask
