@@ -8,17 +8,38 @@ a cell is changed at the tokens of its row that were routed to its expert.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
 import torch
 from torch import nn
 
-from lape.errors import LapeError
+from lape.errors import LapeError, unknown_label
 from lape.models.sites import ActivationSites, Routed
 
 Positions = Literal["all", "prompt", "generated"]
 Operations = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # `set`, `add`, `scale` to flat indices [n], values [n]
+
+
+def check_edit(positions: str, **numbers: float) -> None:
+    """Refuses positions that do not exist, and numbers (by name, such as `strength`) that are not float32.
+
+    Raises:
+        UnknownLabel: There are no such positions.
+        LapeError: Names the number.
+    """
+    if positions not in get_args(Positions):
+        raise unknown_label("positions", positions, get_args(Positions))
+    for name, number in numbers.items():
+        if not abs(number) <= torch.finfo(torch.float32).max:
+            raise LapeError(f"{name} must be a finite number of float32, not {number}.")
+
+
+def check_layers(layers: range | None, count: int) -> None:
+    """Refuses layers that a model of so many does not have; None is all of them."""
+    if layers is not None and not set(layers) <= set(range(count)):
+        raise LapeError(f"{layers} names layers the model does not have; its layers are 0 to {count - 1}.")
 
 
 class Run:
@@ -50,6 +71,32 @@ class Run:
             raise LapeError("positions 'prompt' and 'generated' need the key-value cache: pass use_cache=True.")
         self.positions = "generated" if cache is not None and cache.get_seq_length() > 0 else "prompt"
         self.passes += 1
+
+
+class Edit(Protocol):
+    """What is done at one place; it says whether the model has passed there."""
+
+    fired: bool
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What a plan does in places of one kind.
+
+    Attributes:
+        places: Each edit, by the number of its place, such as a layer.
+        watching: Has them on the model for as long as it is open.
+        missed: What it means that the model did not pass some of the places, which `{}` stands for.
+    """
+
+    places: Mapping[int, Edit]
+    watching: AbstractContextManager[None]
+    missed: str
+
+    @property
+    def silent(self) -> list[int]:
+        """The places that the model has not passed."""
+        return sorted(place for place, edit in self.places.items() if not edit.fired)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
 from lape.generation import settings
-from lape.generation.interventions import Intervention, Plan
+from lape.generation.interventions import Entry, Plan
 from lape.generation.prompts import Prompt, encode, padding
 from lape.generation.sampling import Stop, processors
 from lape.generation.settings import check_sampling
@@ -32,7 +32,7 @@ def side_by_side(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
     prompt: Prompt | Mapping[str, Prompt],
-    variants: Mapping[str, Intervention | None],
+    variants: Mapping[str, Entry | None],
     **settings: Any,
 ) -> Generator[Update, None, None]:
     """Generates a prompt under several variants, as rows of one batch.
@@ -109,14 +109,14 @@ def generate_rows(
             have, or the plan does not fit; before any work.
     """
     check_sampling(max_new_tokens, temperature, top_p, repetition_penalty, seed)
-    if not isinstance(plan, Intervention) and plan is not None and len(plan) != len(prompts):
+    if not isinstance(plan, Entry) and plan is not None and len(plan) != len(prompts):
         raise LapeError(
             f"The plan has {len(plan)} rows but there are {len(prompts)} prompts; give one entry per prompt."
         )
     encoded = encode(model, tokenizer, prompts)
     device = input_device(model)
     spare = 0 if form_of(model) != "float32" else _spare_rows(len(prompts), device)
-    if not isinstance(plan, Intervention) and plan is not None:
+    if not isinstance(plan, Entry) and plan is not None:
         plan = [*plan, *[None] * spare]
     inputs = {name: torch.cat([values, values[:1].expand(spare, -1)]).to(device) for name, values in encoded.items()}
     _check_context(model, inputs["input_ids"].shape[1], max_new_tokens)

@@ -1,8 +1,9 @@
 """Switch neurons during a forward pass: off, replaced, added to, or scaled.
 
 Hooks sit on the activation module of each edited layer of the unmodified model and come off when the
-block ends. One plan serves a whole batch, or every row has its own, so that the untouched model and its
-variants run side by side in one pass.
+block ends. Beside neurons a plan may hold their rivals: moves of the residual stream (`lape.generation.residual`)
+and penalties on tokens (`lape.generation.constrained`). One plan serves a whole batch, or every row has its own, so
+that the untouched model and its variants run side by side in one pass.
 
 Hooks belong to the model, not to a thread: do not run two plans on one model at the same time.
 """
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
-from typing import get_args
+from typing import TypeVar, get_args
 
 import torch
 from transformers import PreTrainedModel
 
 from lape.errors import HookNotFired, LapeError, LapeWarning, MeansMissing, unknown_label
-from lape.generation.edits import Operations, Positions, Run, layer_edits
+from lape.generation.constrained import SoftConstraint, logit_edits
+from lape.generation.edits import Edits, Operations, Positions, Run, check_edit, check_layers, layer_edits
+from lape.generation.residual import ResidualIntervention
+from lape.generation.residual_edits import stream_edits
 from lape.generation.settings import MODE, STRENGTH, Mode
 from lape.masks.mask import NeuronMask
-from lape.models.architectures import activation_sites
+from lape.models.architectures import activation_sites, decoder_layers
 from lape.models.hooks import hooked
 
 
@@ -65,11 +69,7 @@ class Intervention:
             self.mask.known(code)
         if self.mode not in get_args(Mode):
             raise unknown_label("mode", self.mode, get_args(Mode))
-        if self.positions not in get_args(Positions):
-            raise unknown_label("positions", self.positions, get_args(Positions))
-        for name in ("strength", "off_value"):
-            if not abs(getattr(self, name)) <= torch.finfo(torch.float32).max:
-                raise LapeError(f"{name} must be a finite number of float32, not {getattr(self, name)}.")
+        check_edit(self.positions, strength=self.strength, off_value=self.off_value)
         if self.on is not None and self.mode != "scale" and self.on not in self.mask.means:
             raise MeansMissing(
                 f"The mask has no mean activations for {self.on!r}, so {self.mode!r} cannot switch it on. "
@@ -124,12 +124,14 @@ class Intervention:
         return {"set": (neurons, values), **done}
 
 
-Plan = Intervention | Sequence[Intervention | None]
+Entry = Intervention | ResidualIntervention | SoftConstraint
+Kind = TypeVar("Kind", Intervention, ResidualIntervention, SoftConstraint)
+Plan = Entry | Sequence[Entry | None]
 
 
 @contextmanager
 def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
-    """Switches neurons of a model for as long as the block runs.
+    """Switches neurons of a model, or its residual stream or logits, for as long as the block runs.
 
     Works under `generate`, key-value caches, quantised weights and device maps. Under gradients the activation
     is copied, otherwise it is edited in place. What torch.compile made runs uncompiled meanwhile, and is switched.
@@ -138,49 +140,69 @@ def intervene(model: PreTrainedModel, plan: Plan) -> Iterator[None]:
 
     Args:
         model: The unmodified model.
-        plan: One intervention for every row of a batch, or one per row, None for an untouched row. A list
-            refuses a batch of another size; so beams and several return sequences, which multiply rows, unless
-            their product happens to be the plan's length.
+        plan: One intervention for every row of a batch, or one per row, None for an untouched row; rows may have
+            interventions of different kinds, and blocks nest. A list refuses a batch of another size; so beams and
+            several return sequences, which multiply rows, unless their product happens to be the plan's length.
 
     Raises:
-        MaskMismatch: A mask is for a model of another shape.
+        MaskMismatch: A mask is, or residual means are, for a model of another shape.
         LapeError: The batch does not have one row per entry of the plan, or `positions` is used without a cache.
-        HookNotFired: On a clean exit, when the decoder ran and an edited layer's activation was not seen. There is
-            a warning where the decoder did not run.
+        HookNotFired: On a clean exit, when the decoder ran and what is to be edited was not seen. There is a warning
+            where the decoder did not run.
 
     Example:
         >>> with intervene(model, Intervention(mask, off="fr")):  # doctest: +SKIP
         ...     model.generate(**inputs)
     """
-    rows = None if isinstance(plan, Intervention) else len(plan)
+    rows = None if isinstance(plan, Entry) else len(plan)
     if rows == 0:
         raise LapeError("The plan has no rows; give one entry per row of the batch.")
-    entries = [plan] if isinstance(plan, Intervention) else list(plan)
-    sites = activation_sites(model)
-    for mask in {id(entry.mask): entry.mask for entry in entries if entry is not None}.values():
-        mask.check(model)
-    for entry in entries:
-        if entry is not None and entry.layers is not None and not set(entry.layers) <= set(range(sites.shape[0])):
-            raise LapeError(
-                f"{entry.layers} names layers the model does not have; its layers are 0 to {sites.shape[0] - 1}."
-            )
-
-    run = Run(rows, needs_cache=any(entry is not None and entry.positions != "all" for entry in entries))
-    operations = [None if entry is None else (entry.operations(), entry.positions) for entry in entries]
-    edits = layer_edits(operations, sites, run)
-    beginning = {sites.decoder: run.begin} if edits or rows is not None else {}
-    with hooked(before=beginning), sites.watch(edits):
+    entries = [plan] if isinstance(plan, Entry) else list(plan)
+    needs_cache = any(entry is not None and entry.positions != "all" for entry in entries)
+    run = Run(rows, needs_cache)
+    kinds = (
+        _activation_edits(model, _only(Intervention, entries), run),
+        stream_edits(model, _only(ResidualIntervention, entries), run),
+        logit_edits(model, _only(SoftConstraint, entries), run),
+    )
+    edited = any(kind.places for kind in kinds)
+    with ExitStack() as stack:
+        if edited or rows is not None:
+            stack.enter_context(hooked(before={decoder_layers(model)[0]: run.begin}))
+        for kind in kinds:
+            stack.enter_context(kind.watching)
         yield
-    silent = sorted(layer for layer, edit in edits.items() if not edit.fired)
-    if run.passes and silent:
-        raise HookNotFired(
-            f"The decoder ran, but the activations of layers {silent} did not pass their hooks, so those neurons "
-            "were not switched. A fused kernel bypasses them; load the model without."
-        )
-    if edits and len(silent) == len(edits) and not run.batch:
+    for kind in kinds:
+        if run.passes and kind.silent:
+            raise HookNotFired(f"The decoder ran, but {kind.missed.format(kind.silent)}")
+    if edited and not run.batch:
         warnings.warn(
             "The model did not run inside the block, so nothing was switched. A program that torch.jit or "
             "torch.export made of it is another model; call the model itself.",
             LapeWarning,
             stacklevel=3,
         )
+
+
+def _only(kind: type[Kind], entries: Sequence[Entry | None]) -> list[Kind | None]:
+    """A plan without the entries of other kinds."""
+    return [entry if isinstance(entry, kind) else None for entry in entries]
+
+
+def _activation_edits(model: PreTrainedModel, entries: Sequence[Intervention | None], run: Run) -> Edits:
+    """What a plan does to activations."""
+    missed = (
+        "the activations of layers {} did not pass their hooks, so those neurons were not switched. A fused kernel "
+        "bypasses them; load the model without."
+    )
+    if not any(entries):
+        return Edits({}, nullcontext(), missed)
+    sites = activation_sites(model)
+    for mask in {id(entry.mask): entry.mask for entry in entries if entry is not None}.values():
+        mask.check(model)
+    for entry in entries:
+        if entry is not None:
+            check_layers(entry.layers, sites.shape[0])
+    operations = [None if entry is None else (entry.operations(), entry.positions) for entry in entries]
+    edits = layer_edits(operations, sites, run)
+    return Edits(edits, sites.watch(edits), missed)

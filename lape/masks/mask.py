@@ -8,7 +8,6 @@ keys are listed in `lape/storage/metadata.py`. `mask.json` repeats it, with coun
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +16,12 @@ from typing import Annotated, Any
 import torch
 from torch import nn
 
-from lape.errors import BadFile, LapeWarning, MaskMismatch, unknown_label
+from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.masks.algebra import Choose, combined, difference, intersection, union
 from lape.masks.columns import NeuronColumn, columns_of
 from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
 from lape.models.architectures import activation_sites
-from lape.models.embedded import embedded_model
-from lape.models.identity import ModelIdentity, identity
+from lape.models.identity import ModelIdentity, identity, warn_of_another
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors, sha256_of, write_json
 from lape.storage.metadata import check_metadata, warn_of_newer
@@ -202,13 +200,7 @@ class NeuronMask:
         if (shape, experts) != (self.shape, self.experts):
             sizes = f"{size_text(self.shape, self.experts)}, but {given.model} has {size_text(shape, experts)}"
             raise MaskMismatch(f"The mask was made for {mine} with {sizes}.")
-        if "model" in self.metadata and given.model != mine:
-            warnings.warn(f"The mask was made for {mine}, not {given.model}.", LapeWarning, stacklevel=4)
-        elif (made_for := self.metadata.get("revision")) not in (None, given.revision):
-            said = f"The mask was made for revision {made_for} of {mine}, not {given.revision}."
-            if embedded_model(mine) is not None:
-                said += " One of them may be rounded: the neurons are nearly the same, and figures differ a little."
-            warnings.warn(said, LapeWarning, stacklevel=4)
+        warn_of_another("The mask was", self.metadata, given)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Writes `mask.safetensors` and `mask.json`, its summary; the same mask gives the same bytes."""

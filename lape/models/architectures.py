@@ -98,19 +98,8 @@ def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[Site | None, 
     Raises:
         UnsupportedArchitecture: There is not one per layer; says the family, the reason, and what to register.
     """
-    model_type = _model_type(model)
-    paths = _REGISTERED.get(model_type)
-    if not hasattr(model, "get_decoder"):
-        raise _unsupported(model, "it is not a transformers causal language model")
-    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
-        raise _unsupported(model, "it is an encoder-decoder, not a causal language model")
-    decoder = _inner(model.get_decoder())  # type: ignore[operator]
-    if decoder is None or decoder is model:
-        raise _unsupported(model, "it has no decoder")
-    layers = _submodule(model, paths.layers) if paths and paths.layers is not None else _layers_of(decoder)
-    if not isinstance(layers, nn.ModuleList) or len(layers) == 0:
-        raise _unsupported(model, "no list of layers was found in its decoder")
-
+    decoder, layers = decoder_layers(model)
+    paths = _REGISTERED.get(_model_type(model))
     mixture = paths is None and any(map(_is_mixture, layers))
     sites: tuple[Site | None, ...]
     if paths is not None:
@@ -128,6 +117,26 @@ def activation_modules(model: nn.Module) -> tuple[nn.Module, tuple[Site | None, 
     if len({id(module) for module in modules}) < len(modules):
         raise _unsupported(model, "several layers share one activation module")
     return decoder, sites
+
+
+def decoder_layers(model: nn.Module) -> tuple[nn.Module, nn.ModuleList]:
+    """The decoder of a model, without the language-model head, and its list of layers.
+
+    Raises:
+        UnsupportedArchitecture: There are none; says the family, the reason, and what to register.
+    """
+    paths = _REGISTERED.get(_model_type(model))
+    if not hasattr(model, "get_decoder"):
+        raise _unsupported(model, "it is not a transformers causal language model")
+    if getattr(getattr(model, "config", None), "is_encoder_decoder", False):
+        raise _unsupported(model, "it is an encoder-decoder, not a causal language model")
+    decoder = _inner(model.get_decoder())  # type: ignore[operator]
+    if decoder is None or decoder is model:
+        raise _unsupported(model, "it has no decoder")
+    layers = _submodule(model, paths.layers) if paths and paths.layers is not None else _layers_of(decoder)
+    if not isinstance(layers, nn.ModuleList) or len(layers) == 0:
+        raise _unsupported(model, "no list of layers was found in its decoder")
+    return decoder, layers
 
 
 def _layers_of(decoder: nn.Module) -> nn.Module | None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from lape.errors import LapeWarning
+from lape.models.embedded import embedded_model
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -32,6 +37,24 @@ def identity(model: PreTrainedModel) -> ModelIdentity:
     revision = getattr(model.config, "_commit_hash", None)
     dtype = str(model.dtype).removeprefix("torch.")
     return ModelIdentity(str(model.name_or_path), revision, dtype, _quantization(model))
+
+
+def warn_of_another(what: str, metadata: Mapping[str, Any], given: ModelIdentity) -> None:
+    """Warns where something was made for another model, or another revision of it, than the one it is used on.
+
+    Args:
+        what: With its verb, such as "The mask was".
+        metadata: Of that thing.
+        given: The model it is used on.
+    """
+    mine, made_for = metadata.get("model"), metadata.get("revision")
+    if mine not in (None, given.model):
+        warnings.warn(f"{what} made for {mine}, not {given.model}.", LapeWarning, stacklevel=5)
+    elif made_for not in (None, given.revision):
+        said = f"{what} made for revision {made_for} of {mine or 'an unnamed model'}, not {given.revision}."
+        if mine is not None and embedded_model(mine) is not None:
+            said += " One of them may be rounded: the neurons are nearly the same, and figures differ a little."
+        warnings.warn(said, LapeWarning, stacklevel=5)
 
 
 def _quantization(model: PreTrainedModel) -> str | None:

@@ -43,6 +43,13 @@ def document_end(tokenizer: Tokenizer) -> int | None:
     return tokenizer.eos_token_id
 
 
+def special_ids(tokenizer: Tokenizer) -> set[int]:
+    """The ids of tokens that are no text, the document end among them."""
+    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
+    end = document_end(tokenizer)
+    return special | set(tokenizer.all_special_ids) | (set() if end is None else {end})
+
+
 def token_blocks(
     tokenizer: Tokenizer, source: Source, block: int, language: str | None = None
 ) -> Iterator[torch.Tensor]:

@@ -16,7 +16,7 @@ from lape.evaluation.metrics.language import Identifier
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
 from lape.generation.generate import generate_rows
-from lape.generation.interventions import Intervention, Plan
+from lape.generation.interventions import Entry, Plan
 from lape.generation.prompts import Prompt, prompt_ids
 from lape.generation.settings import REPETITION_PENALTY
 from lape.languages import base_language
@@ -75,7 +75,7 @@ class Case:
     key: str
     openings: Sequence[str]
     prompts: Sequence[Prompt]
-    intervention: Intervention | None = None
+    intervention: Entry | None = None
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def continue_prompts(
     rows = decoding.rows_on(model)
     for start in range(0, len(prompts), rows):
         chosen = slice(start, start + rows)
-        edits = plan if plan is None or isinstance(plan, Intervention) else plan[chosen]
+        edits = plan if plan is None or isinstance(plan, Entry) else plan[chosen]
         *_, last = generate_rows(
             model,
             tokenizer,

@@ -20,11 +20,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import ModelOutput
 
 from lape.errors import LapeError
-from lape.generation.interventions import Intervention, Plan, intervene
+from lape.generation.interventions import Entry, Plan, intervene
 from lape.models.architectures import activation_sites, input_device
 from lape.models.inputs import check_ids, context_length, embedding_rows
 from lape.recording.beginnings import beginning_of
-from lape.recording.blocks import document_end
+from lape.recording.blocks import special_ids
 
 PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; fewer leave the machine waiting
 SLICE_LOGITS = 2**24  # that exist at once: 64 MB in float32, whatever the batch
@@ -134,7 +134,7 @@ def negative_log_likelihoods(
     sums = [0.0] * len(rows)
     for start in range(0, len(rows), batch):
         part = order[start : start + batch]
-        edits = [plan if plan is None or isinstance(plan, Intervention) else plan[row] for row in part]
+        edits = [plan if plan is None or isinstance(plan, Entry) else plan[row] for row in part]
         try:
             found = _sums(model, [rows[row] for row in part], edits)
         except torch.OutOfMemoryError as error:
@@ -163,10 +163,7 @@ def byte_counts(tokenizer: Tokenizer, blocks: Sequence[Sequence[int]]) -> list[i
     ids = sorted({token for block in blocks for token in block})
     backend = getattr(tokenizer, "backend_tokenizer", None)
     spells_bytes = backend is not None and b'"ByteLevel"' in backend.decoder.__getstate__()
-    special = {token for token, added in tokenizer.added_tokens_decoder.items() if added.special}
-    special.update(tokenizer.all_special_ids)
-    if (end := document_end(tokenizer)) is not None:
-        special.add(end)
+    special = special_ids(tokenizer)
     spelled = tokenizer.convert_ids_to_tokens(ids)
     sizes = {
         token: 0 if token in special else _bytes(text, spells_bytes) for token, text in zip(ids, spelled, strict=True)
@@ -185,7 +182,7 @@ def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, b
         raise LapeError("There is nothing to score, or a row has no token to read or none to score.")
     if batch is not None and batch < 1:
         raise LapeError(f"batch must be at least 1, not {batch}.")
-    if plan is not None and not isinstance(plan, Intervention) and len(plan) != len(rows):
+    if plan is not None and not isinstance(plan, Entry) and len(plan) != len(rows):
         raise LapeError(f"The plan has {len(plan)} rows but there are {len(rows)} to score; give one entry for each.")
     check_ids(embedding_rows(model), torch.tensor([token for row in rows for token in (*row.context, *row.scored)]))
     context = context_length(model)
@@ -194,7 +191,7 @@ def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, b
         raise LapeError(f"A row of {longest} tokens is longer than the model's context of {context}.")
 
 
-def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Intervention | None]) -> list[float]:
+def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Entry | None]) -> list[float]:
     """The sums of one forward pass, with an intervention or None for each row."""
     plan: Plan = edits
     if (first := edits[0]) is not None and all(edit is first for edit in edits):
