@@ -28,12 +28,14 @@ from lape.identify.baselines import (
     probability,
     probability_ranking,
 )
+from lape.identify.crane import crane, crane_ranking, gradient, gradient_ranking
 from lape.identify.lape import lape, lape_ranking
 from lape.identify.ranking import Ranking
 from lape.identify.settings import SETTINGS, MethodSetting
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
 from lape.recording.recorded import Recorded
+from lape.recording.relevance import GradientRelevance, Relevance
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.metadata import COUNTED_UNDER
 
@@ -78,6 +80,8 @@ METHODS: dict[str, Method] = {
     "difference": Method(difference, difference_ranking),
     "margin": Method(margin, margin_ranking),
     "alignment": Method(alignment, alignment_ranking),
+    "crane": Method(crane, crane_ranking, Relevance),
+    "gradient": Method(gradient, gradient_ranking, GradientRelevance),
 }
 
 

@@ -7,13 +7,13 @@ random control is `NeuronMask.random_like`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, stacked
+from lape.identify.ranking import Ranking, highest, stacked, top_share
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
@@ -49,12 +49,12 @@ def probability(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(probability_ranking(statistics, languages), top_rate, statistics.shape)
+    return top_share(probability_ranking(statistics, languages), top_rate, statistics.shape)
 
 
 def probability_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
     """Ranks the neurons that are ever active in a language by p, highest first: for `lap` and `probability` alike."""
-    return {code: _highest(statistics.probability(code).flatten()) for code in languages}
+    return {code: highest(statistics.probability(code).flatten()) for code in languages}
 
 
 def difference(
@@ -70,7 +70,7 @@ def difference(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(difference_ranking(statistics, languages), top_rate, statistics.shape)
+    return top_share(difference_ranking(statistics, languages), top_rate, statistics.shape)
 
 
 def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
@@ -78,7 +78,7 @@ def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str
     p = stacked(statistics.probability, languages)
     total = p.sum(0)
     others = len(languages) - 1
-    return {code: _highest(row - (total - row) / others) for code, row in zip(languages, p, strict=True)}
+    return {code: highest(row - (total - row) / others) for code, row in zip(languages, p, strict=True)}
 
 
 def margin(
@@ -94,20 +94,18 @@ def margin(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(margin_ranking(statistics, languages), top_rate, statistics.shape)
+    return top_share(margin_ranking(statistics, languages), top_rate, statistics.shape)
 
 
 def margin_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
     """Ranks the neurons with a margin above 0 by it, largest first."""
     p = stacked(statistics.probability, languages)
-    highest, second = p[0].clone(), torch.zeros_like(p[0])
+    first, second = p[0].clone(), torch.zeros_like(p[0])
     for row in p[1:]:
-        second = torch.maximum(second, torch.minimum(highest, row))
-        highest = torch.maximum(highest, row)
+        second = torch.maximum(second, torch.minimum(first, row))
+        first = torch.maximum(first, row)
     # Where another language is as high or higher, the margin is not above 0, and which it is does not matter.
-    return {
-        code: _highest(torch.where(row == highest, row - second, 0.0)) for code, row in zip(languages, p, strict=True)
-    }
+    return {code: highest(torch.where(row == first, row - second, 0.0)) for code, row in zip(languages, p, strict=True)}
 
 
 def lave(
@@ -150,15 +148,3 @@ def _positive_means(statistics: ActivationStatistics, languages: Sequence[str]) 
     if values.min() < 0:
         raise BadFile("The statistics hold a sum of positive activations that is negative: record them again.")
     return values
-
-
-def _highest(score: torch.Tensor) -> Ranking:
-    """Ranks the neurons whose score `[neurons]` is above 0, compared to 12 decimals, highest first."""
-    score = score.round(decimals=SCORE_DECIMALS)
-    neurons = (score > 0).nonzero().squeeze(1)
-    return Ranking(neurons, (-score[neurons],))
-
-
-def _top_share(rankings: Mapping[str, Ranking], top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
-    """The first of each ranking, a share of all the model's neurons."""
-    return {code: ranking.first(round(top_rate * shape[0] * shape[1])) for code, ranking in rankings.items()}

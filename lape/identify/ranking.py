@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,18 @@ def lowest(values: torch.Tensor, count: int) -> torch.Tensor:
     below = values < boundary
     tied = (values == boundary).nonzero().squeeze(1)[: count - int(below.sum())]
     return torch.cat([below.nonzero().squeeze(1), tied]).sort().values
+
+
+def highest(score: torch.Tensor) -> Ranking:
+    """Ranks the neurons whose score `[neurons]` is above 0, compared to 12 decimals, highest first."""
+    score = score.round(decimals=SCORE_DECIMALS)
+    neurons = (score > 0).nonzero().squeeze(1)
+    return Ranking(neurons, (-score[neurons],))
+
+
+def top_share(rankings: Mapping[str, Ranking], top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """The first of each ranking, a share of all the model's neurons."""
+    return {code: ranking.first(round(top_rate * shape[0] * shape[1])) for code, ranking in rankings.items()}
 
 
 def members(

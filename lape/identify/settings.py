@@ -74,6 +74,13 @@ SETTINGS: Mapping[str, MethodSetting] = {
         "a share from 0 to 1",
         slider=(0.0, 1.0, 0.001),
     ),
+    "min_z": MethodSetting(
+        "Least z",
+        "standard deviations that a neuron must lie above the mean of all",
+        "a finite number",
+        low=-sys.float_info.max,
+        high=sys.float_info.max,
+    ),
     "weight": MethodSetting(
         "Weight",
         "reward for neurons that are often active",

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import asdict
 from functools import partial
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import torch
-import transformers
 from torch import nn
-from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -24,17 +18,15 @@ from lape.models.architectures import activation_sites, input_device
 from lape.models.backward_rules import relevance_rules
 from lape.models.head import head_of, states_per_slice
 from lape.models.hooks import hooked
-from lape.models.identity import identity
-from lape.models.inputs import check_ids, context_length, embedding_rows
 from lape.models.sites import ActivationSites
-from lape.recording.beginnings import prefix_of
-from lape.recording.blocks import document_end, token_blocks
 from lape.recording.moments import LEAST_OBSERVATIONS, Moments
-from lape.recording.reading import check_settings, check_text, not_enough
-from lape.recording.relevance import Relevance
-from lape.recording.sources import Source, describe
-from lape.version import __version__
+from lape.recording.passes import Made, Passes
+from lape.recording.relevance import COLUMNS, BlockRelevance, Relevance
+from lape.recording.sources import Source
 
+R = TypeVar("R", bound=BlockRelevance)
+
+BLOCK = 128
 READABLE_ATTENTION = ("sdpa", "eager")  # whose backward pass goes through operations that have rules
 
 
@@ -44,10 +36,12 @@ class Backward(NamedTuple):
     Attributes:
         relevance: float32 `[blocks, layers, neurons]`.
         sum: float32 `[layers, neurons]`, of the activation over all tokens of the blocks.
+        active: int64 `[layers, neurons]`, those of the tokens at which the activation was above 0.
     """
 
     relevance: torch.Tensor
     sum: torch.Tensor
+    active: torch.Tensor
 
 
 @contextmanager
@@ -98,7 +92,6 @@ def _read(
     before: int,
     ids: torch.Tensor,
 ) -> Backward:
-    ids = ids.to(input_device(model))
     seen: dict[int, torch.Tensor] = {}
 
     def keep(layer: int, values: torch.Tensor, _routed: object) -> None:
@@ -115,14 +108,15 @@ def _read(
         gradients = torch.autograd.grad(hidden, [seen[layer] for layer in sites.layers], gradient)
     shape = (*ids.shape, sites.neurons)
     relevance = torch.zeros(len(ids), *sites.shape)
-    sums = torch.zeros(sites.shape)
+    sums, active = torch.zeros(sites.shape), torch.zeros(sites.shape, dtype=torch.long)
     for layer, found in zip(sites.layers, gradients, strict=True):
         values = seen[layer].detach().float().view(shape)[:, before:]
         relevance[:, layer] = (values * found.float().view(shape)[:, before:]).sum(1).cpu()
         sums[layer] = values.sum((0, 1)).cpu()
+        active[layer] = (values > 0).sum((0, 1)).cpu()
     if not (relevance.isfinite().all() and sums.isfinite().all()):
         raise LapeError("The model's relevance is not finite; load it in another dtype (float32 or bfloat16).")
-    return Backward(relevance, sums)
+    return Backward(relevance, sums, active)
 
 
 def _gradient_of_logits(
@@ -149,13 +143,14 @@ def record_relevance(
     tokenizer: Tokenizer,
     corpora: Mapping[str, Source],
     *,
-    kind: type[Relevance] = Relevance,
+    kind: type[R] = Relevance,  # type: ignore[assignment]  # which R then is
     tokens: int = 10_000,
-    block: int = 128,
+    block: int = BLOCK,
     batch: int | None = None,
     progress: bool = True,
     allow_short: bool = False,
-) -> Relevance:
+    kept: Path | None = None,
+) -> R:
     """Records the relevance of every neuron for the model's predictions of each language's text.
 
     Args:
@@ -169,6 +164,7 @@ def record_relevance(
         batch: Blocks per pass; None takes 1 on a CPU and 4 on a GPU. A backward pass holds all activations.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
+        kept: Folder for what is made of each language as soon as it is done, see `Passes`.
 
     Returns:
         The relevance, on the CPU.
@@ -181,53 +177,35 @@ def record_relevance(
     Example:
         >>> relevance = record_relevance(model, tokenizer, {"fr": french, "en": english})  # doctest: +SKIP
     """
-    sites, device = activation_sites(model), input_device(model)
-    before, end = prefix_of(tokenizer), document_end(tokenizer)
-    batch = (1 if device.type == "cpu" else 4) if batch is None else batch
-    check_settings(corpora, tokens, block, batch, context_length(model), len(before))
-    check_ids(embedding_rows(model), torch.tensor(before if end is None else [*before, end]), tokenizer)
-    wanted, prefix = math.ceil(tokens / block), torch.tensor(before, dtype=torch.long)
-    if wanted < LEAST_OBSERVATIONS:
-        raise LapeError(f"Relevance needs {LEAST_OBSERVATIONS} blocks or more; {tokens} tokens are {wanted}.")
-    check_text(tokenizer, corpora, wanted, block, allow_short)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    sites = activation_sites(model)
+    batch = (1 if input_device(model).type == "cpu" else 4) if batch is None else batch
+    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
+    given |= {"allow_short": allow_short, "kept": kept, "settings": {**sites.metadata, "batch": batch}}
+    passes = Passes(model, tokenizer, corpora, **given)
+    if (asked := -(-tokens // block)) < LEAST_OBSERVATIONS:
+        raise _few_blocks(f"{tokens} tokens", asked)
 
-    moments: dict[str, Moments] = {}
-    sums: dict[str, torch.Tensor] = {}
-    described: dict[str, list[dict[str, Any]]] = {}
-    bar = tqdm(total=len(corpora) * wanted * block, unit="token", unit_scale=True, disable=not progress)
-    with bar, backward_passes(model, before=len(before), rules=kind is Relevance) as read:
-        for code, source in corpora.items():
-            bar.set_description(code)
-            found, summed, hashed = Moments.empty(sites.shape), torch.zeros(sites.shape).double(), hashlib.sha256()
-            blocks = itertools.islice(token_blocks(tokenizer, source, block, code), wanted)
-            while some := list(itertools.islice(blocks, batch)):
-                inputs = torch.stack(some)
-                check_ids(embedding_rows(model), inputs, tokenizer)
-                hashed.update(inputs.to(torch.int32).numpy().tobytes())
-                back = read(torch.cat([prefix.expand(len(some), -1), inputs], dim=1))
+    with backward_passes(model, before=passes.before, rules=kind is Relevance) as read:
+
+        def moments(batches: Iterator[torch.Tensor]) -> Made:
+            found, sums = Moments.empty(sites.shape), torch.zeros(sites.shape, dtype=torch.float64)
+            active = torch.zeros(sites.shape, dtype=torch.long)
+            for ids in batches:
+                back = read(ids)
                 for relevance in back.relevance:
                     found = found.add(relevance)
-                summed += back.sum
-                bar.update(inputs.numel())
-            if found.count < (LEAST_OBSERVATIONS if allow_short else wanted):
-                raise not_enough(code, found.count, wanted, block)
-            moments[code], sums[code] = found, summed
-            read_tokens = found.count * block
-            described[code] = [{"source": describe(source), "sha256": hashed.hexdigest(), "tokens": read_tokens}]
-    return kind(
-        {code: found.mean for code, found in moments.items()},
-        {code: found.kurtosis() for code, found in moments.items()},
-        sums,
-        {code: found.count * block for code, found in moments.items()},
-        {
-            **asdict(identity(model)),
-            "architecture": model.config.model_type,
-            **sites.metadata,
-            "block": block,
-            "special_tokens": {"document_end": end, "bos": before or False},
-            "corpora": described,
-            "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-            "date": date,
-        },
+                sums += back.sum
+                active += back.active
+            if found.count < LEAST_OBSERVATIONS:
+                raise _few_blocks("a language's tokens", found.count)
+            return {"relevance": found.mean, "kurtosis": found.kurtosis(), "sum": sums, "active": active}
+
+        made = passes.by_language(kind.kind, moments)
+    columns = ({code: of[name] for code, of in made.items()} for name in COLUMNS)
+    return kind(*columns, dict(passes.tokens), {**passes.metadata, **sites.metadata})
+
+
+def _few_blocks(what: str, blocks: int) -> LapeError:
+    return LapeError(
+        f"Relevance needs {LEAST_OBSERVATIONS} blocks or more; {what} are {blocks}. Ask for more, or shorter ones."
     )

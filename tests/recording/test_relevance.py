@@ -18,7 +18,7 @@ from lape.models.backward_rules import relevance_rules
 from lape.models.hooks import hooked
 from lape.recording.backward import backward_passes, record_relevance
 from lape.recording.moments import Moments
-from lape.recording.relevance import GradientRelevance, Relevance
+from lape.recording.relevance import BlockRelevance, GradientRelevance, Relevance
 
 CORPORA = {"fr": ["Bonjour le monde, il fait beau. " * 8], "en": ["Hello world, the weather is fine. " * 8]}
 
@@ -68,9 +68,7 @@ def test_a_feed_forward_layer_and_a_norm_lose_no_relevance(family: str) -> None:
     for name, parameter in model.named_parameters():
         if name.endswith("bias"):
             parameter.zero_()
-    inside = [
-        (layer.get_submodule(table.first), layer.get_submodule(table.down)) for layer in layers_of(model)
-    ]
+    inside = [(layer.get_submodule(table.first), layer.get_submodule(table.down)) for layer in layers_of(model)]
     norms = [(norm, norm) for norm in activation_sites(model).decoder.modules() if "Norm" in type(norm).__name__]
     given: dict[nn.Module, torch.Tensor] = {}
     gave: dict[nn.Module, torch.Tensor] = {}
@@ -117,7 +115,7 @@ def test_moments_are_those_of_all_that_came() -> None:
 
 @pytest.mark.parametrize("kind", [Relevance, GradientRelevance])
 def test_a_recording_is_the_passes_of_its_blocks_and_survives_a_file(
-    kind: type[Relevance], tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+    kind: type[BlockRelevance], tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
 ) -> None:
     tiny_model.requires_grad_(True)
     found = record_relevance(tiny_model, tokenizer, CORPORA, kind=kind, tokens=160, block=32, batch=2, progress=False)
