@@ -30,10 +30,12 @@ from lape.identify.baselines import (
 )
 from lape.identify.crane import crane, crane_ranking, gradient, gradient_ranking
 from lape.identify.lape import lape, lape_ranking
+from lape.identify.plnd import plnd, plnd_ranking
 from lape.identify.ranking import Ranking
 from lape.identify.settings import SETTINGS, MethodSetting
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
+from lape.recording.importance import Importance
 from lape.recording.recorded import Recorded
 from lape.recording.relevance import GradientRelevance, Relevance
 from lape.recording.statistics import ActivationStatistics
@@ -82,6 +84,7 @@ METHODS: dict[str, Method] = {
     "alignment": Method(alignment, alignment_ranking),
     "crane": Method(crane, crane_ranking, Relevance),
     "gradient": Method(gradient, gradient_ranking, GradientRelevance),
+    "plnd": Method(plnd, plnd_ranking, Importance),
 }
 
 

@@ -1,15 +1,15 @@
 """CRANE and its simple form: neurons by what they do for the model's predictions, in place of how often they fire.
 
-CRANE is of Le and Li, "CRANE: Causal Relevance Analysis of Language-Specific Neurons" (arXiv 2601.04664). Its paper's
-formulas were out of reach, and this follows its code, with one difference: there a unit's relevance in a text is the
-sum of the gradients of its row of weights, here it is what layer-wise relevance propagation gives it, its activation
-times its gradient (`lape/recording/relevance.py`).
+CRANE is of Le and Li (arXiv 2601.04664). Its paper's formulas were out of reach, and this follows its code, with one
+difference: there a unit's relevance in a text is the sum of the gradients of its row of weights, here it is what
+layer-wise relevance propagation gives the neuron, its activation times its gradient (`lape/recording/relevance.py`).
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 
@@ -43,7 +43,7 @@ def crane_ranking(relevance: Relevance, languages: Sequence[str]) -> dict[str, R
     """Ranks all neurons by z, highest first."""
     rankings = {}
     for code in languages:
-        kurtosis = relevance.kurtosis[code].flatten()
+        kurtosis = relevance.column("kurtosis", code).flatten()
         spread = kurtosis.std(correction=0).clamp(min=sys.float_info.min)
         z = ((kurtosis - kurtosis.mean()) / spread).round(decimals=SCORE_DECIMALS)
         rankings[code] = Ranking(torch.arange(len(z)), (-z,))
@@ -75,7 +75,7 @@ def gradient(
 
 def gradient_ranking(relevance: GradientRelevance, languages: Sequence[str]) -> dict[str, Ranking]:
     """Ranks the neurons with a score above 0 by it, highest first."""
-    r = stacked(lambda code: relevance.relevance[code], languages)
+    r = stacked(partial(relevance.column, "relevance"), languages)
     r = r / r.abs().sum(1, keepdim=True).clamp(min=sys.float_info.min)
     total, others = r.sum(0), len(languages) - 1
     return {code: highest(row - (total - row) / others) for code, row in zip(languages, r, strict=True)}

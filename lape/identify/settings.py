@@ -74,6 +74,12 @@ SETTINGS: Mapping[str, MethodSetting] = {
         "a share from 0 to 1",
         slider=(0.0, 1.0, 0.001),
     ),
+    "important_rate": MethodSetting(
+        "Important rate",
+        "share of each layer's neurons that count as important to a block of text",
+        "a share above 0 and up to 1",
+        above_low=True,
+    ),
     "min_z": MethodSetting(
         "Least z",
         "standard deviations that a neuron must lie above the mean of all",

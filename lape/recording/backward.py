@@ -21,7 +21,7 @@ from lape.models.hooks import hooked
 from lape.models.sites import ActivationSites
 from lape.recording.moments import LEAST_OBSERVATIONS, Moments
 from lape.recording.passes import Made, Passes
-from lape.recording.relevance import COLUMNS, BlockRelevance, Relevance
+from lape.recording.relevance import BlockRelevance, Relevance
 from lape.recording.sources import Source
 
 R = TypeVar("R", bound=BlockRelevance)
@@ -201,8 +201,7 @@ def record_relevance(
             return {"relevance": found.mean, "kurtosis": found.kurtosis(), "sum": sums, "active": active}
 
         made = passes.by_language(kind.kind, moments)
-    columns = ({code: of[name] for code, of in made.items()} for name in COLUMNS)
-    return kind(*columns, dict(passes.tokens), {**passes.metadata, **sites.metadata})
+    return kind.gathered(made, {**passes.metadata, **sites.metadata})
 
 
 def _few_blocks(what: str, blocks: int) -> LapeError:

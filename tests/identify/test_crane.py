@@ -23,7 +23,8 @@ def recorded(kind: type[BlockRelevance], values: Values, kurtosis: Values | None
     tails = {code: torch.tensor(rows, dtype=torch.float64) for code, rows in (kurtosis or values).items()}
     counts = {code: torch.ones_like(rows).long() for code, rows in relevance.items()}
     sums = {code: torch.ones_like(rows) for code, rows in relevance.items()}
-    return kind(relevance, tails, sums, counts, dict.fromkeys(values, 40), METADATA)
+    columns = {"relevance": relevance, "kurtosis": tails, "sum": sums, "active": counts}
+    return kind(columns, dict.fromkeys(values, 40), METADATA)
 
 
 def drawn(seed: int) -> dict[str, list[list[float]]]:
@@ -84,9 +85,8 @@ def test_both_equal_plain_loops(seed: int) -> None:
 
 def test_tails_count_for_crane_and_not_the_relevance_itself() -> None:
     # Kurtoses 0 0 0 8: mean 2, deviation 3.46, z -.58 and 1.73.
-    relevance = recorded(
-        Relevance, {"en": [[9, 0, 0, 0]], "fr": [[9, 0, 0, 0]]}, {"en": [[0, 0, 0, 8]], "fr": [[1] * 4]}
-    )
+    tails = {"en": [[0.0, 0.0, 0.0, 8.0]], "fr": [[1.0] * 4]}
+    relevance = recorded(Relevance, {"en": [[9.0, 0.0, 0.0, 0.0]], "fr": [[9.0, 0.0, 0.0, 0.0]]}, tails)
     mask = lape.identify(relevance, "crane")
     assert neurons_of(mask) == {"en": [(0, 3)], "fr": []}
     assert mask.metadata["settings"] == {"min_z": 1.0}

@@ -121,19 +121,18 @@ def test_a_recording_is_the_passes_of_its_blocks_and_survives_a_file(
     found = record_relevance(tiny_model, tokenizer, CORPORA, kind=kind, tokens=160, block=32, batch=2, progress=False)
     assert all(parameter.requires_grad for parameter in tiny_model.parameters())
     assert found.tokens == {"fr": 160, "en": 160}
-    assert found.blocks("fr") == 5
     blocks = torch.tensor(tokenizer(CORPORA["fr"][0])["input_ids"][:160]).view(5, 32)
     with backward_passes(tiny_model, rules=kind is Relevance) as read:
         passes = [read(block[None]) for block in blocks]
-    torch.testing.assert_close(
-        found.relevance["fr"], torch.cat([back.relevance for back in passes]).double().mean(0), rtol=1e-4, atol=1e-8
-    )
+    mean = torch.cat([back.relevance for back in passes]).double().mean(0)
+    torch.testing.assert_close(found.column("relevance", "fr"), mean, rtol=1e-4, atol=1e-8)
     statistics = lape.record(tiny_model, tokenizer, CORPORA, tokens=160, block=32, progress=False)
     torch.testing.assert_close(found.mean("fr"), statistics.mean("fr"), rtol=1e-4, atol=1e-6)
+    assert torch.equal(found.column("active", "fr"), statistics.active["fr"])
     found.save(tmp_path / "file.safetensors")
     again = kind.load(tmp_path / "file.safetensors")
     assert (again.tokens, again.shape, again.layers) == (found.tokens, found.shape, found.layers)
-    torch.testing.assert_close(again.kurtosis["en"], found.kurtosis["en"], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(again.column("kurtosis", "en"), found.column("kurtosis", "en"), rtol=1e-6, atol=1e-6)
     with pytest.raises(LapeError, match="does not hold a"):
         (GradientRelevance if kind is Relevance else Relevance).load(tmp_path / "file.safetensors")
 
