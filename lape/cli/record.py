@@ -19,6 +19,8 @@ ENGINES = ("transformers", "vllm")
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
+    from lape.recording.beside import RECORDINGS
+
     record = add(commands, "record", _record, "count how often every neuron is active in each language")
     add_model(record)
     record.add_argument("--corpus", required=True, help="folder, file, or hf:ID[:config]")
@@ -48,10 +50,20 @@ def register(commands: Any) -> None:
         help="stop before --tokens when the masks of two halves of the text agree this well, such as 0.9: mean "
         "Jaccard index over languages, lape's default settings",
     )
+    for name, beside in RECORDINGS.items():
+        record.add_argument(
+            f"--{name}",
+            action="append_const",
+            const=name,
+            default=[],
+            dest="beside",
+            help=f"also make {beside.kind.file}: {beside.text}, over 10,000 tokens per language at most",
+        )
 
 
 def _record(options: argparse.Namespace) -> None:
     from lape.evaluation.metrics.stability import UntilStable
+    from lape.recording.beside import record_beside
     from lape.recording.corpora import read_corpora
     from lape.recording.kept import record_into
     from lape.recording.reading import check_groups, check_settings
@@ -61,6 +73,8 @@ def _record(options: argparse.Namespace) -> None:
 
     if options.engine == "vllm" and (options.quantization or options.device):
         raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
+    if options.engine == "vllm" and options.beside:
+        raise LapeError(f"--{options.beside[0]} is of transformers; vllm shows activations only.")
     prepare(options.out, ANOTHER_OUT)
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
@@ -88,6 +102,17 @@ def _record(options: argparse.Namespace) -> None:
         until=until,
         way_out=ANOTHER_OUT,
     )
+    files = record_beside(
+        options.out,
+        options.beside,
+        model,
+        tokenizer,
+        corpora,
+        tokens=options.tokens,
+        block=options.block,
+        allow_short=options.allow_short,
+        way_out=ANOTHER_OUT,
+    )
     path = options.out / STATISTICS_NAME
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found: dict[str, Any] = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
@@ -99,6 +124,9 @@ def _record(options: argparse.Namespace) -> None:
         text += f" Of {statistics.experts} experts in a layer, the least used had {least:,} of a language's tokens."
     if groups:
         found["groups"] = str(options.out / GROUPS_NAME)
+    if files:
+        found["beside"] = [str(file) for file in files]
+        text += f" Beside it: {', '.join(file.name for file in files)}."
     if groups and until:
         found["stability"], said = _stopped(until, groups, -(-options.tokens // options.block) * options.block)
         text = f"{text}\n{said}"

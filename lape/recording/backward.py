@@ -13,7 +13,7 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import LapeError, UnsupportedArchitecture
+from lape.errors import HookNotFired, LapeError, UnsupportedArchitecture
 from lape.models.architectures import activation_sites, input_device
 from lape.models.backward_rules import relevance_rules
 from lape.models.head import head_of, states_per_slice
@@ -64,7 +64,7 @@ def backward_passes(
             computed by a kernel that has no rules.
     """
     sites = activation_sites(model)
-    _check(model, sites)
+    _check(model, sites, rules)
     modules = [module for module in sites.modules if module is not None]
     with ExitStack() as stack:
         for parameter in model.parameters():  # gradients are of activations alone
@@ -73,12 +73,12 @@ def backward_passes(
         yield partial(_read, model, sites, modules if rules else None, before)
 
 
-def _check(model: PreTrainedModel, sites: ActivationSites) -> None:
+def _check(model: PreTrainedModel, sites: ActivationSites, rules: bool) -> None:
     name = type(model).__name__
     if sites.experts > 1:
         raise UnsupportedArchitecture(f"{name} is a mixture of experts: what its router decides has no relevance.")
     attention = getattr(model.config.get_text_config(), "_attn_implementation", "eager")
-    if attention not in READABLE_ATTENTION:
+    if rules and attention not in READABLE_ATTENTION:
         raise UnsupportedArchitecture(
             f"{name} computes attention by {attention!r}, through which relevance cannot be followed; load it with "
             f"attn_implementation={READABLE_ATTENTION[0]!r}."
@@ -103,6 +103,8 @@ def _read(
     with torch.enable_grad(), start, rules, watching:
         decoded = sites.decoder(input_ids=ids, use_cache=False)
         hidden = decoded.last_hidden_state
+        if missing := sorted(set(sites.layers) - set(seen)):
+            raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
         with head_of(model, sites.decoder, decoded) as logits_of:
             gradient = _gradient_of_logits(logits_of, hidden.detach(), ids, before, states_per_slice(model))
         gradients = torch.autograd.grad(hidden, [seen[layer] for layer in sites.layers], gradient)
@@ -110,8 +112,8 @@ def _read(
     relevance = torch.zeros(len(ids), *sites.shape)
     sums, active = torch.zeros(sites.shape), torch.zeros(sites.shape, dtype=torch.long)
     for layer, found in zip(sites.layers, gradients, strict=True):
-        values = seen[layer].detach().float().view(shape)[:, before:]
-        relevance[:, layer] = (values * found.float().view(shape)[:, before:]).sum(1).cpu()
+        values = seen[layer].detach().float().reshape(shape)[:, before:]
+        relevance[:, layer] = (values * found.float().reshape(shape)[:, before:]).sum(1).cpu()
         sums[layer] = values.sum((0, 1)).cpu()
         active[layer] = (values > 0).sum((0, 1)).cpu()
     if not (relevance.isfinite().all() and sums.isfinite().all()):

@@ -17,6 +17,7 @@ from lape import LapeError, activation_sites
 from lape.models.backward_rules import relevance_rules
 from lape.models.hooks import hooked
 from lape.recording.backward import backward_passes, record_relevance
+from lape.recording.beside import record_beside
 from lape.recording.moments import Moments
 from lape.recording.relevance import BlockRelevance, GradientRelevance, Relevance
 
@@ -140,3 +141,13 @@ def test_a_recording_is_the_passes_of_its_blocks_and_survives_a_file(
 def test_too_few_blocks_are_refused(tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> None:
     with pytest.raises(LapeError, match="needs 4 blocks or more; 96 tokens are 3"):
         record_relevance(tiny_model, tokenizer, CORPORA, tokens=96, block=32, progress=False)
+
+
+def test_recordings_beside_statistics_lie_in_files_of_their_own(
+    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
+) -> None:
+    given = {"tokens": 160, "block": 32}
+    files = record_beside(tmp_path, ["relevance", "importance"], tiny_model, tokenizer, CORPORA, **given)
+    assert files == [tmp_path / "relevance.safetensors", tmp_path / "importance.safetensors"]
+    assert sorted(tmp_path.iterdir()) == sorted(files)
+    assert Relevance.load(files[0]).tokens == {"fr": 160, "en": 160}
