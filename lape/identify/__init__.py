@@ -29,16 +29,22 @@ from lape.identify.baselines import (
     probability_ranking,
 )
 from lape.identify.crane import crane, crane_ranking, gradient, gradient_ranking
+from lape.identify.dln import dln, dln_ranking
+from lape.identify.expert import expert, expert_ranking
 from lape.identify.lape import lape, lape_ranking
+from lape.identify.percentile import percentile, percentile_ranking
 from lape.identify.plnd import plnd, plnd_ranking
 from lape.identify.ranking import Ranking
-from lape.identify.settings import SETTINGS, MethodSetting
+from lape.identify.settings import SETTINGS, MethodSetting, check_settings
+from lape.languages import NOISE
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
+from lape.recording.histograms import ActivationHistograms
 from lape.recording.importance import Importance
 from lape.recording.recorded import Recorded
 from lape.recording.relevance import GradientRelevance, Relevance
 from lape.recording.statistics import ActivationStatistics
+from lape.recording.text_means import TextMeans
 from lape.storage.metadata import COUNTED_UNDER
 
 PerLanguage = int | Mapping[str, int]
@@ -85,6 +91,9 @@ METHODS: dict[str, Method] = {
     "crane": Method(crane, crane_ranking, Relevance),
     "gradient": Method(gradient, gradient_ranking, GradientRelevance),
     "plnd": Method(plnd, plnd_ranking, Importance),
+    "dln": Method(dln, dln_ranking, ActivationHistograms),
+    "percentile": Method(percentile, percentile_ranking, ActivationHistograms),
+    "expert": Method(expert, expert_ranking, TextMeans),
 }
 
 
@@ -94,6 +103,7 @@ def identify(
     languages: Sequence[str] | None = None,
     *,
     per_language: PerLanguage | None = None,
+    noise: float | None = None,
     **settings: Any,
 ) -> NeuronMask:
     """Selects the neurons of each language.
@@ -105,6 +115,9 @@ def identify(
         languages: The languages to tell apart, at least two; None takes all that were recorded.
         per_language: As many neurons for every language, or for each its own number; the most specific ones in
             the method's order. It takes the place of the method's own cut. None leaves that in place.
+        noise: Drops a neuron from a language when its probability of being active on random tokens, which were
+            recorded beside the languages, is above `noise` times that in the language. A method's own cut is made
+            before, so that languages have fewer neurons; `per_language` counts what is left. None drops nothing.
         **settings: Settings of the method; those left out keep its defaults.
 
     Returns:
@@ -139,12 +152,18 @@ def identify(
 
     used = {**defaults, **settings}
     there = recorded.of_layers(recorded.layers)  # rates are of the neurons there are
+    quiet = {} if noise is None else _quiet(there, codes, noise)
     if per_language is None:
-        selected = METHODS[method].select(there, codes, **used)
+        selected = dict(METHODS[method].select(there, codes, **used))
+        selected |= {code: selected[code][kept[selected[code]]] for code, kept in quiet.items()}
     else:
         counts = _counts(per_language, codes, there.shape)
-        selected = _first(METHODS[method].rank(there, codes, **used), counts, method)
+        rankings = dict(METHODS[method].rank(there, codes, **used))
+        rankings |= {code: rankings[code].only(kept) for code, kept in quiet.items()}
+        selected = _first(rankings, counts, method)
         used["per_language"] = counts if isinstance(per_language, Mapping) else per_language
+    if noise is not None:
+        used["noise"] = noise
     means = {code: there.mean(code).flatten()[flat].float() for code, flat in selected.items()}
     neurons = {code: pairs_of(flat, recorded.shape[1]) for code, flat in selected.items()}
     for pairs in neurons.values():
@@ -182,7 +201,7 @@ def equal_count(mask: NeuronMask, recorded: Recorded, count: int | None = None) 
         if count == 0:
             silent = ", ".join(code for code in mask.languages if mask.count(code) == 0)
             raise LapeError(f"The mask has no neurons for {silent}. Say how many each language gets, such as count=50.")
-    kept = {name: settings[name] for name in method_settings(method, ranked=True) if name in settings}
+    kept = {name: settings[name] for name in (*method_settings(method, ranked=True), "noise") if name in settings}
     return identify(recorded, method, mask.languages, per_language=count, **kept)
 
 
@@ -242,6 +261,17 @@ def _counts(per_language: PerLanguage, codes: Sequence[str], shape: tuple[int, i
         if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= shape[0] * shape[1]:
             raise LapeError(f"per_language is a whole number from {least} to {shape[0] * shape[1]}, not {number!r}.")
     return counts
+
+
+def _quiet(recorded: Recorded, codes: Sequence[str], noise: float) -> dict[str, torch.Tensor]:
+    """Which neurons each language keeps: bool `[layers * neurons]`, those that noise does not make active too often."""
+    check_settings(noise=noise)
+    if NOISE not in recorded.tokens:
+        raise LapeError(
+            f"These {recorded.what} hold no random tokens ({NOISE}) to tell noise by: make them with --noise."
+        )
+    active = recorded.probability(NOISE)
+    return {code: (active <= noise * recorded.probability(code)).flatten() for code in codes}
 
 
 def _first(rankings: Mapping[str, Ranking], counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:

@@ -29,6 +29,11 @@ class Ranking:
     neurons: torch.Tensor
     keys: tuple[torch.Tensor, ...]
 
+    def only(self, kept: torch.Tensor) -> Ranking:
+        """The ranking of those neurons at whose flat index `kept` is true: bool `[layers * neurons]`."""
+        of_these = kept[self.neurons]
+        return Ranking(self.neurons[of_these], tuple(key[of_these] for key in self.keys))
+
     def first(self, count: int) -> torch.Tensor:
         """The `count` most specific neurons as sorted flat indices; all of them when there are fewer."""
         if count >= len(self.neurons):

@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 
 import torch
 
-from lape.errors import unknown_label
+from lape.errors import LapeError, unknown_label
+from lape.languages import NOISE
 
 
 class Recorded(ABC):
@@ -31,8 +32,8 @@ class Recorded(ABC):
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Language codes, sorted."""
-        return tuple(sorted(self.tokens))
+        """Codes of the languages to tell apart, sorted: all that were recorded, without the noise."""
+        return tuple(sorted(set(self.tokens) - {NOISE}))
 
     @property
     @abstractmethod
@@ -47,6 +48,14 @@ class Recorded(ABC):
     @abstractmethod
     def mean(self, language: str) -> torch.Tensor:
         """What switches each neuron on in a language, such as its mean activation: float64 `[layers, neurons]`."""
+
+    def probability(self, language: str) -> torch.Tensor:
+        """Share of a language's tokens at which each neuron was active: float64 `[layers, neurons]`.
+
+        Raises:
+            LapeError: It was not counted.
+        """
+        raise LapeError(f"It was not counted how often neurons are active for these {self.what}.")
 
     @abstractmethod
     def of_layers(self, layers: Sequence[int]) -> Self:

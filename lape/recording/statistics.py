@@ -155,7 +155,7 @@ class ActivationStatistics(Recorded):
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `statistics.safetensors`; the same statistics give the same bytes."""
         tensors = {}
-        for code in self.languages:
+        for code in sorted(self.tokens):
             fitting = (kind for kind in COUNTS if self.tokens[code] <= torch.iinfo(kind).max)
             positive = self.positive_sum[code] / self.active[code].clamp(min=1)
             halved = positive.half()
