@@ -1,4 +1,4 @@
-"""Time of every method on a model of 70B size: `python -m benchmarks.identification [--repeats 5]`.
+"""Time of every method of statistics at a size of 70B: `python -m benchmarks.identification [--repeats 5]`.
 
 80 layers x 28672 neurons x 7 languages of random counts; LAPE beside a straightforward script of the same dtype.
 Each method runs with its defaults, and with 1,000 neurons per language. Last, each method on the statistics of the
@@ -14,7 +14,7 @@ from functools import partial
 import torch
 
 from benchmarks.interleaved import median_seconds
-from lape.identify import METHODS, identify
+from lape.identify import identify, methods_reading
 from lape.masks.bundled import bundled_folder
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.names import STATISTICS_NAME
@@ -35,7 +35,8 @@ def main() -> None:
     values = {code: counts * torch.rand(shape, generator=generator).double() for code, counts in active.items()}
     statistics = ActivationStatistics(active, values, values, dict.fromkeys(LANGUAGES, TOKENS), {})
     ways: dict[str, Callable[[], object]] = {"straightforward": lambda: straightforward(active)}
-    for method in METHODS:
+    methods = methods_reading(ActivationStatistics)
+    for method in methods:
         ways[method] = partial(identify, statistics, method)
         ways[f"{method}, 1000 each"] = partial(identify, statistics, method, per_language=1000)
     seconds = median_seconds(ways, repeats)
@@ -44,7 +45,7 @@ def main() -> None:
     print(f"{'lape / straightforward':24} {seconds['lape'] / seconds['straightforward']:6.2f}")
     bundled = ActivationStatistics.load(bundled_folder(options.model) / STATISTICS_NAME)
     for name, value in median_seconds(
-        {method: partial(identify, bundled, method) for method in METHODS}, repeats
+        {method: partial(identify, bundled, method) for method in methods}, repeats
     ).items():
         print(f"{name + ', embedded':24} {1000 * value:6.1f} ms")
 

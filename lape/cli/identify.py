@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from lape.recording.recorded import Recorded
 
 
-OPTIONS = {"--top-rate": "top_rate", "--filter-rate": "filter_rate", "--bar": "activation_bar_ratio"}
+OPTIONS = {
+    "--top-rate": "top_rate",
+    "--filter-rate": "filter_rate",
+    "--bar": "activation_bar_ratio",
+    "--noise": "noise",
+}
 
 
 def register(commands: Any) -> None:

@@ -20,6 +20,7 @@ ENGINES = ("transformers", "vllm")
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
     from lape.recording.beside import RECORDINGS
+    from lape.recording.binning import BINS
 
     record = add(commands, "record", _record, "count how often every neuron is active in each language")
     add_model(record)
@@ -57,15 +58,25 @@ def register(commands: Any) -> None:
             const=name,
             default=[],
             dest="beside",
-            help=f"also make {beside.kind.file}: {beside.text}, over 10,000 tokens per language at most",
+            help=f"also make {beside.kind.file}: {beside.text}"
+            + (f", over {beside.tokens:,} tokens per language at most" if beside.tokens else ""),
         )
+    record.add_argument("--bins", type=int, default=BINS, help="of each histogram (default: %(default)s)")
+    record.add_argument(
+        "--noise",
+        action="store_true",
+        help="also read random tokens, so that `lape identify --noise` can drop the neurons that are active on them",
+    )
 
 
 def _record(options: argparse.Namespace) -> None:
     from lape.evaluation.metrics.stability import UntilStable
+    from lape.languages import NOISE
     from lape.recording.beside import record_beside
+    from lape.recording.binning import check_bins
     from lape.recording.corpora import read_corpora
     from lape.recording.kept import record_into
+    from lape.recording.noise import RandomTokens
     from lape.recording.reading import check_groups, check_settings
     from lape.recording.recorder import GROUPS
     from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
@@ -81,6 +92,7 @@ def _record(options: argparse.Namespace) -> None:
     if until and len(corpora) < 2:
         raise LapeError(f"--until-stable compares masks, which need two languages or more; there is {len(corpora)}.")
     number = GROUPS if options.groups is None and until else options.groups
+    check_bins(options.bins)
     # Before a model is loaded, which has a context and a number of blocks for a pass.
     check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
     if number is not None:
@@ -89,7 +101,9 @@ def _record(options: argparse.Namespace) -> None:
     if checkpoint.exists() and not options.resume:
         raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options) if options.engine == ENGINES[0] else _load_engine(options)
-    statistics, groups = record_into(
+    if options.noise:
+        corpora = {**corpora, NOISE: RandomTokens.of(tokenizer)}
+    statistics, groups = _whole(options, model, tokenizer, corpora, number) or record_into(
         options.out,
         model,
         tokenizer,
@@ -111,6 +125,7 @@ def _record(options: argparse.Namespace) -> None:
         tokens=options.tokens,
         block=options.block,
         allow_short=options.allow_short,
+        bins=options.bins,
         way_out=ANOTHER_OUT,
     )
     path = options.out / STATISTICS_NAME
@@ -131,6 +146,20 @@ def _record(options: argparse.Namespace) -> None:
         found["stability"], said = _stopped(until, groups, -(-options.tokens // options.block) * options.block)
         text = f"{text}\n{said}"
     emit(options, found, text)
+
+
+def _whole(
+    options: argparse.Namespace, model: Any, tokenizer: Any, corpora: Any, groups: int | None
+) -> tuple[ActivationStatistics, None] | None:
+    """Statistics that a killed command had written before it went on to what is beside them; None where it had not."""
+    from lape.recording.beside import finished_statistics
+    from lape.storage.names import CHECKPOINT_NAME
+
+    if not options.resume or not options.beside or groups is not None or (options.out / CHECKPOINT_NAME).exists():
+        return None
+    read = {"tokens": options.tokens, "block": options.block}
+    found = finished_statistics(options.out, model, tokenizer, corpora, **read)
+    return None if found is None else (found, None)
 
 
 def _routed(statistics: ActivationStatistics) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
 from lape.models.architectures import activation_sites
-from lape.recording.passes import Made, Passes
+from lape.recording.passes import Made, TextPasses
 from lape.recording.rows import Rows, reading_rows
 from lape.recording.sources import Source
 from lape.recording.text_means import TextMeans
@@ -26,7 +26,7 @@ def record_texts(
     tokenizer: Tokenizer,
     corpora: Mapping[str, Source],
     *,
-    texts: int = TEXTS,
+    tokens: int = TEXTS * TEXT_TOKENS,
     block: int = TEXT_TOKENS,
     batch: int | None = None,
     progress: bool = True,
@@ -43,12 +43,12 @@ def record_texts(
         model: A causal language model.
         tokenizer: Its tokenizer.
         corpora: Language code to documents: a sequence, or a function that opens them.
-        texts: Texts per language.
+        tokens: Tokens per language, rounded up to whole texts.
         block: Tokens per text.
         batch: Texts per forward pass; None takes 2 on a CPU and 8 on a GPU.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has fewer texts than asked, rather than raise.
-        kept: Folder for what is made of each language as soon as it is done, see `Passes`.
+        kept: Folder for what is made of each language as soon as it is done, see `TextPasses`.
 
     Returns:
         The means, on the CPU.
@@ -59,9 +59,9 @@ def record_texts(
         LapeError: A setting is out of range, or activations are not finite.
     """
     sites = activation_sites(model)
-    given: dict[str, Any] = {"tokens": texts * block, "block": block, "batch": batch, "progress": progress}
+    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
     given |= {"allow_short": allow_short, "kept": kept, "settings": sites.metadata}
-    passes = Passes(model, tokenizer, corpora, **given)
+    passes = TextPasses(model, tokenizer, corpora, **given)
 
     def averaged(batches: Iterator[torch.Tensor]) -> Made:
         means, active = [], torch.zeros(sites.shape, dtype=torch.long)

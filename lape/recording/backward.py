@@ -20,7 +20,7 @@ from lape.models.head import head_of, states_per_slice
 from lape.models.hooks import hooked
 from lape.models.sites import ActivationSites
 from lape.recording.moments import LEAST_OBSERVATIONS, Moments
-from lape.recording.passes import Made, Passes
+from lape.recording.passes import Made, TextPasses
 from lape.recording.relevance import BlockRelevance, Relevance
 from lape.recording.sources import Source
 
@@ -166,7 +166,7 @@ def record_relevance(
         batch: Blocks per pass; None takes 1 on a CPU and 4 on a GPU. A backward pass holds all activations.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
-        kept: Folder for what is made of each language as soon as it is done, see `Passes`.
+        kept: Folder for what is made of each language as soon as it is done, see `TextPasses`.
 
     Returns:
         The relevance, on the CPU.
@@ -183,7 +183,7 @@ def record_relevance(
     batch = (1 if input_device(model).type == "cpu" else 4) if batch is None else batch
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
     given |= {"allow_short": allow_short, "kept": kept, "settings": {**sites.metadata, "batch": batch}}
-    passes = Passes(model, tokenizer, corpora, **given)
+    passes = TextPasses(model, tokenizer, corpora, **given)
     if (asked := -(-tokens // block)) < LEAST_OBSERVATIONS:
         raise _few_blocks(f"{tokens} tokens", asked)
 

@@ -14,7 +14,7 @@ from lape.errors import LapeError
 from lape.languages import NOISE
 from lape.models.architectures import activation_sites
 from lape.recording.histograms import ActivationHistograms
-from lape.recording.passes import Made, Passes
+from lape.recording.passes import Made, TextPasses
 from lape.recording.rows import Rows, reading_rows
 from lape.recording.sources import Source
 
@@ -25,7 +25,7 @@ FLOOR = -0.4  # no activation function in use goes lower: SiLU ends at -0.28, GE
 NARROW, HALF = 1e-3, 0.05  # a range narrower than this is replaced by one of this half-width
 
 
-class Moments:
+class Spread:
     """Number, mean and squared deviation of every neuron's activations, summed up piece by piece.
 
     Attributes:
@@ -91,7 +91,7 @@ def record_histograms(
         batch: Blocks per forward pass; None takes 2 on a CPU and 8 on a GPU.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
-        kept: Folder for what is made of each language as soon as it is done, see `Passes`.
+        kept: Folder for what is made of each language as soon as it is done, see `TextPasses`.
 
     Returns:
         The histograms, on the CPU.
@@ -101,32 +101,31 @@ def record_histograms(
         NotEnoughText: A language has fewer tokens than asked; says how many.
         LapeError: A setting is out of range, or activations are not finite.
     """
-    if not 1 <= bins <= MOST_BINS:
-        raise LapeError(f"bins is a whole number from 1 to {MOST_BINS:,}, not {bins}.")
+    check_bins(bins)
     sites = activation_sites(model)
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
     given |= {"allow_short": allow_short, "kept": kept, "settings": {"bins": bins, **sites.metadata}}
-    passes = Passes(model, tokenizer, corpora, **given)
+    passes = TextPasses(model, tokenizer, corpora, **given)
     place = {"before": passes.before, "block": block}
 
     def spread(batches: Iterator[torch.Tensor]) -> Made:
-        moments = Moments(sites.shape)
-        with reading_rows(sites, moments.see, **place) as read:
+        found = Spread(sites.shape)
+        with reading_rows(sites, found.see, **place) as read:
             for inputs in batches:
                 read(inputs)
-        if not (moments.mean.isfinite().all() and moments.squares.isfinite().all()):
+        if not (found.mean.isfinite().all() and found.squares.isfinite().all()):
             raise LapeError("The model's activations are not finite; load it in another dtype (float32 or bfloat16).")
         return {
-            "number": moments.number,
-            "mean": moments.mean,
-            "squares": moments.squares,
-            "deviation": moments.deviation,
+            "number": found.number,
+            "mean": found.mean,
+            "squares": found.squares,
+            "deviation": found.deviation,
         }
 
-    moments = passes.by_language("spread", spread)
-    pooled = Moments(sites.shape)
-    for code, made in moments.items():
-        if code != NOISE or len(moments) == 1:  # what is no language must not widen the bins of languages
+    spreads = passes.by_language("spread", spread)
+    pooled = Spread(sites.shape)
+    for code, made in spreads.items():
+        if code != NOISE or len(spreads) == 1:  # what is no language must not widen the bins of languages
             pooled.add(made)
     low, high = ranges(pooled.mean, pooled.deviation)
 
@@ -142,12 +141,18 @@ def record_histograms(
         {code: made["counts"] for code, made in counted.items()},
         low,
         high,
-        {code: made["mean"] for code, made in moments.items()},
-        {code: made["deviation"] for code, made in moments.items()},
+        {code: made["mean"] for code, made in spreads.items()},
+        {code: made["deviation"] for code, made in spreads.items()},
         {code: made["active"] for code, made in counted.items()},
         dict(passes.tokens),
         {**passes.metadata, **sites.metadata},
     )
+
+
+def check_bins(bins: int) -> None:
+    """Refuses a number of bins that cannot be counted."""
+    if not 1 <= bins <= MOST_BINS:
+        raise LapeError(f"bins is a whole number from 1 to {MOST_BINS:,}, not {bins}.")
 
 
 def ranges(mean: torch.Tensor, deviation: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ Made = Mapping[str, torch.Tensor]  # of one language's text
 Make = Callable[[Iterator[torch.Tensor]], Made]
 
 
-class Passes:
+class TextPasses:
     """Text of some languages that a model reads, once or more often, always in the same blocks.
 
     Args:
@@ -163,15 +163,20 @@ class Passes:
         way_out = f"Record as before, or delete {str(file.parent)!r}."
         if metadata.get("settings") != self._settings:
             raise CheckpointMismatch(f"{str(file)!r} was recorded with other settings. {way_out}")
-        hashed, blocks = hashlib.sha256(), 0
-        for found in self._text(code):
-            hashed.update(_bytes(found))
-            blocks += 1
-        self._done(code, blocks, hashed.hexdigest())
+        self._done(code, *counted_and_hashed(self._text(code)))
         if metadata.get("corpus") != self._described[code]:
             raise CheckpointMismatch(f"The text of {code!r} is not the one {str(file)!r} was made from. {way_out}")
         self._date = min(self._date, str(metadata.get("date")))
         return tensors
+
+
+def counted_and_hashed(blocks: Iterable[torch.Tensor]) -> tuple[int, str]:
+    """The number of blocks, and the SHA-256 of their ids as metadata has it."""
+    hashed, number = hashlib.sha256(), 0
+    for found in blocks:
+        hashed.update(_bytes(found))
+        number += 1
+    return number, hashed.hexdigest()
 
 
 def _bytes(ids: torch.Tensor) -> bytes:

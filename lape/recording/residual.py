@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import HookNotFired, LapeError
 from lape.models.residual import ResidualStream, residual_stream
-from lape.recording.passes import Passes
+from lape.recording.passes import TextPasses
 from lape.recording.residual_means import ResidualMeans
 from lape.recording.sources import Source
 
@@ -145,7 +145,7 @@ def record_residuals(
         covariance_layers: Layers whose covariance is kept; None is the middle one.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
-        kept: Folder for the sums of each language as soon as they are made, see `Passes`.
+        kept: Folder for the sums of each language as soon as they are made, see `TextPasses`.
 
     Returns:
         The sums, on the CPU.
@@ -164,7 +164,7 @@ def record_residuals(
         raise LapeError(f"There is no layer {beyond[0]}; the model's layers are 0 to {stream.shape[0] - 1}.")
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
     given |= {"allow_short": allow_short, "kept": kept, "settings": {"covariance_layers": list(layers)}}
-    passes = Passes(model, tokenizer, corpora, **given)
+    passes = TextPasses(model, tokenizer, corpora, **given)
     with summing(stream, before=passes.before, covariance_layers=layers) as take, torch.no_grad():
 
         def summed(batches: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:

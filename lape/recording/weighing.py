@@ -17,7 +17,7 @@ from lape.models.architectures import activation_sites, input_device
 from lape.models.down import column_norms, down_projections
 from lape.models.hooks import hooked
 from lape.recording.importance import Importance
-from lape.recording.passes import Made, Passes
+from lape.recording.passes import Made, TextPasses
 from lape.recording.sources import Source
 
 
@@ -45,7 +45,7 @@ def record_importance(
         batch: Blocks per forward pass; None takes 2 on a CPU and 8 on a GPU.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
-        kept: Folder for what is made of each language as soon as it is done, see `Passes`.
+        kept: Folder for what is made of each language as soon as it is done, see `TextPasses`.
 
     Returns:
         The ranks, on the CPU.
@@ -59,7 +59,7 @@ def record_importance(
     layer_of = {down: layer for layer, down in enumerate(downs) if down is not None}
     given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
     given |= {"allow_short": allow_short, "kept": kept, "settings": sites.metadata}
-    passes = Passes(model, tokenizer, corpora, **given)
+    passes = TextPasses(model, tokenizer, corpora, **given)
     norms: dict[nn.Module, torch.Tensor] = {}
     seen: dict[int, torch.Tensor] = {}
     sums, active = torch.empty(0), torch.empty(0)

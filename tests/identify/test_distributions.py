@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from recordings import dln_members, histograms_of, random_counts, share_above
+from recordings import dln_costs, dln_members, histograms_of, random_counts, share_above
 from samples import neurons_of, statistics_of
 
 import lape
@@ -34,8 +34,7 @@ def found(mask: lape.NeuronMask) -> dict[str, list[int]]:
 def test_dln_by_hand() -> None:
     histograms = histograms_of(BY_HAND)
     none = {"de": [], "en": [], "es": [], "fr": []}
-    # Of 4 x 6 overlaps seven are 0: three of the first neuron, three of the second, and en-fr..de-es make four more
-    # of the third, ten in all. A tenth of 24 is the second.
+    # Of 4 x 6 overlaps ten are 0: three of neuron 0, three of neuron 1, four of neuron 2. A tenth of 24 is the second.
     assert found(lape.identify(histograms, "dln", overlap_rate=0.1)) == {**none, "en": [0]}
     both = {"en": [0, 2], "fr": [2], "de": [], "es": []}  # not 1, in which en is the silent one
     assert found(lape.identify(histograms, "dln", overlap_rate=0.1, largest_cluster=2)) == {**none, **both}
@@ -58,7 +57,7 @@ def test_dln_equals_the_best_of_all_divisions(largest: int) -> None:
         histograms, rate = histograms_of(counts, means), draw.choice([0, 0.1, 0.5, 1])
         members = dln_members(counts, means, largest)
         bar = order_statistic(overlaps_of(histograms, list(counts)), rate)
-        expected = {code: [neuron for neuron, cost in of.items() if cost <= bar] for code, of in members.items()}
+        expected = {code: [neuron for neuron, cost in of.items() if cost <= bar + 1e-9] for code, of in members.items()}
         settings: dict[str, Any] = {"largest_cluster": largest, "overlap_rate": rate}
         mask = lape.identify(histograms, "dln", list(counts), **settings)
         assert found(mask) == expected, f"seed {seed}"
@@ -69,9 +68,7 @@ def test_dln_equals_the_best_of_all_divisions(largest: int) -> None:
         turned = draw.sample(list(counts), len(counts))
         assert found(lape.identify(histograms, "dln", turned, **settings)) == expected
         met["some"] += any(expected.values())
-        met["several languages"] += any(
-            len({*of} & {*other}) > 0 for of, other in zip(*[iter(expected.values())] * 2, strict=False)
-        )
+        met["a tie of several divisions"] += any(len(dln_costs(counts, neuron)[1]) > 2 for neuron in range(neurons))
         met["none"] += not any(expected.values())
     assert min(met.values()) >= 5, met
 
@@ -124,13 +121,9 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any], said: str) 
 
 
 def test_a_method_refuses_another_recording_and_says_how_to_make_its_own(tmp_path: Any) -> None:
-    with pytest.raises(
-        lape.LapeError, match="'dln' identifies neurons from activation histograms, not activation stat"
-    ):
+    with pytest.raises(lape.LapeError, match="'dln' identifies neurons from activation histograms, not"):
         lape.identify(statistics_of({"en": [[1]], "fr": [[2]]}), "dln")
-    with pytest.raises(
-        lape.LapeError, match="'lape' identifies neurons from activation statistics, not activation hist"
-    ):
+    with pytest.raises(lape.LapeError, match="'lape' identifies neurons from activation statistics, not"):
         lape.identify(histograms_of(BY_HAND))
     with pytest.raises(lape.BadFile, match="'dln' reads it; make it with lape record --histograms"):
         load_recorded(tmp_path, "dln")

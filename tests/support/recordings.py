@@ -30,9 +30,8 @@ def histograms_of(
     active = {code: rows[..., 2:].sum(-1) for code, rows in tensors.items()}
     tokens = {code: int(rows.sum(-1).max()) for code, rows in tensors.items()}
     deviations = {code: torch.zeros_like(mean) for code, mean in found.items()}
-    return ActivationHistograms(
-        tensors, low, low + 1, found, deviations, active, tokens, {**METADATA, "tokens": tokens}
-    )
+    metadata = {**METADATA, "tokens": tokens}
+    return ActivationHistograms(tensors, low, low + 1, found, deviations, active, tokens, metadata)
 
 
 def texts_of(means: Mapping[str, Sequence[Sequence[float]]]) -> TextMeans:
