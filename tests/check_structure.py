@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 # The rooms of lape/: a module imports from its own room or from rooms above it. `lape` is the public API,
 # lape/__init__.py.
 ROOMS = """
-    errors version languages interrupts
+    errors version languages interrupts processes
     storage
     hub
     models

@@ -1,7 +1,7 @@
 """The `lape` command; its commands are in the modules beside this one.
 
 Exit codes: 0 on success, 1 for a fault of ours or a model of a collection that failed, 2 for bad input (one line on
-standard error), 130 for Ctrl-C.
+standard error), 130 for Ctrl-C or a request to end.
 With `--json` standard output holds JSON alone; progress and notes go to standard error.
 """
 
@@ -19,6 +19,7 @@ from typing import Any, NoReturn
 from lape.cli import collect, combine, diff, evaluate, generate, identify, look, machine, record, released, share
 from lape.errors import LapeError, LapeWarning
 from lape.interrupts import STOPPED, interrupts
+from lape.processes import launched
 from lape.version import __version__
 
 LONGEST_MESSAGE = 400  # characters; the one that names all commands is shorter
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code.
     """
     verbose = False
-    with interrupts() as interrupted:
+    with interrupts(also_ends=True) as interrupted:
         try:
             options = _parser().parse_args(arguments)
             verbose = options.verbose
@@ -87,7 +88,9 @@ def _quieten(verbose: bool) -> None:
     """Our warnings as one line each; the libraries' logs only when asked for."""
 
     def one_line(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if verbose or issubclass(category, LapeWarning):
+        if verbose or (
+            issubclass(category, LapeWarning) and launched()[0] == 0
+        ):  # of several processes each has the same
             print(f"lape: note: {message}", file=sys.stderr)
 
     warnings.showwarning = one_line

@@ -43,7 +43,10 @@ def codes(text: str) -> list[str]:
 def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
     """Loads the model that the options name, and its tokenizer."""
     from lape.models.loading import load_model
+    from lape.processes import take_gpus
 
+    if options.device in (None, "cuda"):
+        take_gpus()
     return load_model(
         options.model,
         quantization=options.quantization,

@@ -160,11 +160,15 @@ def _report(options: argparse.Namespace) -> None:
 def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Measures what is wanted and prints what came out."""
     from lape.evaluation.measuring import measure
+    from lape.processes import joined
     from lape.storage.placing import prepare
 
-    subject = _subject(options)
-    prepare(subject.evidence_folder, ANOTHER_OUT)
-    done = measure(subject, _asked(options), wanted, vars(options), again=options.again)
+    with joined() as processes:
+        subject = _subject(options)
+        prepare(subject.evidence_folder, ANOTHER_OUT)
+        done = measure(subject, _asked(options), wanted, vars(options), again=options.again, processes=processes)
+    if not processes.first:
+        return
     lines = [f"{each['path']}: {each['summary']}" for each in done]
     seconds = sum(each["seconds"] for each in done)
     emit(options, {"evidence": done, "seconds": seconds}, "\n".join([*lines, f"{seconds:,.0f} s of computation."]))

@@ -11,6 +11,7 @@ from lape.errors import LapeError
 
 if TYPE_CHECKING:
     from lape.evaluation.metrics.stability import UntilStable
+    from lape.processes import Processes
     from lape.recording.groups import BlockGroups
     from lape.recording.statistics import ActivationStatistics
 
@@ -28,7 +29,9 @@ def register(commands: Any) -> None:
     record.add_argument("--languages", type=codes, help="codes, such as fr,es (default: all of the folder)")
     record.add_argument("--tokens", type=int, default=100_000, help="tokens per language (default: %(default)s)")
     record.add_argument("--block", type=int, default=512, help="tokens per block (default: %(default)s)")
-    record.add_argument("--batch", type=int, help="blocks at once (default: 2 on a CPU, 8 on a GPU, 64 in vllm)")
+    record.add_argument(
+        "--batch", type=int, help="blocks at once (default: 2 on a CPU, what fits on a GPU, 64 in vllm)"
+    )
     record.add_argument(
         "--engine",
         choices=ENGINES,
@@ -36,7 +39,7 @@ def register(commands: Any) -> None:
         help="what runs the model (default: %(default)s); docs/vllm.md tells of vllm",
     )
     record.add_argument("--out", type=Path, required=True, help="folder to write statistics.safetensors to")
-    record.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    record.add_argument("--resume", action="store_true", help="go on from the checkpoints in --out, if there are any")
     record.add_argument("--allow-short", action="store_true", help="take languages with less text than asked")
     record.add_argument(
         "--groups",
@@ -70,6 +73,14 @@ def register(commands: Any) -> None:
 
 
 def _record(options: argparse.Namespace) -> None:
+    from lape.processes import joined
+
+    with joined() as processes:
+        _record_among(processes, options)
+
+
+def _record_among(processes: Processes, options: argparse.Namespace) -> None:
+    """What one of several processes does, or the only one."""
     from lape.evaluation.metrics.stability import UntilStable
     from lape.languages import NOISE
     from lape.recording.beside import record_beside
@@ -78,14 +89,16 @@ def _record(options: argparse.Namespace) -> None:
     from lape.recording.kept import record_into
     from lape.recording.noise import RandomTokens
     from lape.recording.reading import check_groups, check_settings
-    from lape.recording.recorder import GROUPS
-    from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
+    from lape.recording.record import GROUPS
+    from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
     from lape.storage.placing import prepare
 
     if options.engine == "vllm" and (options.quantization or options.device):
         raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
     if options.engine == "vllm" and options.beside:
         raise LapeError(f"--{options.beside[0]} is of transformers; vllm shows activations only.")
+    if options.engine == "vllm" and processes.number > 1:
+        raise LapeError("vllm divides its work itself: start it without torchrun, and tell it how many GPUs to use.")
     prepare(options.out, ANOTHER_OUT)
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
@@ -97,13 +110,14 @@ def _record(options: argparse.Namespace) -> None:
     check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
     if number is not None:
         check_groups(number, options.tokens)
-    checkpoint = options.out / CHECKPOINT_NAME
-    if checkpoint.exists() and not options.resume:
-        raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
+    for checkpoint in of_ranks(options.out / CHECKPOINT_NAME).values():
+        if not options.resume:
+            raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options) if options.engine == ENGINES[0] else _load_engine(options)
     if options.noise:
         corpora = {**corpora, NOISE: RandomTokens.of(tokenizer)}
-    statistics, groups = _whole(options, model, tokenizer, corpora, number) or record_into(
+    whole = options.resume and options.beside and number is None and processes.number == 1
+    statistics, groups = (whole and _finished(options, model, tokenizer, corpora)) or record_into(
         options.out,
         model,
         tokenizer,
@@ -115,7 +129,10 @@ def _record(options: argparse.Namespace) -> None:
         groups=number,
         until=until,
         way_out=ANOTHER_OUT,
+        processes=processes,
     )
+    if not processes.first:
+        return  # what lies beside statistics is made by one process
     files = record_beside(
         options.out,
         options.beside,
@@ -148,14 +165,14 @@ def _record(options: argparse.Namespace) -> None:
     emit(options, found, text)
 
 
-def _whole(
-    options: argparse.Namespace, model: Any, tokenizer: Any, corpora: Any, groups: int | None
+def _finished(
+    options: argparse.Namespace, model: Any, tokenizer: Any, corpora: Any
 ) -> tuple[ActivationStatistics, None] | None:
     """Statistics that a killed command had written before it went on to what is beside them; None where it had not."""
     from lape.recording.beside import finished_statistics
-    from lape.storage.names import CHECKPOINT_NAME
+    from lape.storage.names import CHECKPOINT_NAME, of_ranks
 
-    if not options.resume or not options.beside or groups is not None or (options.out / CHECKPOINT_NAME).exists():
+    if of_ranks(options.out / CHECKPOINT_NAME):
         return None
     read = {"tokens": options.tokens, "block": options.block}
     found = finished_statistics(options.out, model, tokenizer, corpora, **read)

@@ -14,13 +14,20 @@ from lape.evaluation.runs.run import measured_before, run
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
 from lape.models.architectures import input_device
+from lape.processes import ALONE, Processes
 
 # Options of every kind.
 OF_ALL = ("model", "quantization", "dtype", "device", "cpu_form", "revision", "mask", "languages")
 
 
 def measure(
-    subject: Subject, asked: Options, wanted: Sequence[str], given: Mapping[str, Any], *, again: bool = False
+    subject: Subject,
+    asked: Options,
+    wanted: Sequence[str],
+    given: Mapping[str, Any],
+    *,
+    again: bool = False,
+    processes: Processes = ALONE,
 ) -> list[dict[str, Any]]:
     """Checks everything that is wanted, then measures what is not there yet.
 
@@ -30,6 +37,7 @@ def measure(
         wanted: Names of kinds; of several, those that lack something are left out, with a note.
         given: The options of the command that measures the same again, by name; see `command_line`.
         again: Whether to measure again what is there.
+        processes: That divide the work.
 
     Returns:
         Of each kind: the path of its evidence, the summary, and the seconds of computation.
@@ -41,7 +49,7 @@ def measure(
     if len(wanted) > 1:
         reasons = {name: KINDS[name].missing(subject, asked) for name in wanted}
         for name, reason in reasons.items():
-            if reason:
+            if reason and processes.first:
                 _note(f"{name} is left out: {reason}")
         wanted = [name for name in wanted if not reasons[name]]
     for name in wanted:
@@ -49,13 +57,15 @@ def measure(
     done = []
     for name in wanted:
         work = KINDS[name].plan(subject, asked)  # how to steer may have been chosen meanwhile
-        if measured_before(name, work, out) and not again:
-            _note(f"{out / name}.json has these figures already (lape evaluate --again measures them again).")
-        else:
+        there = processes.gathered(processes.first and measured_before(name, work, out) and not again)[0]
+        if not there:
             device = str(input_device(subject.loaded[0])) if KINDS[name].runs_model else "cpu"
-            run(name, work, out, command=command_line(KINDS[name], given), device=device)
-        found = read_evidence(out, [])[name]
-        done.append({"path": str(out / f"{name}.json"), "summary": found["summary"], "seconds": found["seconds"]})
+            run(name, work, out, command=command_line(KINDS[name], given), device=device, processes=processes)
+        elif processes.first:
+            _note(f"{out / name}.json has these figures already (lape evaluate --again measures them again).")
+        found = read_evidence(out, [])[name] if processes.first else {}
+        told = {"path": str(out / f"{name}.json"), "summary": found.get("summary"), "seconds": found.get("seconds")}
+        done.append(processes.gathered(told)[0])
     return done
 
 

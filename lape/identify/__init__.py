@@ -34,7 +34,7 @@ from lape.identify.expert import expert, expert_ranking
 from lape.identify.lape import lape, lape_ranking
 from lape.identify.percentile import percentile, percentile_ranking
 from lape.identify.plnd import plnd, plnd_ranking
-from lape.identify.ranking import Ranking
+from lape.identify.ranking import Rankings
 from lape.identify.settings import SETTINGS, MethodSetting, check_settings
 from lape.languages import NOISE
 from lape.masks.indices import pairs_of
@@ -70,13 +70,13 @@ class Method:
 
     Attributes:
         select: `(recorded, codes, *, settings) -> {code: sorted flat indices}`, by the method's own cut.
-        rank: `(recorded, codes, *, settings) -> {code: Ranking}`, without it. It has the same settings except
+        rank: `(recorded, codes, *, settings) -> (code, Ranking) of each`, without it. It has the same settings except
             those of the cut, such as `top_rate`, whose place `per_language` takes.
         reads: The kind of recording it identifies neurons from.
     """
 
     select: Callable[..., Mapping[str, torch.Tensor]]
-    rank: Callable[..., Mapping[str, Ranking]]
+    rank: Callable[..., Rankings]
     reads: type[Recorded] = ActivationStatistics
 
 
@@ -158,8 +158,9 @@ def identify(
         selected |= {code: selected[code][kept[selected[code]]] for code, kept in quiet.items()}
     else:
         counts = _counts(per_language, codes, there.shape)
-        rankings = dict(METHODS[method].rank(there, codes, **used))
-        rankings |= {code: rankings[code].only(kept) for code, kept in quiet.items()}
+        rankings = METHODS[method].rank(there, codes, **used)
+        if quiet:
+            rankings = ((code, ranking.only(quiet[code])) for code, ranking in rankings)
         selected = _first(rankings, counts, method)
         used["per_language"] = counts if isinstance(per_language, Mapping) else per_language
     if noise is not None:
@@ -274,12 +275,15 @@ def _quiet(recorded: Recorded, codes: Sequence[str], noise: float) -> dict[str, 
     return {code: (active <= noise * recorded.probability(code)).flatten() for code in codes}
 
 
-def _first(rankings: Mapping[str, Ranking], counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:
+def _first(rankings: Rankings, counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:
     """The first neurons of each language's ranking."""
+    first, there = {}, {}
+    for code, ranking in rankings:
+        first[code], there[code] = ranking.first(counts[code]), len(ranking.neurons)
     for code, number in counts.items():
-        if number > (there := len(rankings[code].neurons)):
+        if number > there[code]:
             raise LapeError(
-                f"{method!r} has only {there} neurons to choose from for {code!r}, fewer than the {number} asked. "
-                f"Every language has at least {min(len(ranking.neurons) for ranking in rankings.values())}."
+                f"{method!r} has only {there[code]} neurons to choose from for {code!r}, fewer than the {number} "
+                f"asked. Every language has at least {min(there.values())}."
             )
-    return {code: ranking.first(counts[code]) for code, ranking in rankings.items()}
+    return first

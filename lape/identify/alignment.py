@@ -1,7 +1,9 @@
 """The score of alignment neurons: LAPE's entropy less a reward for neurons that are often active.
 
 From "How does Alignment Enhance LLMs' Multilingual Capabilities? A Language Neurons Perspective"
-(arXiv 2505.21505) and its code, NJUNLP/Language-Neurons-Alignment, which counts active tokens as we do, on MGSM.
+(arXiv 2505.21505) and its code, NJUNLP/Language-Neurons-Alignment. It counts active tokens of the model's answers to
+MGSM: those of prompt and answer less those of the prompt, where a difference below 0 counts as 0; `lape.record` counts
+all tokens of a text. From the authors' counts comes the authors' mask, neuron by neuron.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import torch
 
 from lape.errors import LapeError
 from lape.identify.lape import activation_entropy
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, lowest, members, order_statistic, ranked_members, stacked
+from lape.identify.ranking import SCORE_DECIMALS, Rankings, lowest, members, order_statistic, ranked_members, stacked
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
@@ -62,7 +64,7 @@ def alignment_ranking(
     top_rate: float = 0.01,
     activation_bar_ratio: float = 0.95,
     weight: float | None = None,
-) -> dict[str, Ranking]:
+) -> Rankings:
     """Ranks each language's neurons above the bar by score, lowest first, then by p in that language, highest first.
 
     `top_rate` does not cut here: it only says at which size of the pool the weight is searched.
@@ -84,7 +86,8 @@ def _scored(
     probability = stacked(statistics.probability, languages)
     bar = order_statistic(probability, activation_bar_ratio)
     highest = probability.amax(0)
-    spread = torch.where(highest > 0, activation_entropy(probability) / log(count), 1.0)
+    entropy = activation_entropy(probability, torch.arange(len(highest)))
+    spread = torch.where(highest > 0, entropy / log(count), 1.0)
     peak = highest / (sum(1 / rank for rank in range(1, count + 1)) / count)
     if weight is None:
         pool = round(top_rate * len(spread))

@@ -13,7 +13,7 @@ import torch
 
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
-from lape.identify.ranking import Ranking, highest, stacked, top_share
+from lape.identify.ranking import Rankings, Scores, highest, stacked, top_share
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
@@ -49,12 +49,16 @@ def probability(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return top_share(probability_ranking(statistics, languages), top_rate, statistics.shape)
+    return top_share(_probabilities(statistics, languages), top_rate, statistics.shape)
 
 
-def probability_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
+def probability_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons that are ever active in a language by p, highest first: for `lap` and `probability` alike."""
-    return {code: highest(statistics.probability(code).flatten()) for code in languages}
+    return ((code, highest(score)) for code, score in _probabilities(statistics, languages))
+
+
+def _probabilities(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
+    return ((code, statistics.probability(code).flatten()) for code in languages)
 
 
 def difference(
@@ -70,15 +74,19 @@ def difference(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return top_share(difference_ranking(statistics, languages), top_rate, statistics.shape)
+    return top_share(_differences(statistics, languages), top_rate, statistics.shape)
 
 
-def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
+def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a difference above 0 by it, largest first."""
+    return ((code, highest(score)) for code, score in _differences(statistics, languages))
+
+
+def _differences(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
     p = stacked(statistics.probability, languages)
     total = p.sum(0)
     others = len(languages) - 1
-    return {code: highest(row - (total - row) / others) for code, row in zip(languages, p, strict=True)}
+    return ((code, row - (total - row) / others) for code, row in zip(languages, p, strict=True))
 
 
 def margin(
@@ -94,18 +102,22 @@ def margin(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return top_share(margin_ranking(statistics, languages), top_rate, statistics.shape)
+    return top_share(_margins(statistics, languages), top_rate, statistics.shape)
 
 
-def margin_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> dict[str, Ranking]:
+def margin_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a margin above 0 by it, largest first."""
+    return ((code, highest(score)) for code, score in _margins(statistics, languages))
+
+
+def _margins(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
     p = stacked(statistics.probability, languages)
     first, second = p[0].clone(), torch.zeros_like(p[0])
     for row in p[1:]:
         second = torch.maximum(second, torch.minimum(first, row))
         first = torch.maximum(first, row)
     # Where another language is as high or higher, the margin is not above 0, and which it is does not matter.
-    return {code: highest(torch.where(row == first, row - second, 0.0)) for code, row in zip(languages, p, strict=True)}
+    return ((code, torch.where(row == first, row - second, 0.0)) for code, row in zip(languages, p, strict=True))
 
 
 def lave(
@@ -137,7 +149,7 @@ def lave_ranking(
     *,
     filter_rate: float = 0.95,
     activation_bar_ratio: float = 0.95,
-) -> dict[str, Ranking]:
+) -> Rankings:
     """Ranks each language's candidates by entropy, then by their value in that language, highest first."""
     check_settings(filter_rate=filter_rate, activation_bar_ratio=activation_bar_ratio)
     return rank_by_entropy(_positive_means(statistics, languages), languages, filter_rate, activation_bar_ratio)

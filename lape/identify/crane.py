@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, highest, stacked, top_share
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, Scores, highest, stacked, top_share
 from lape.identify.settings import check_settings
 from lape.recording.relevance import GradientRelevance, Relevance
 
@@ -35,19 +35,16 @@ def crane(relevance: Relevance, languages: Sequence[str], *, min_z: float = 1.0)
         LapeError: `min_z` is not a finite number.
     """
     check_settings(min_z=min_z)
-    rankings = crane_ranking(relevance, languages)
-    return {code: found.neurons[-found.keys[0] > min_z] for code, found in rankings.items()}
+    return {code: found.neurons[-found.keys[0] > min_z] for code, found in crane_ranking(relevance, languages)}
 
 
-def crane_ranking(relevance: Relevance, languages: Sequence[str]) -> dict[str, Ranking]:
+def crane_ranking(relevance: Relevance, languages: Sequence[str]) -> Rankings:
     """Ranks all neurons by z, highest first."""
-    rankings = {}
     for code in languages:
         kurtosis = relevance.column("kurtosis", code).flatten()
         spread = kurtosis.std(correction=0).clamp(min=sys.float_info.min)
         z = ((kurtosis - kurtosis.mean()) / spread).round(decimals=SCORE_DECIMALS)
-        rankings[code] = Ranking(torch.arange(len(z)), (-z,))
-    return rankings
+        yield code, Ranking(torch.arange(len(z)), (-z,))
 
 
 def gradient(
@@ -70,12 +67,16 @@ def gradient(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return top_share(gradient_ranking(relevance, languages), top_rate, relevance.shape)
+    return top_share(_gradients(relevance, languages), top_rate, relevance.shape)
 
 
-def gradient_ranking(relevance: GradientRelevance, languages: Sequence[str]) -> dict[str, Ranking]:
+def gradient_ranking(relevance: GradientRelevance, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a score above 0 by it, highest first."""
+    return ((code, highest(score)) for code, score in _gradients(relevance, languages))
+
+
+def _gradients(relevance: GradientRelevance, languages: Sequence[str]) -> Scores:
     r = stacked(partial(relevance.column, "relevance"), languages)
     r = r / r.abs().sum(1, keepdim=True).clamp(min=sys.float_info.min)
     total, others = r.sum(0), len(languages) - 1
-    return {code: highest(row - (total - row) / others) for code, row in zip(languages, r, strict=True)}
+    return ((code, row - (total - row) / others) for code, row in zip(languages, r, strict=True))

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import torch
 
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, order_statistic, stacked
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, order_statistic, stacked
 from lape.identify.settings import check_settings
 from lape.recording.histograms import ActivationHistograms
 
@@ -63,17 +63,13 @@ def dln(
     }
 
 
-def dln_ranking(
-    histograms: ActivationHistograms, languages: Sequence[str], *, largest_cluster: int = 1
-) -> dict[str, Ranking]:
+def dln_ranking(histograms: ActivationHistograms, languages: Sequence[str], *, largest_cluster: int = 1) -> Rankings:
     """Ranks the neurons of each language's clusters by cost, lowest first."""
     check_settings(largest_cluster=largest_cluster)
     divided = divide(overlaps_of(histograms, languages), len(languages))
-    rankings = {}
-    for code, member in _members(divided, histograms, languages, largest_cluster).items():
-        neurons = member.nonzero().squeeze(1)
-        rankings[code] = Ranking(neurons, (divided.cost[neurons],))
-    return rankings
+    members = _members(divided, histograms, languages, largest_cluster)
+    chosen = ((code, member.nonzero().squeeze(1)) for code, member in members.items())
+    return ((code, Ranking(neurons, (divided.cost[neurons],))) for code, neurons in chosen)
 
 
 @dataclass(frozen=True)

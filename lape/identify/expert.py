@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, lowest
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, lowest
 from lape.identify.settings import check_settings
 from lape.recording.text_means import TextMeans
 
@@ -51,10 +51,10 @@ def expert(
     return selected
 
 
-def expert_ranking(texts: TextMeans, languages: Sequence[str]) -> dict[str, Ranking]:
+def expert_ranking(texts: TextMeans, languages: Sequence[str]) -> Rankings:
     """Ranks all neurons by average precision, highest first."""
     precision = average_precision(texts, languages)
-    return {code: Ranking(torch.arange(len(row)), (-row,)) for code, row in zip(languages, precision, strict=True)}
+    return ((code, Ranking(torch.arange(len(row)), (-row,))) for code, row in zip(languages, precision, strict=True))
 
 
 def average_precision(texts: TextMeans, languages: Sequence[str]) -> torch.Tensor:

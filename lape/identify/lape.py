@@ -11,9 +11,11 @@ from collections.abc import Sequence
 
 import torch
 
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, lowest, members, order_statistic, ranked_members, stacked
+from lape.identify.ranking import SCORE_DECIMALS, Rankings, lowest, members, order_statistic, ranked_members, stacked
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
+
+SLAB_NEURONS = 65_536  # whose entropies are computed at a time: no copy of all values, and a processor's cache holds it
 
 
 def lape(
@@ -59,7 +61,7 @@ def lape_ranking(
     *,
     filter_rate: float = 0.95,
     activation_bar_ratio: float = 0.95,
-) -> dict[str, Ranking]:
+) -> Rankings:
     """Ranks each language's candidates by entropy, then by their probability in that language, highest first.
 
     The same number of the first ones for each language is the equal-count LAPE of cisnlp/code-specific-neurons
@@ -81,21 +83,26 @@ def select_by_entropy(
 
 def rank_by_entropy(
     values: torch.Tensor, languages: Sequence[str], filter_rate: float, activation_bar_ratio: float
-) -> dict[str, Ranking]:
+) -> Rankings:
     """LAPE's candidates above the bar of each language: lowest entropy first, then highest value."""
     candidates, entropy, bar = _candidates(values, filter_rate, activation_bar_ratio)
     return ranked_members(candidates, entropy, values, languages, bar)
 
 
-def activation_entropy(values: torch.Tensor) -> torch.Tensor:
-    """Entropy of each neuron's values over languages, in nats, to 12 decimals.
+def activation_entropy(values: torch.Tensor, chosen: torch.Tensor) -> torch.Tensor:
+    """Entropy of the values of some neurons over languages, in nats, to 12 decimals.
 
     Args:
         values: float64 `[languages, neurons]`, such as probabilities; a neuron of zeros gives 0.
+        chosen: int64 `[n]`, the neurons.
 
     Returns:
-        float64 `[neurons]`, from 0 (one language only) to log(languages).
+        float64 `[n]`, from 0 (one language only) to log(languages).
     """
+    return torch.cat([_entropy(values[:, some]) for some in chosen.split(SLAB_NEURONS)])
+
+
+def _entropy(values: torch.Tensor) -> torch.Tensor:
     total = values.sum(0)
     entropy = torch.zeros_like(total)
     for row in values:
@@ -111,4 +118,4 @@ def _candidates(
     threshold = order_statistic(values, filter_rate)
     bar = threshold if activation_bar_ratio == filter_rate else order_statistic(values, activation_bar_ratio)
     candidates = (values.amax(0) > threshold).nonzero().squeeze(1)
-    return candidates, activation_entropy(values[:, candidates]), bar
+    return candidates, activation_entropy(values, candidates), bar

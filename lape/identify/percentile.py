@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from lape.identify.dln import share_slabs
-from lape.identify.ranking import Ranking, highest, top_share
+from lape.identify.ranking import Rankings, Scores, highest, top_share
 from lape.identify.settings import check_settings
 from lape.recording.histograms import ActivationHistograms
 
@@ -42,17 +42,21 @@ def percentile(
     Raises:
         LapeError: A setting is out of range.
     """
-    check_settings(top_rate=top_rate)
-    return top_share(percentile_ranking(histograms, languages, percentile=percentile), top_rate, histograms.shape)
+    check_settings(top_rate=top_rate, percentile=percentile)
+    return top_share(_scores(histograms, languages, percentile), top_rate, histograms.shape)
 
 
 def percentile_ranking(
     histograms: ActivationHistograms, languages: Sequence[str], *, percentile: float = 0.95
-) -> dict[str, Ranking]:
+) -> Rankings:
     """Ranks the neurons that a language drives above the percentile by how often, most often first."""
     check_settings(percentile=percentile)
-    above = [_above(shares, percentile) for _, shares in share_slabs(histograms, languages)]
-    return {code: highest(row) for code, row in zip(languages, torch.cat(above, dim=1), strict=True)}
+    return ((code, highest(score)) for code, score in _scores(histograms, languages, percentile))
+
+
+def _scores(histograms: ActivationHistograms, languages: Sequence[str], percentile: float) -> Scores:
+    above = torch.cat([_above(shares, percentile) for _, shares in share_slabs(histograms, languages)], dim=1)
+    return zip(languages, above, strict=True)
 
 
 def _above(shares: torch.Tensor, percentile: float) -> torch.Tensor:

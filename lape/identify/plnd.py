@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lape.identify.ranking import Ranking, stacked
+from lape.identify.ranking import Ranking, Rankings, stacked
 from lape.identify.settings import check_settings
 from lape.recording.importance import Importance
 
@@ -37,19 +37,17 @@ def plnd(importance: Importance, languages: Sequence[str], *, important_rate: fl
     return {code: row.nonzero().squeeze(1) for code, row in zip(languages, only, strict=True)}
 
 
-def plnd_ranking(importance: Importance, languages: Sequence[str]) -> dict[str, Ranking]:
+def plnd_ranking(importance: Importance, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons that some rate would select by how many ranks they are better in the language, best first.
 
     Of a neuron's worst rank in the language and that in the best of the others, the first must be the better one.
     """
     worst = _worst(importance, languages)
     best, second = worst.sort(0).values[:2]
-    rankings = {}
     for code, row in zip(languages, worst, strict=True):
         ahead = torch.where(row == best, second - row, 0)  # where another is as good, 0 too
         neurons = ahead.nonzero().squeeze(1)
-        rankings[code] = Ranking(neurons, (-ahead[neurons].double(), row[neurons].double()))
-    return rankings
+        yield code, Ranking(neurons, (-ahead[neurons].double(), row[neurons].double()))
 
 
 def _worst(importance: Importance, languages: Sequence[str]) -> torch.Tensor:

@@ -73,7 +73,7 @@ def neuron_table(mask: NeuronMask, statistics: ActivationStatistics | None = Non
             none = zip(pairs, names, own, strict=True)
             rows += [Neuron(code, layer, neuron, None, value, {}, {}, name) for (layer, neuron), name, value in none]
             continue
-        entropies = activation_entropy(probability[:, flat]).tolist()
+        entropies = activation_entropy(probability, flat).tolist()
         by_language = probability[:, flat].T.tolist(), mean[:, flat].T.tolist()
         for (layer, neuron), name, entropy, value, *figures in zip(
             pairs, names, entropies, own, *by_language, strict=True

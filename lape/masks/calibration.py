@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError
 from lape.masks.mask import NeuronMask
 from lape.recording.beginnings import check_beginning
-from lape.recording.recorder import record
+from lape.recording.record import record
 from lape.recording.sources import Source, check_sources
 from lape.recording.statistics import ActivationStatistics
 

@@ -17,13 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import (
-    AutoConfig,
-    AutoTokenizer,
-    BitsAndBytesConfig,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedConfig, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils.hub import resolve_revision
 
@@ -46,6 +40,7 @@ from lape.models.memory import (
     misread_on_cpu,
     obstacle_to_quantising,
     quantised_layers,
+    whole_experts,
 )
 from lape.models.placement import Placement, Request, device_for, place
 from lape.models.presets import resolve_name
@@ -221,6 +216,8 @@ def find_model(
         config = AutoConfig.from_pretrained(source, **files)
         check_kind(name, config)
         empty = empty_model(config)
+        if whole_experts(empty):
+            config.quantization_config["dequantize"] = True
     placement = _decided(machine, request, empty, name)
     return FoundModel(name, source, revision, commit, embedded is not None, files, config, empty, placement)
 
@@ -234,9 +231,12 @@ def _decided(machine: Machine, request: Request, empty: PreTrainedModel, name: s
             "quantisation out, or name the model it was made from."
         )
     billions = sum(parameter.numel() for parameter in empty.parameters()) / 1e9
-    if stored:  # how large it is, its quantiser knows
-        return place(machine, request, billions=billions, obstacle="the model comes quantised already")
-    obstacle, note = obstacle_to_quantising(empty, request.quantization, device_for(machine, request))
+    if stored:
+        obstacle, note = "the model comes quantised already", whole_experts(empty)
+        if not note:  # how large it is, its quantiser knows
+            return place(machine, request, billions=billions, obstacle=obstacle)
+    else:
+        obstacle, note = obstacle_to_quantising(empty, request.quantization, device_for(machine, request))
     placement, notes = place(machine, request, billions=billions, obstacle=obstacle), [note] if note else []
     if not has_room_for_form(machine, placement, empty):
         placement = replace(placement, cpu_form="float32")

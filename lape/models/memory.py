@@ -14,6 +14,7 @@ from transformers.quantizers.quantizers_utils import should_convert_module
 from lape.errors import ModelUnavailable
 from lape.models.checkpoints import auto_class
 from lape.models.cpu_forms import form_bytes
+from lape.models.identity import stored_quantization
 from lape.models.machine import Machine
 from lape.models.placement import Placement, Quantization
 from lape.models.presets import NF4_BITS, PRESETS, Bits, Preset
@@ -27,6 +28,7 @@ ROOM = 300_000_000  # for activations, and for what torch and CUDA keep for them
 # The share of a GPU's free memory that transformers fills when it makes the device map itself: nine tenths, and of
 # quantised weights nine tenths of that.
 FILLED, FILLED_QUANTISED = 0.9, 0.81
+DEQUANTISED = ("fp8", "mxfp4")  # what transformers can also load as the whole weights it stands for
 BLOCK = 64  # weights that share a scale in 4-bit
 
 
@@ -57,6 +59,18 @@ def fused_share(model: PreTrainedModel) -> float:
         (parameter.dim() == 3 and "experts" in name, parameter.numel()) for name, parameter in model.named_parameters()
     ]
     return sum(size for fused, size in sizes if fused) / sum(size for _, size in sizes)
+
+
+def whole_experts(model: PreTrainedModel) -> str:
+    """A sentence where a model's experts come quantised and must be loaded whole, to be run one by one; else empty.
+
+    Args:
+        model: Of `empty_model`.
+    """
+    stored = stored_quantization(model.config)
+    if stored not in DEQUANTISED or not fused_share(model):
+        return ""
+    return f"The weights of its experts, which come in {stored}, are loaded whole: only so can each expert be seen."
 
 
 def misread_on_cpu(layer: nn.Module) -> bool:

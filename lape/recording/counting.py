@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from lape.errors import HookNotFired, LapeError
 from lape.models.sites import ActivationSites, Routed
 
 
-class AllCounted(Exception):
+class _AllCounted(Exception):
     """Ends a pass whose activations have all been counted: what would follow is the rest of the last layer."""
 
 
@@ -29,24 +29,41 @@ class Counts(NamedTuple):
     neurons: torch.Tensor
     routed: torch.Tensor | None
 
+    def and_then(self, later: Counts, *, apart: bool) -> Counts:
+        """What was counted of two passes, as if they had been one; the same to the last count.
+
+        Args:
+            later: Of the pass with the blocks that follow.
+            apart: Whether blocks are counted apart.
+        """
+        sums = self.neurons[:, -2:] + later.neurons[:, -2:]
+        active = _in_turn(self.neurons[:, :-2], later.neurons[:, :-2], apart)
+        routed = None if self.routed is None or later.routed is None else _in_turn(self.routed, later.routed, apart)
+        return Counts(torch.cat([active, sums], dim=1), routed)
+
+
+def _in_turn(first: torch.Tensor, then: torch.Tensor, apart: bool) -> torch.Tensor:
+    """Counts `[layers, blocks, width]` of two passes: blocks one after the other, or one row for both."""
+    return torch.cat([first, then], dim=1) if apart else first + then
+
 
 @contextmanager
 def counting(
     sites: ActivationSites, block: int, *, before: int = 0, apart: bool = False, ending: bool = False
-) -> Iterator[Callable[[], Counts]]:
-    """Watches every activation; gives a function that takes the last pass's counts.
+) -> Iterator[Callable[[Callable[[], object]], Counts]]:
+    """Watches every activation; gives a function that runs a pass and takes its counts.
 
     Args:
         sites: Where the model's activations are.
         block: Tokens of each row of a pass that are counted, the last ones.
         before: Tokens of each row before these, which are not counted.
         apart: Whether to count each block of a pass apart, else the pass as one.
-        ending: Whether a pass ends with `AllCounted` as soon as all is counted, where it can: not in a mixture of
-            experts, of which nobody knows who comes last, nor where accelerate moves weights, which it puts back at
-            the end of a module.
+        ending: Whether a pass is broken off as soon as all is counted, where it can be: not in a mixture of experts,
+            of which nobody knows who comes last, nor where accelerate moves weights, which it puts back at the end
+            of a module.
 
     Yields:
-        A function that returns what was counted and forgets it.
+        A function that calls what it is given, which runs the decoder once, and returns what was counted.
     """
     counts: dict[int, torch.Tensor] = {}
     routed: dict[int, torch.Tensor] = {}
@@ -70,7 +87,7 @@ def counting(
         pieces = positive.sign_().split(length if apart else len(values))
         counts[layer] = torch.cat([*(one[:, : len(piece)] @ piece for piece in pieces), sums, positive_sums])
         if ending and len(counts) == len(sites.layers):
-            raise AllCounted
+            raise _AllCounted
 
     def count_expert(layer: int, values: torch.Tensor, of: Routed) -> None:
         blocks = of.total // length if apart else 1
@@ -86,13 +103,15 @@ def counting(
         counts[layer][:, columns] = torch.cat([pieces @ positive.sign_(), sums.view(2, -1)])
         routed[layer][:, of.expert] = pieces.sum(1)
 
-    def take() -> Counts:
+    def counted(run: Callable[[], object]) -> Counts:
+        counts.clear()  # of the pass before, which may have failed
+        routed.clear()
+        with suppress(_AllCounted):
+            run()
         missing = sorted(set(sites.layers) - set(counts))
         if missing:
             raise HookNotFired(f"The decoder ran, but the activations of layers {missing} did not pass their hooks.")
         taken = Counts(stacked(counts), stacked(routed) if sites.experts > 1 else None)
-        counts.clear()
-        routed.clear()
         if not taken.neurons.isfinite().all():
             raise LapeError("The model's activations are not finite; load it in another dtype (float32 or bfloat16).")
         return taken
@@ -103,4 +122,4 @@ def counting(
         return torch.stack([by_layer[layer].cpu() if layer in by_layer else none for layer in range(sites.shape[0])])
 
     with sites.watch({layer: partial(count, layer) for layer in sites.layers}):
-        yield take
+        yield counted

@@ -9,12 +9,13 @@ from typing import Any
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from lape.processes import ALONE, Processes
 from lape.recording.counters import ActivationCounter
 from lape.recording.groups import BlockGroups
-from lape.recording.recorder import Until, record, record_groups
+from lape.recording.recorder import Recording, Until
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
-from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME
+from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
 from lape.storage.placing import WAY_OUT, placed
 
 
@@ -31,6 +32,7 @@ def record_into(
     groups: int | None = None,
     until: Until | None = None,
     way_out: str = WAY_OUT,
+    processes: Processes = ALONE,
 ) -> tuple[ActivationStatistics, BlockGroups | None]:
     """Records and writes `statistics.safetensors`, with `groups.safetensors` where groups are kept.
 
@@ -39,7 +41,7 @@ def record_into(
 
     Args:
         folder: Made when missing; a checkpoint that is there is gone on from.
-        model: As for `lape.recording.recorder.record_groups`, and so the other arguments.
+        model: As for `lape.recording.record.record_groups`, and so the other arguments.
         tokenizer: See there.
         corpora: See there.
         tokens: See there.
@@ -49,20 +51,25 @@ def record_into(
         groups: See there; None keeps none.
         until: See there; with groups only.
         way_out: What the user can do when the folder cannot be written.
+        processes: See there; the first writes the files.
 
     Raises:
         LapeError: As there; or the folder cannot be written.
     """
     settings: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "allow_short": allow_short}
     settings |= {"checkpoint": folder / CHECKPOINT_NAME, "keep_checkpoint": True}  # until all is where it belongs
-    kept = None
-    if groups is None:
-        statistics = record(model, tokenizer, corpora, **settings)
-    else:
-        statistics, kept = record_groups(model, tokenizer, corpora, groups=groups, until=until, **settings)
-    # Groups that are there are of a recording that is now written over.
-    with placed(folder, without=[CHECKPOINT_NAME, GROUPS_NAME], way_out=way_out) as staged:
-        statistics.save(staged / STATISTICS_NAME)
-        if kept:
-            kept.save(staged / GROUPS_NAME)
+    if groups is not None:
+        settings |= {"groups": groups, "snapshots": None, "until": until}
+    recording = Recording(model, tokenizer, corpora, **settings, processes=processes)
+    recording.finish()
+    statistics, kept = recording.statistics(), None if groups is None else recording.groups()
+    if processes.first:
+        # Groups that are there are of a recording that is now written over.
+        gone = [path.name for path in of_ranks(folder / CHECKPOINT_NAME).values()]
+        with placed(folder, without=[*gone, GROUPS_NAME], way_out=way_out) as staged:
+            statistics.save(staged / STATISTICS_NAME)
+            if kept:
+                kept.save(staged / GROUPS_NAME)
+    processes.gathered("written")  # before anybody's counts go
+    recording.remove_checkpoints()
     return statistics, kept

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from reprlib import repr as shown  # numbers have up to 4,300 digits
 from typing import Any
 
@@ -14,7 +15,6 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import CheckpointMismatch, LapeError, NotEnoughText
 from lape.recording.blocks import token_blocks
 from lape.recording.sources import Source, check_sources
-from lape.recording.tallies import Tally
 
 MAX_TOKENS = 2**53  # counts are divided as float64, which is exact up to here
 MAX_BATCH_TOKENS = 2**24  # a float32 count stays exact up to here
@@ -22,30 +22,115 @@ MAX_GROUPED_TOKENS = 2**30  # groups and halves are counted in int32
 MAX_GROUPS = 1024  # of 46,080 neurons they have 190 MB a language; a bootstrap of more would be nearer by 1/1024
 
 
-def batches(
-    tokenizer: Tokenizer, source: Source, done: Tally, code: str, settings: Mapping[str, Any]
-) -> Iterator[tuple[torch.Tensor, str]]:
-    """Batches of the blocks not yet counted, each with the hash of all token ids up to its end.
+@dataclass(frozen=True)
+class Batch:
+    """Blocks that are read in one pass. Which blocks these are does not depend on who reads them.
+
+    Attributes:
+        number: Among those of its language, from 0.
+        first: The number of its first block.
+        blocks: int64 `[blocks, block]`.
+        sha256: Of the token ids of the language's text up to its end.
+    """
+
+    number: int
+    first: int
+    blocks: torch.Tensor
+    sha256: str
+
+    @property
+    def end(self) -> int:
+        """The number of blocks up to its end."""
+        return self.first + len(self.blocks)
+
+
+@dataclass(frozen=True)
+class Done:
+    """What had been counted of a language when a reading of it began, by whichever process.
+
+    Attributes:
+        batches: Their numbers.
+        blocks: Of these batches.
+        marks: Numbers of blocks, and the SHA-256 of the token ids up to there of the text that was counted.
+    """
+
+    batches: frozenset[int] = frozenset()
+    blocks: int = 0
+    marks: tuple[tuple[int, str], ...] = ()
+
+
+class Reader:
+    """The batches of a language that are not done, in order.
+
+    Batches that lie before the last one that is done wait until all of the text up to there has been compared, so that
+    nothing is added to counts of another text.
+
+    Args:
+        tokenizer: The model's own.
+        source: The documents.
+        code: Of the language.
+        settings: Of the recording.
+        done: What need not be read again.
+
+    Attributes:
+        at: The number of the first block that is not done and was not handed out.
 
     Raises:
         CheckpointMismatch: At once, when the blocks already counted are not those of this text.
     """
-    hashed = hashlib.sha256()
-    blocks = itertools.islice(token_blocks(tokenizer, source, settings["block"], code), settings["blocks"])
-    for skipped in itertools.islice(blocks, done.blocks):
-        hashed.update(skipped.to(torch.int32).numpy().tobytes())
-    if hashed.hexdigest() != done.sha256:
-        raise CheckpointMismatch(
-            f"The text of {code!r} is not the one the checkpoint was made from. Restore it, or delete the checkpoint."
-        )
 
-    def rest() -> Iterator[tuple[torch.Tensor, str]]:
-        while pending := list(itertools.islice(blocks, settings["batch"])):
-            inputs = torch.stack(pending)
-            hashed.update(inputs.to(torch.int32).numpy().tobytes())
-            yield inputs, hashed.hexdigest()
+    def __init__(
+        self, tokenizer: Tokenizer, source: Source, code: str, settings: Mapping[str, Any], done: Done
+    ) -> None:
+        batches = _batches(token_blocks(tokenizer, source, settings["block"], code), settings)
+        self._batches = itertools.chain(_compared(batches, done, code), batches)
+        self._done, self._size, self._next = done.batches, settings["batch"], 0
+        self._pass_over()
 
-    return rest()
+    @property
+    def at(self) -> int:
+        return self._next * self._size
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        batch = next(self._batches)
+        self._next = batch.number + 1
+        self._pass_over()
+        return batch
+
+    def _pass_over(self) -> None:
+        while self._next in self._done:
+            self._next += 1
+
+
+def _batches(blocks: Iterator[torch.Tensor], settings: Mapping[str, Any]) -> Iterator[Batch]:
+    """All batches of a text, as many blocks as are asked for."""
+    hashed, asked = hashlib.sha256(), itertools.islice(blocks, settings["blocks"])
+    for number in itertools.count():
+        if not (pending := list(itertools.islice(asked, settings["batch"]))):
+            return
+        read = torch.stack(pending)
+        hashed.update(read.to(torch.int32).numpy().tobytes())
+        yield Batch(number, number * settings["batch"], read, hashed.hexdigest())
+
+
+def _compared(batches: Iterator[Batch], done: Done, code: str) -> list[Batch]:
+    """Reads as far as was read before, and gives what is not done of it: the text is the one that was counted."""
+    waiting: list[Batch] = []
+    at, hashed = 0, hashlib.sha256().hexdigest()
+    for blocks, sha256 in sorted(done.marks):
+        while at < blocks and (batch := next(batches, None)):
+            at, hashed = batch.end, batch.sha256
+            if batch.number not in done.batches:
+                waiting.append(batch)
+        if at != blocks or hashed != sha256:
+            raise CheckpointMismatch(
+                f"The text of {code!r} is not the one the checkpoint was made from. Restore it, or delete the "
+                "checkpoint."
+            )
+    return waiting
 
 
 def check_settings(

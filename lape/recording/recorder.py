@@ -1,7 +1,8 @@
-"""Record activation statistics of a model over text in several languages, in one pass.
+"""A recording: reads batches of blocks, counts where each activation lives, and goes on exactly where it was stopped.
 
-A counter reads batches of blocks, counts where each activation lives, and hands over one small tensor per batch. A
-recording writes checkpoints and resumes exactly, also after a kill.
+A counter hands over one small tensor per batch. Several processes take turns of one batch: each reads all text, which
+costs next to nothing, and counts its own batches. The batches are the same for any number of processes, and counts
+add up in any order, so the statistics are too.
 """
 
 from __future__ import annotations
@@ -9,32 +10,48 @@ from __future__ import annotations
 import datetime
 import itertools
 import math
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import LapeError
 from lape.models.inputs import check_ids
+from lape.processes import ALONE, Processes
 from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import document_end
 from lape.recording.counters import ActivationCounter, ModelCounter
 from lape.recording.groups import BlockGroups, snapshot_blocks
-from lape.recording.reading import batches, check_groups, check_settings, check_text, not_enough
+from lape.recording.progress import Progress
+from lape.recording.reading import Done, Reader, check_groups, check_settings, check_text, not_enough
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
-from lape.recording.tallies import Progress, Step, Tally
+from lape.recording.tallies import Tally
+from lape.storage.names import of_rank, of_ranks
 
 CHECKPOINT_EVERY_TOKENS = 20_000
-GROUPS = 16
 
 Until = Callable[[BlockGroups, int], bool]
+
+
+@dataclass(frozen=True)
+class Step:
+    """How far a recording is at a moment. Where several processes share it, a batch of another one counts as read.
+
+    Attributes:
+        language: The one that is being read.
+        tokens: Of it.
+        total_tokens: Of all languages.
+    """
+
+    language: str
+    tokens: int
+    total_tokens: int
 
 
 class Recording:
@@ -57,11 +74,13 @@ class Recording:
         tokens: Tokens per language, rounded up to whole blocks.
         block: Tokens per block, the context each token is seen in; what the tokenizer puts before text is read before
             each and not counted.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
+        batch: Blocks per forward pass. None takes 2 on a CPU, what fits on a GPU; 64 of an engine.
         checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
-            removed at the end, kept when the loop is left.
+            removed at the end, kept when the loop is left. Further processes write `<name>-<rank>` beside it.
         keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
         allow_short: Take a language that has less text than asked, rather than raise.
+        processes: That share the recording, from `lape.processes.joined`; all of them iterate to the end. What is
+            counted is then the same in each, and until then what this one has.
 
     Raises:
         LapeError: What was asked for cannot be recorded, at once; or, in the loop, the text or memory is short.
@@ -90,23 +109,28 @@ class Recording:
         checkpoint: Path | None = None,
         keep_checkpoint: bool = False,
         allow_short: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
         self._counter = counter = model if isinstance(model, ActivationCounter) else ModelCounter.of(model)
-        batch = counter.batch if batch is None else batch
         before = prefix_of(tokenizer)
-        check_settings(corpora, tokens, block, batch, counter.context, len(before))
+        check_settings(corpora, tokens, block, 1 if batch is None else batch, counter.context, len(before))
         if groups is not None:
             check_groups(groups, tokens)
         end = document_end(tokenizer)
         check_ids(counter.rows, torch.tensor(before if end is None else [*before, end]), tokenizer)
         self._tokenizer, self._corpora, self._checkpoint = tokenizer, corpora, checkpoint
         self._groups, self._until, self._allow_short = groups or 0, until, allow_short
-        self._keep_checkpoint, self._before = keep_checkpoint, before
-        self._block, self._batch, self._blocks = block, batch, math.ceil(tokens / block)
+        self._keep_checkpoint, self._before, self._processes = keep_checkpoint, before, processes
+        found = {}
+        for rank, path in ({} if checkpoint is None else of_ranks(checkpoint)).items():
+            if rank == processes.rank or (processes.first and rank >= processes.number):  # nobody else's
+                found[path] = Progress.load(path, counter.library)
+        batch = _common_batch(found.values(), counter.batch(block), processes) if batch is None else batch
+        self._block, self._blocks = block, math.ceil(tokens / block)
         self._snapshots = snapshot_blocks(snapshots, block, self._blocks)
         self._stages = self._snapshots if until else range(batch, self._blocks, batch) if in_turn else ()
         kept = {"groups": groups, "in_step": until is not None, "snapshots": list(self._snapshots)}
-        self._settings = {
+        settings = {
             **asdict(counter.identity),
             "architecture": counter.architecture,
             **counter.layout,
@@ -117,12 +141,21 @@ class Recording:
             "batch": batch,
             "groups": kept if groups else None,
         }
-        if checkpoint is not None and checkpoint.exists():
-            self.state = Progress.load(checkpoint, self._settings, counter.library)
-        else:
-            date = datetime.datetime.now(datetime.UTC).date().isoformat()
-            self.state = Progress(self._settings, date, counter.library)
+        for path, progress in found.items():
+            progress.check(settings, path)
+        if not found:
             check_text(tokenizer, corpora, self._blocks, block, allow_short)
+        date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        own = None if checkpoint is None else found.pop(of_rank(checkpoint, processes.rank), None)
+        self._own = own or Progress(settings, date, counter.library)
+        self._others = reduce(Progress.merged, found.values(), Progress(settings, date, counter.library))
+        self._all: Progress | None = None  # at the end, of all processes
+        self._passed = {code: tally.blocks for code, tally in self.state.tallies.items()}
+
+    @property
+    def state(self) -> Progress:
+        """All counts so far."""
+        return self._all or self._own.merged(self._others)
 
     def statistics(self) -> ActivationStatistics:
         """What is counted so far, of the languages that have a block.
@@ -143,154 +176,90 @@ class Recording:
 
     @property
     def tokens(self) -> int:
-        """Counted so far, of all languages."""
-        return sum(tally.blocks for tally in self.state.tallies.values()) * self._block
+        """Read so far, of all languages."""
+        return sum(self._passed.values()) * self._block
 
     def __iter__(self) -> Generator[Step, None, None]:
-        saved_tokens = self.tokens
+        own = None if self._checkpoint is None else of_rank(self._checkpoint, self._processes.rank)
+        saved_tokens = self._own_tokens()
+        self._all = None
         try:
             with closing(self._count()) as steps:
                 for step in steps:
-                    if self._checkpoint is not None and step.total_tokens - saved_tokens >= CHECKPOINT_EVERY_TOKENS:
-                        self.state.save(self._checkpoint)
-                        saved_tokens = step.total_tokens
+                    if own is not None and (tokens := self._own_tokens()) - saved_tokens >= CHECKPOINT_EVERY_TOKENS:
+                        self._own.save(own)
+                        saved_tokens = tokens
                     yield step
-        except torch.OutOfMemoryError as error:
-            raise LapeError(
-                f"Out of memory with batch={self._batch} of {self._block} tokens; give a smaller batch or block."
-            ) from error
         finally:
-            if self._checkpoint is not None and self.state.tallies:
-                self.state.save(self._checkpoint)
+            if own is not None and self._own.tallies:
+                self._own.save(own)
+        self._all = self.state.summed(self._processes)
         if self._checkpoint is not None and not self._keep_checkpoint:
-            self._checkpoint.unlink()
+            self.remove_checkpoints()
+
+    def finish(self, progress: bool = True) -> None:
+        """Records to the end.
+
+        Args:
+            progress: Whether to show a bar on standard error; of several processes the first does.
+        """
+        shown = progress and self._processes.first
+        bar = tqdm(total=self.asked_tokens, unit="token", unit_scale=True, disable=not shown)
+        with bar, closing(iter(self)) as steps:
+            for step in steps:
+                bar.set_description(step.language)
+                bar.update(step.total_tokens - bar.n)
+
+    def remove_checkpoints(self) -> None:
+        """Removes this process's checkpoint, and the first process those of all that can be seen here."""
+        if self._checkpoint is not None:
+            for rank, path in of_ranks(self._checkpoint).items():
+                if self._processes.rank in (0, rank):
+                    path.unlink(missing_ok=True)
+
+    def _own_tokens(self) -> int:
+        return sum(tally.blocks for tally in self._own.tallies.values()) * self._block
 
     def _count(self) -> Generator[Step, None, None]:
         """The one loop: counts until there are enough tokens, or until it is told to stop."""
-        tallies = self.state.tallies
-        readers: dict[str, Iterator[tuple[torch.Tensor, str]]] = {}
+        before, turns, own = self.state.done(self._processes), itertools.count(), self._own.tallies
+        self._passed = {code: done.blocks for code, done in before.items()}
+        readers: dict[str, Reader] = {}
         with self._counter.counting(self._block, self._before, apart=self._groups > 0) as count:
             for goal in itertools.chain(self._stages, (self._blocks,)):  # reached by whole batches, as without stages
                 for code, source in self._corpora.items():
                     if code not in readers:
-                        tally = tallies.setdefault(code, Tally.empty(self._counter, self._groups))
-                        readers[code] = batches(self._tokenizer, source, tally, code, self._settings)
-                    yield Step(code, tallies[code].blocks * self._block, self.tokens)
-                    while tallies[code].blocks < goal and (read := next(readers[code], None)):
-                        blocks, sha256 = read
-                        check_ids(self._counter.rows, blocks, self._tokenizer)
-                        tallies[code] = tallies[code].add(count(blocks), len(blocks), sha256, self._snapshots)
-                        yield Step(code, tallies[code].blocks * self._block, self.tokens)
+                        own.setdefault(code, Tally.empty(self._counter, self._groups))
+                        self._passed.setdefault(code, 0)
+                        done = before.get(code, Done())
+                        readers[code] = Reader(self._tokenizer, source, code, self._own.settings, done)
+                    yield self._step(code)
+                    while readers[code].at < goal and (batch := next(readers[code], None)):
+                        if next(turns) % self._processes.number == self._processes.rank:
+                            check_ids(self._counter.rows, batch.blocks, self._tokenizer)
+                            own[code] = own[code].add(count(batch.blocks), batch, self._snapshots)
+                        self._passed[code] += len(batch.blocks)
+                        yield self._step(code)
                     if goal == self._blocks:
-                        readers[code] = iter(())  # closes what it reads from
-                if goal < self._blocks and self._until and self._until(self.groups(), goal):
+                        del readers[code]  # closes what it reads from
+                if goal < self._blocks and self._until and self._agreed(self._until, goal):
                     break
-        for code, tally in tallies.items():
-            if tally.blocks == 0 or (tally.blocks < goal and not self._allow_short):
-                raise not_enough(code, tally.blocks, self._blocks, self._block)
+        for code in self._corpora:
+            passed = self._passed[code]
+            if passed == 0 or (passed < goal and not self._allow_short):
+                raise not_enough(code, passed, self._blocks, self._block)
+
+    def _step(self, code: str) -> Step:
+        return Step(code, self._passed[code] * self._block, self.tokens)
+
+    def _agreed(self, until: Until, goal: int) -> bool:
+        """Whether the recording ends here; the first process says so, should the others compute otherwise."""
+        ends = until(self.state.summed(self._processes).groups(self._corpora), goal)
+        return self._processes.gathered(bool(ends))[0]
 
 
-def record(
-    model: PreTrainedModel | ActivationCounter,
-    tokenizer: Tokenizer,
-    corpora: Mapping[str, Source],
-    *,
-    tokens: int = 100_000,
-    block: int = 512,
-    batch: int | None = None,
-    checkpoint: Path | None = None,
-    keep_checkpoint: bool = False,
-    progress: bool = True,
-    allow_short: bool = False,
-) -> ActivationStatistics:
-    """Counts how often every neuron is active in each language, and sums its activation.
-
-    Args:
-        model: A causal language model, or an engine's (`lape.serving`).
-        tokenizer: Its tokenizer.
-        corpora: Language code to documents: a sequence, or a function that opens them.
-        tokens: Tokens per language, rounded up to whole blocks.
-        block: Tokens per block, the context each token is seen in.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
-        checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
-            removed at the end.
-        keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
-        progress: Whether to show a progress bar on standard error.
-        allow_short: Take a language that has less text than asked, rather than raise.
-
-    Returns:
-        The statistics, on the CPU.
-
-    Raises:
-        UnsupportedArchitecture: The model cannot be hooked.
-        NotEnoughText: A language has fewer tokens than asked; says how many.
-        CheckpointMismatch: The checkpoint has other settings or was made from another text.
-
-    Example:
-        >>> stats = record(model, tokenizer, {"fr": ["Bonjour le monde."]}, tokens=4, block=4)  # doctest: +SKIP
-    """
-    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
-    given |= {"keep_checkpoint": keep_checkpoint, "allow_short": allow_short}
-    recording = Recording(model, tokenizer, corpora, **given)
-    _finish(recording, progress)
-    return recording.statistics()
-
-
-def record_groups(
-    model: PreTrainedModel | ActivationCounter,
-    tokenizer: Tokenizer,
-    corpora: Mapping[str, Source],
-    *,
-    groups: int = GROUPS,
-    snapshots: Sequence[int] | None = None,
-    until: Until | None = None,
-    tokens: int = 100_000,
-    block: int = 512,
-    batch: int | None = None,
-    checkpoint: Path | None = None,
-    keep_checkpoint: bool = False,
-    progress: bool = True,
-    allow_short: bool = False,
-) -> tuple[ActivationStatistics, BlockGroups]:
-    """Records activation statistics and, in the same pass, counts of groups of blocks; see `lape.recording.groups`.
-
-    Args:
-        model: A causal language model, or an engine's (`lape.serving`).
-        tokenizer: Its tokenizer.
-        corpora: Language code to documents: a list, or a function that opens them.
-        groups: Of blocks, an even number up to 1,024.
-        snapshots: Tokens per language at which to keep the counts of the two halves, each rounded up to an even
-            number of blocks; None takes 1,000, 1,500, 2,000, 3,000, 5,000, 7,000, 10,000 and on.
-        until: Ends the recording when it returns true. It is called with the groups so far and the number of
-            blocks, at each snapshot once every language has passed it: the languages are then recorded in step.
-            It must depend on nothing else, so that a resumed recording ends where an undisturbed one does.
-        tokens: Tokens per language, rounded up to whole blocks; with `until` the most that is recorded.
-        block: Tokens per block, the context each token is seen in.
-        batch: Blocks per forward pass. None takes 2 on a CPU and 8 on a GPU; 64 of an engine.
-        checkpoint: File to write progress to every 20,000 tokens and on any interruption, and to resume from;
-            removed at the end.
-        keep_checkpoint: Whether it stays at the end too, for who has yet to save what came out.
-        progress: Whether to show a progress bar on standard error.
-        allow_short: Take a language that has less text than asked, rather than raise.
-
-    Returns:
-        The statistics, the same as those of `record` over as many tokens, and the groups.
-
-    Raises:
-        LapeError: The number of groups is not even or too large, or there are too many tokens for their counts.
-    """
-    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "checkpoint": checkpoint}
-    given |= {"keep_checkpoint": keep_checkpoint, "allow_short": allow_short}
-    given |= {"groups": groups, "snapshots": snapshots, "until": until}
-    recording = Recording(model, tokenizer, corpora, **given)
-    _finish(recording, progress)
-    return recording.statistics(), recording.groups()
-
-
-def _finish(recording: Recording, progress: bool) -> None:
-    """Records to the end, with a bar."""
-    bar = tqdm(total=recording.asked_tokens, unit="token", unit_scale=True, disable=not progress)
-    with bar, closing(recording.__iter__()) as steps:
-        for step in steps:
-            bar.set_description(step.language)
-            bar.update(step.total_tokens - bar.n)
+def _common_batch(found: Iterable[Progress], fitting: int, processes: Processes) -> int:
+    """Blocks per batch, alike in all processes: as in a recording that is gone on with, else what fits all of them."""
+    before = next((progress.settings["batch"] for progress in found), None)
+    said = processes.gathered([before, fitting])
+    return next((before for before, _ in said if before), min(fitting for _, fitting in said))

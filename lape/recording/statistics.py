@@ -30,7 +30,7 @@ metadata key `lape`:
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,6 +45,31 @@ from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
 
 ROUTED_FORMAT = 2  # of files with routed tokens, which who does not know of them would leave out of account
 COUNTS = (torch.uint16, torch.int32, torch.int64)  # types of counts on disk, the narrowest first
+
+
+@dataclass(frozen=True, eq=False)
+class _Widened(Mapping[str, torch.Tensor]):
+    """Tensors that stay as narrow as in their file, which is mapped, and are widened one at a time when asked for.
+
+    Attributes:
+        narrow: What the file holds.
+        dtype: What is given in its place.
+        times: What each is multiplied by, such as counts where the file holds means.
+    """
+
+    narrow: Mapping[str, torch.Tensor]
+    dtype: torch.dtype
+    times: Mapping[str, torch.Tensor] | None = None
+
+    def __getitem__(self, code: str) -> torch.Tensor:
+        wide = self.narrow[code].to(self.dtype)
+        return wide if self.times is None else wide * self.times[code]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.narrow)
+
+    def __len__(self) -> int:
+        return len(self.narrow)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,9 +216,7 @@ class ActivationStatistics(Recorded):
             ):
                 wrong = f"{types_text(given)}, not numbers in one of {types_text(*NUMBERS)}"
                 raise BadFile(f"{str(path)!r} holds the tensor {name!r} as {wrong}.")
-        active = {code: tensors[f"active.{code}"].long() for code in tokens}
-        sums = {code: tensors[f"sum.{code}"].double() for code in tokens}
-        positive = {code: tensors[f"{kinds[2]}.{code}"].double() for code in tokens}
+        active, sums, positive = ({code: tensors[f"{kind}.{code}"] for code in tokens} for kind in kinds)
         shapes = {tuple(tensor.shape) for group in (active, sums, positive) for tensor in group.values()}
         if len(shapes) != 1 or len(shape := next(iter(shapes))) != 2 or 0 in shape:
             listed = ", ".join(map(str, sorted(shapes)[:5]))
@@ -204,15 +227,16 @@ class ActivationStatistics(Recorded):
             raise BadFile(f"{str(path)!r} holds routed tokens of another shape than [layers, experts].")
         if any(layer >= layers for layer in metadata.get("layers", ())):
             raise BadFile(f"{str(path)!r} names layers that it has no counts of.")
+        counted = _Widened(active, torch.int64)
         most = {code: _by_neuron(tensor, neurons) for code, tensor in routed.items()} or tokens
-        if any(counts.min() < 0 or (counts > most[code]).any() for code, counts in active.items()) or any(
+        if any(counts.min() < 0 or (counts > most[code]).any() for code, counts in counted.items()) or any(
             counts.max() > tokens[code] for code, counts in routed.items()
         ):
             raise BadFile(f"{str(path)!r} counts a neuron active more often than there were tokens.")
         if not all(tensor.isfinite().all() for group in (sums, positive) for tensor in group.values()):
             raise BadFile(f"{str(path)!r} holds sums that are not finite.")
-        positive_sums = positive if older else {code: positive[code] * active[code] for code in tokens}
-        return cls(active, sums, positive_sums, tokens, metadata, routed)
+        positive_sums = _Widened(positive, torch.float64, times=None if older else counted)
+        return cls(counted, _Widened(sums, torch.float64), positive_sums, tokens, metadata, routed)
 
     def _reached(self, language: str) -> torch.Tensor | int:
         """How many tokens of a language reached each neuron, 1 where none did: `[layers, neurons]`, or for all."""

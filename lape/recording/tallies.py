@@ -1,50 +1,41 @@
-"""The state of a recording under way, the checkpoint it is kept in, and what comes out of it."""
+"""What has been counted of a language: by one process, by several, and of which batches."""
 
 from __future__ import annotations
 
 import hashlib
+import itertools
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from lape.errors import BadFile, CheckpointMismatch, LapeError, NotEnoughText
+from lape.processes import Processes
 from lape.recording.counters import ActivationCounter
 from lape.recording.counting import Counts
-from lape.recording.groups import BlockGroups, halves_of
-from lape.recording.sources import Source, describe
-from lape.recording.statistics import ActivationStatistics
-from lape.storage.files import load_tensors, save_tensors
-from lape.storage.metadata import COUNTED_UNDER
-from lape.storage.schema import COUNT, LABELLED, TEXT, mapping, misfit, record
-from lape.version import __version__
-
-CHECKPOINT = record(
-    {
-        "settings": record({}),
-        "date": TEXT,
-        "done": mapping(record({"blocks": COUNT, "sha256": TEXT}), LABELLED),
-    }
-)
+from lape.recording.reading import Batch
 
 
 @dataclass(frozen=True)
 class Tally:
     """What has been counted of one language; replaced as a whole after each batch.
 
+    Tallies of different batches add up, in any order, to the tally of all of them.
+
     Attributes:
         active: int64 `[layers, neurons]`, tokens at which the activation was above 0.
         sum: float64 `[layers, neurons]`, of the activation.
         positive_sum: float64 `[layers, neurons]`, of the positive part.
         blocks: Blocks counted.
-        sha256: Of the token ids of these blocks.
+        batches: int64, the numbers of the batches that these blocks are of.
+        read: Blocks of the text up to the end of the last of these batches.
+        sha256: Of the token ids of the text up to there.
         groups: The counts of every group of blocks, int32 `[layers, neurons]` each and, of a mixture of experts, with
             the routed tokens after them, `[layers, neurons + experts]`; block i is in group i modulo their number.
             Empty when the recording keeps none.
-        halves: int32 `[2, layers, neurons]` or as wide as a group for each snapshot that was passed: the counts of the
-            even and of the odd blocks up to there.
+        segments: int32 `[2, layers, neurons]` or as wide as a group for each stretch between two snapshots: the counts
+            of its even and of its odd blocks. Those up to a snapshot are the halves there.
         routed: int64 `[layers, experts]`, the tokens that went to each expert; None for a dense model.
     """
 
@@ -52,9 +43,11 @@ class Tally:
     sum: torch.Tensor
     positive_sum: torch.Tensor
     blocks: int = 0
+    batches: torch.Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.long))
+    read: int = 0
     sha256: str = hashlib.sha256().hexdigest()
     groups: tuple[torch.Tensor, ...] = ()
-    halves: tuple[torch.Tensor, ...] = ()
+    segments: tuple[torch.Tensor, ...] = ()
     routed: torch.Tensor | None = None
 
     @classmethod
@@ -65,169 +58,100 @@ class Tally:
         grouped = zeros.int() if routed is None else torch.cat([zeros.int(), routed.int()], dim=1)
         return cls(zeros.long(), zeros, zeros.clone(), groups=(grouped,) * groups, routed=routed)
 
-    def add(self, counted: Counts, blocks: int, sha256: str, snapshots: Sequence[int]) -> Tally:
+    def add(self, counted: Counts, batch: Batch, snapshots: Sequence[int]) -> Tally:
         """Adds one pass.
 
         Args:
             counted: What `counting` took from it, block by block when there are groups.
-            blocks: Of the pass.
-            sha256: Of the token ids of all blocks, those of the pass included.
-            snapshots: Numbers of blocks at which to keep the counts of the two halves.
+            batch: What was read.
+            snapshots: Numbers of blocks, ascending, at which to tell the counts of the two halves.
         """
         active, (sums, positive_sums) = counted.neurons[:, :-2], counted.neurons[:, -2:].double().unbind(1)
-        groups, halves = list(self.groups), list(self.halves)
+        groups, segments = list(self.groups), list(self.segments)
         if groups:
             grouped = active if counted.routed is None else torch.cat([active, counted.routed], dim=-1)
-            for number, of_block in enumerate(grouped.int().unbind(1), start=self.blocks):
+            for number, of_block in enumerate(grouped.int().unbind(1), start=batch.first):
                 groups[number % len(groups)] = groups[number % len(groups)] + of_block
-                if number + 1 in snapshots:
-                    halves.append(halves_of(torch.stack(groups)))
+                if (segment := bisect(snapshots, number)) < len(snapshots):
+                    segments = _padded(segments, segment + 1, of_block)
+                    half = torch.tensor([number % 2])
+                    segments[segment] = segments[segment].index_add(0, half, of_block[None])
+        read, sha256 = max((self.read, self.sha256), (batch.end, batch.sha256))
         return Tally(
             self.active + active.long().sum(1),
             self.sum + sums,
             self.positive_sum + positive_sums,
-            self.blocks + blocks,
+            self.blocks + len(batch.blocks),
+            torch.cat([self.batches, torch.tensor([batch.number])]),
+            read,
             sha256,
             tuple(groups),
-            tuple(halves),
+            tuple(segments),
             None if self.routed is None or counted.routed is None else self.routed + counted.routed.long().sum(1),
         )
 
-
-@dataclass(frozen=True)
-class Step:
-    """What has been counted at a moment of a recording.
-
-    Attributes:
-        language: The one that is being read.
-        tokens: Counted of it.
-        total_tokens: Counted of all languages.
-    """
-
-    language: str
-    tokens: int
-    total_tokens: int
-
-
-@dataclass
-class Progress:
-    """The tallies of a recording under way; a checkpoint is this, written to a file.
-
-    Attributes:
-        settings: What a checkpoint must agree in.
-        date: When it began.
-        library: Of the packages that count: name to version.
-        tallies: By language code.
-    """
-
-    settings: Mapping[str, Any]
-    date: str
-    library: Mapping[str, str]
-    tallies: dict[str, Tally] = field(default_factory=dict)
-
-    def save(self, path: Path) -> None:
-        """Writes the checkpoint, whole."""
-        tensors = {}
-        for code, tally in self.tallies.items():
-            for name in ("active", "sum", "positive_sum"):
-                tensors[f"{name}.{code}"] = getattr(tally, name)
-            if tally.routed is not None:
-                tensors[f"routed.{code}"] = tally.routed
-            for name, kept in (("groups", tally.groups), ("halves", tally.halves)):
-                if kept:
-                    tensors[f"{name}.{code}"] = torch.stack(kept)
-        done = {code: {"blocks": tally.blocks, "sha256": tally.sha256} for code, tally in self.tallies.items()}
-        save_tensors(path, tensors, {"kind": "checkpoint", "settings": self.settings, "date": self.date, "done": done})
-
-    @classmethod
-    def load(cls, path: Path, settings: Mapping[str, Any], library: Mapping[str, str]) -> Progress:
-        """Reads a checkpoint of these settings; the packages that go on with it may be others.
-
-        Raises:
-            BadFile: It is damaged, or no checkpoint.
-            CheckpointMismatch: It was written with other settings; names the first.
-        """
-        tensors, metadata = load_tensors(path, "checkpoint")
-        if missing := {"settings", "date", "done"} - set(metadata):
-            raise BadFile(f"The checkpoint {str(path)!r} lacks {', '.join(sorted(missing))}. Delete it to begin again.")
-        if wrong := misfit(metadata, CHECKPOINT):
-            raise BadFile(f"The checkpoint {str(path)!r} does not say its {wrong}. Delete it to begin again.")
-        needed = ("active", "sum", "positive_sum", *(["routed"] if "experts" in settings else []))
-        for code in metadata["done"]:
-            if lost := [name for name in needed if f"{name}.{code}" not in tensors]:
-                raise BadFile(f"The checkpoint {str(path)!r} lacks {lost[0]}.{code}. Delete it to begin again.")
-        for key in settings:
-            if metadata["settings"].get(key) != settings[key]:
-                raise CheckpointMismatch(
-                    f"The checkpoint {str(path)!r} was recorded with {key} {metadata['settings'].get(key)!r}, "
-                    f"not {settings[key]!r}. Use the same settings, or delete it to begin again."
-                )
-        tallies = {
-            code: Tally(
-                tensors[f"active.{code}"],
-                tensors[f"sum.{code}"],
-                tensors[f"positive_sum.{code}"],
-                done["blocks"],
-                done["sha256"],
-                tuple(tensors.get(f"groups.{code}", ())),
-                tuple(tensors.get(f"halves.{code}", ())),
-                tensors.get(f"routed.{code}"),
-            )
-            for code, done in metadata["done"].items()
-        }
-        return cls(settings, metadata["date"], library, tallies)
-
-    def statistics(self, corpora: Mapping[str, Source]) -> ActivationStatistics:
-        """What was counted of every language that has a block.
-
-        Raises:
-            NotEnoughText: None has.
-        """
-        corpora, tallies = self._begun(corpora)
-        return ActivationStatistics(
-            {code: tally.active for code, tally in tallies.items()},
-            {code: tally.sum for code, tally in tallies.items()},
-            {code: tally.positive_sum for code, tally in tallies.items()},
-            {code: tally.blocks * self.settings["block"] for code, tally in tallies.items()},
-            self._metadata(corpora),
-            {code: tally.routed for code, tally in tallies.items() if tally.routed is not None},
+    def merged(self, other: Tally) -> Tally:
+        """With the batches of another tally of the same language, which has none of these."""
+        most = max(len(self.segments), len(other.segments))
+        read, sha256 = max((self.read, self.sha256), (other.read, other.sha256))
+        mine, theirs = (_padded(each.segments, most, *each.groups[:1]) for each in (self, other))
+        return Tally(
+            self.active + other.active,
+            self.sum + other.sum,
+            self.positive_sum + other.positive_sum,
+            self.blocks + other.blocks,
+            torch.cat([self.batches, other.batches]),
+            read,
+            sha256,
+            tuple(one + another for one, another in zip(self.groups, other.groups, strict=True)),
+            tuple(one + another for one, another in zip(mine, theirs, strict=True)),
+            None if self.routed is None or other.routed is None else self.routed + other.routed,
         )
 
-    def groups(self, corpora: Mapping[str, Source]) -> BlockGroups:
-        """The counts of groups of blocks.
+    def described(self) -> dict[str, Any]:
+        """What it is of, as JSON holds it."""
+        about = {"blocks": self.blocks, "read": self.read, "sha256": self.sha256, "segments": len(self.segments)}
+        return {**about, "batches": self.batches.tolist()}
 
-        Raises:
-            LapeError: The recording keeps none.
+    def summed(self, processes: Processes, described: Sequence[Mapping[str, Any]]) -> Tally:
+        """The tallies of several processes together, as each of them calls it.
+
+        Args:
+            processes: They all.
+            described: Their tallies.
         """
-        if not self.settings["groups"]:
-            raise LapeError("This recording keeps no groups of blocks: begin it with groups=16, or --groups 16.")
-        corpora, tallies = self._begun(corpora)
-        none = torch.zeros((0, 2, *next(iter(tallies.values())).groups[0].shape), dtype=torch.int32)
-        return BlockGroups(
-            {code: torch.stack(tally.groups) for code, tally in tallies.items()},
-            {code: torch.stack(tally.halves) if tally.halves else none for code, tally in tallies.items()},
-            {code: tally.blocks for code, tally in tallies.items()},
-            tuple(self.settings["groups"]["snapshots"]),
-            self._metadata(corpora),
+        most = max(tally["segments"] for tally in described)
+        segments = _padded(self.segments, most, *self.groups[:1])
+        read, sha256 = max((tally["read"], tally["sha256"]) for tally in described)
+        return Tally(
+            processes.summed(self.active),
+            processes.summed(self.sum),
+            processes.summed(self.positive_sum),
+            sum(tally["blocks"] for tally in described),
+            torch.tensor([number for tally in described for number in tally["batches"]], dtype=torch.long),
+            read,
+            sha256,
+            tuple(map(processes.summed, self.groups)),
+            tuple(map(processes.summed, segments)),
+            None if self.routed is None else processes.summed(self.routed),
         )
 
-    def _begun(self, corpora: Mapping[str, Source]) -> tuple[dict[str, Source], dict[str, Tally]]:
-        """The languages of which there is a block: their sources and tallies."""
-        begun = {code: self.tallies[code] for code in corpora if code in self.tallies and self.tallies[code].blocks}
-        if not begun:
-            raise NotEnoughText("Nothing has been counted yet: not one block of text of any language.")
-        return {code: corpora[code] for code in begun}, begun
+    def halves(self, snapshots: Sequence[int], batch: int) -> tuple[torch.Tensor, ...]:
+        """The counts of the even and of the odd blocks up to each snapshot that was passed, as a segment has them.
 
-    def _metadata(self, corpora: Mapping[str, Source]) -> dict[str, Any]:
-        tokens = {code: self.tallies[code].blocks * self.settings["block"] for code in corpora}
-        described = {
-            code: [{"source": describe(source), "sha256": self.tallies[code].sha256, "tokens": tokens[code]}]
-            for code, source in corpora.items()
-        }
-        return {
-            **{key: self.settings[key] for key in COUNTED_UNDER if key in self.settings},
-            "tokens": tokens,
-            "corpora": described,
-            "library": {"lape": __version__, "torch": torch.__version__, **self.library},
-            "date": self.date,
-        }
+        Args:
+            snapshots: See `add`.
+            batch: Blocks of each batch but the last.
+        """
+        numbers = self.batches.sort().values
+        gaps = (numbers != torch.arange(len(numbers))).nonzero()
+        without_gap = min(int(gaps[0]) * batch if len(gaps) else self.blocks, self.blocks)
+        passed = bisect(snapshots, without_gap)
+        segments = _padded(self.segments, passed, *self.groups[:1])[:passed]
+        return tuple(itertools.accumulate(segments))
+
+
+def _padded(segments: Sequence[torch.Tensor], count: int, *like: torch.Tensor) -> list[torch.Tensor]:
+    """As many segments, those that were not met empty; each half is as a group."""
+    missing = count - len(segments)
+    return [*segments, *([torch.zeros((2, *like[0].shape), dtype=torch.int32)] * missing if missing > 0 else ())]

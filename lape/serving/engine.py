@@ -81,10 +81,13 @@ class Engine(ActivationCounter):
             layout={},
             rows=config.get_vocab_size(),
             context=config.max_model_len - 1,  # a request asks for one token
-            batch=BATCH,
             library={"vllm": vllm.__version__},
             llm=llm,
         )
+
+    def batch(self, block: int) -> int:
+        """Enough requests to keep the engine busy, which makes batches of its own."""
+        return BATCH
 
     @contextmanager
     def counting(self, block: int, before: Sequence[int], *, apart: bool) -> Iterator[Count]:

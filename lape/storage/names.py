@@ -1,9 +1,10 @@
-"""The names things go by: files of a mask's folder, labels of languages, types of numbers."""
+"""The names things go by: files of a mask's folder and of several processes, labels of languages, types of numbers."""
 
 from __future__ import annotations
 
 import re
 import reprlib
+from pathlib import Path
 
 import torch
 
@@ -45,3 +46,25 @@ def check_label(label: str) -> str:
         shown = reprlib.repr(label)
         raise LapeError(f"{shown} cannot be a language label: use 1 to 32 of the characters A-Z a-z 0-9 _ -.")
     return label
+
+
+def of_rank(path: Path, rank: int) -> Path:
+    """The file that a process has for its own where several write side by side; the first has the plain name.
+
+    Example:
+        >>> of_rank(Path("out/checkpoint.safetensors"), 2).name
+        'checkpoint-2.safetensors'
+    """
+    return path.with_name(f"{path.stem}-{rank}{path.suffix}") if rank else path
+
+
+def of_ranks(path: Path) -> dict[int, Path]:
+    """Such files that are there, by rank, of as many processes as there were.
+
+    Args:
+        path: The first one's.
+    """
+    other = re.compile(rf"{re.escape(path.stem)}-([1-9]\d{{0,5}}){re.escape(path.suffix)}")
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    found = {int(match[1]): each for each in beside if (match := other.fullmatch(each.name))}
+    return dict(sorted({**found, **({0: path} if path.exists() else {})}.items()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from together import forked_together
 
 from lape import NeuronMask
 from lape.cli import main
@@ -68,6 +70,24 @@ def ran(capsys: Capture, *words: str) -> tuple[Any, str]:
     assert main([*words, "--json"]) == 0
     printed = capsys.readouterr()
     return json.loads(printed.out), printed.err
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.parametrize("words", [["evaluate", "perplexity"], ["tune", *GRID]], ids=lambda words: words[0])
+def test_two_processes_measure_what_one_does(
+    words: list[str], subject: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fast = FAST if words[0] == "evaluate" else FAST[-2:]
+    assert main([*words, *subject, *fast, "--out", str(tmp_path / "one"), "--json"]) == 0
+    told = json.loads(capfd.readouterr().out)["evidence"]
+    together = [*words, *subject, *fast, "--out", str(tmp_path / "two"), "--json"]
+    assert forked_together(2, lambda rank: main(together)) == [0, 0]
+    assert [each["summary"] for each in json.loads(capfd.readouterr().out)["evidence"]] == [
+        each["summary"] for each in told
+    ]
+    one, two = (read_evidence(tmp_path / folder) for folder in ("one", "two"))
+    assert [path.name for path in (tmp_path / "two").iterdir()] == [f"{name}.json" for name in one]
+    assert [{**found, "seconds": 0} for found in one.values()] == [{**found, "seconds": 0} for found in two.values()]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ import torch
 
 from lape.errors import BadFile, CheckpointMismatch, LapeError
 from lape.evaluation.kinds.steering.plan import tuned_setting
-from lape.evaluation.metrics.cell import fresh
+from lape.evaluation.metrics.cells import Compute, fresh, one_by_one
 from lape.evaluation.runs.evidence import environment, read_evidence, text_hash, write_evidence
 from lape.evaluation.runs.ledger import Ledger
 from lape.recording.blocks import token_blocks
@@ -34,6 +34,11 @@ class Counter:
     def __call__(self) -> Any:
         self.times += 1
         return self.value
+
+
+def cell(ledger: Ledger, key: str, compute: Compute) -> Any:
+    """The value of one cell."""
+    return ledger.cells(one_by_one({key: compute}))[key]
 
 
 def evidence(**other: Any) -> dict[str, Any]:
@@ -54,8 +59,8 @@ def test_a_cell_is_computed_once_and_kept_for_the_next_run(tmp_path: Path) -> No
     compute = Counter({"delta_nats": 0.1, "tokens": 2048})
     for _ in range(3):
         with Ledger(tmp_path / "deep" / "cells.jsonl", {"seed": 0}) as ledger:
-            assert ledger.cell("off=fr text=de", compute) == {"delta_nats": 0.1, "tokens": 2048}
-            assert ledger.cell("off=fr text=de", compute) == {"delta_nats": 0.1, "tokens": 2048}
+            assert cell(ledger, "off=fr text=de", compute) == {"delta_nats": 0.1, "tokens": 2048}
+            assert cell(ledger, "off=fr text=de", compute) == {"delta_nats": 0.1, "tokens": 2048}
             assert "off=fr text=de" in ledger
             assert "off=fr text=es" not in ledger
     assert compute.times == 1
@@ -63,10 +68,10 @@ def test_a_cell_is_computed_once_and_kept_for_the_next_run(tmp_path: Path) -> No
 
 def test_what_was_kept_at_the_start_is_counted(tmp_path: Path) -> None:
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        ledger.cell("a", Counter(1))
+        cell(ledger, "a", Counter(1))
         assert ledger.kept == 0
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        ledger.cell("b", Counter(2))
+        cell(ledger, "b", Counter(2))
         assert ledger.kept == 1
 
 
@@ -75,26 +80,26 @@ def test_a_value_is_the_same_fresh_and_kept(tmp_path: Path) -> None:
     same = {"pair": [1, 2], "third": 1 / 3, "none": None, "text": "Жила\u2028-была\r\n"}
     for _ in range(2):
         with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-            assert ledger.cell("a", lambda: value) == same
+            assert cell(ledger, "a", lambda: value) == same
 
 
 def test_a_caller_that_changes_a_value_does_not_change_what_is_kept(tmp_path: Path) -> None:
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        ledger.cell("a", lambda: {"n": [1]})["n"].append(2)
-        assert ledger.cell("a", Counter(None)) == {"n": [1]}
+        cell(ledger, "a", lambda: {"n": [1]})["n"].append(2)
+        assert cell(ledger, "a", Counter(None)) == {"n": [1]}
 
 
 @pytest.mark.parametrize("torn", range(1, 9))
 def test_a_torn_last_line_is_dropped_and_computed_again(tmp_path: Path, torn: int) -> None:
     path = tmp_path / "cells.jsonl"
     with Ledger(path, {"seed": 0}) as ledger:
-        ledger.cell("a", Counter(1))
-        ledger.cell("b", Counter(2))
+        cell(ledger, "a", Counter(1))
+        cell(ledger, "b", Counter(2))
     whole = path.read_bytes()
     path.write_bytes(whole[:-torn])
     again, kept = Counter(2), Counter(None)
     with Ledger(path, {"seed": 0}) as ledger:
-        assert (ledger.cell("a", kept), ledger.cell("b", again)) == (1, 2)
+        assert (cell(ledger, "a", kept), cell(ledger, "b", again)) == (1, 2)
     assert (again.times, kept.times) == (1, 0)
     assert [json.loads(line).get("key") for line in path.read_text().splitlines()] == [None, "a", "b"]
 
@@ -102,11 +107,11 @@ def test_a_torn_last_line_is_dropped_and_computed_again(tmp_path: Path, torn: in
 def test_nothing_is_left_of_a_long_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "cells.jsonl"
     with Ledger(path, {}) as ledger:
-        ledger.cell("a", Counter(1))
+        cell(ledger, "a", Counter(1))
     path.write_bytes(path.read_bytes() + b'{"key": "b", "value": "' + b"x" * 1000)
     for _ in range(2):
         with Ledger(path, {}) as ledger:
-            assert ledger.cell("b", Counter(2)) == 2
+            assert cell(ledger, "b", Counter(2)) == 2
     assert b"x" not in path.read_bytes()
 
 
@@ -115,7 +120,7 @@ def test_a_value_is_on_the_disk_before_it_is_used(tmp_path: Path, monkeypatch: p
     path = tmp_path / "cells.jsonl"
     with Ledger(path, {}) as ledger:
         monkeypatch.setattr("lape.evaluation.runs.evidence.os.fsync", lambda _: synced.append(path.read_bytes()))
-        ledger.cell("a", Counter(1))
+        cell(ledger, "a", Counter(1))
         assert json.loads(synced[-1].splitlines()[-1])["key"] == "a"
 
 
@@ -123,7 +128,7 @@ def test_a_file_that_ends_in_its_first_line_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "cells.jsonl"
     path.write_bytes(b'{"settings": {"see')
     with Ledger(path, {"seed": 0}) as ledger:
-        assert ledger.cell("a", Counter(1)) == 1
+        assert cell(ledger, "a", Counter(1)) == 1
     assert json.loads(path.read_text().splitlines()[0]) == {"settings": {"seed": 0}}
 
 
@@ -142,7 +147,7 @@ def test_a_file_that_ends_in_its_first_line_begins_anew(tmp_path: Path) -> None:
 def test_damage_before_the_end_is_refused_and_left_alone(tmp_path: Path, damage: bytes) -> None:
     path = tmp_path / "cells.jsonl"
     with Ledger(path, {}) as ledger:
-        ledger.cell("a", Counter(1))
+        cell(ledger, "a", Counter(1))
     path.write_bytes(path.read_bytes() + damage)
     before = path.read_bytes()
     with pytest.raises(BadFile, match=r"cells\.jsonl' is damaged"):
@@ -166,7 +171,7 @@ def test_other_settings_are_refused_by_name(
 ) -> None:
     path = tmp_path / "cells.jsonl"
     with Ledger(path, kept) as ledger:
-        ledger.cell("a", Counter(1))
+        cell(ledger, "a", Counter(1))
     before = path.read_bytes()
     with pytest.raises(CheckpointMismatch, match=named):
         Ledger(path, given)
@@ -176,8 +181,8 @@ def test_other_settings_are_refused_by_name(
 def test_a_figure_that_is_not_finite_is_refused_and_not_kept(tmp_path: Path) -> None:
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
         with pytest.raises(LapeError, match=r"'off=fr' is not a finite number.*float32"):
-            ledger.cell("off=fr", lambda: {"delta_nats": float("nan")})
-        assert ledger.cell("off=fr", Counter(1)) == 1
+            cell(ledger, "off=fr", lambda: {"delta_nats": float("nan")})
+        assert cell(ledger, "off=fr", Counter(1)) == 1
 
 
 def test_an_error_keeps_the_cells_before_it(tmp_path: Path) -> None:
@@ -186,8 +191,8 @@ def test_an_error_keeps_the_cells_before_it(tmp_path: Path) -> None:
 
     def run(second: Callable[[], Any]) -> None:
         with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-            ledger.cell("a", first)
-            ledger.cell("b", second)
+            cell(ledger, "a", first)
+            cell(ledger, "b", second)
 
     first = Counter(1)
     with pytest.raises(KeyboardInterrupt):
@@ -199,10 +204,11 @@ def test_an_error_keeps_the_cells_before_it(tmp_path: Path) -> None:
 def test_a_killed_process_keeps_its_cells(tmp_path: Path) -> None:
     path = tmp_path / "cells.jsonl"
     code = (
-        "import os, signal, sys; from lape.evaluation.runs.ledger import Ledger\n"
+        "import os, signal, sys; from lape.evaluation.metrics.cells import one_by_one\n"
+        "from lape.evaluation.runs.ledger import Ledger\n"
         "ledger = Ledger(sys.argv[1], {})\n"
-        "ledger.cell('a', lambda: 1)\n"
-        "ledger.cell('b', lambda: os.kill(os.getpid(), signal.SIGKILL))\n"
+        "ledger.cells(one_by_one({'a': lambda: 1}))\n"
+        "ledger.cells(one_by_one({'b': lambda: os.kill(os.getpid(), signal.SIGKILL)}))\n"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path)]).returncode == -9
     with Ledger(path, {}) as ledger:
@@ -233,17 +239,18 @@ def test_seconds_add_up_over_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     clock = iter([0.0, 1.5, 10.0, 12.25])
     monkeypatch.setattr("lape.evaluation.runs.ledger.time.perf_counter", lambda: next(clock))
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        ledger.cell("a", Counter(1))
+        cell(ledger, "a", Counter(1))
         assert ledger.seconds == 1.5
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        ledger.cell("a", Counter(1))  # kept: takes no time
-        ledger.cell("b", Counter(2))
+        cell(ledger, "a", Counter(1))  # kept: takes no time
+        cell(ledger, "b", Counter(2))
         assert ledger.seconds == 3.75
 
 
 def test_fresh_computes_every_time() -> None:
     compute = Counter(1)
-    assert (fresh("a", compute), fresh("a", compute), compute.times) == (1, 1, 2)
+    tasks = one_by_one({"a": compute})
+    assert (fresh(tasks), fresh(tasks), compute.times) == ({"a": 1}, {"a": 1}, 2)
 
 
 def test_evidence_is_written_rounded_and_read_back(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape import Intervention, NeuronMask, intervene
 from lape.errors import NotEnoughText
+from lape.evaluation.metrics.cells import Task, fresh
 from lape.evaluation.metrics.harm import Item, next_line_check, next_line_figures, next_line_items, next_line_scores
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lm_eval_harness.py"
@@ -164,12 +166,11 @@ def test_the_check_counts_what_the_scores_say(
     items = {"fr": next_line_items(documents(), 6, 0, "fr"), "de": next_line_items(documents(), 4, 0, "de")}
     kept: dict[str, Any] = {}
 
-    def cell(key: str, compute: Any) -> Any:
-        assert key not in kept
-        kept[key] = compute()
-        return kept[key]
+    def cells(tasks: Sequence[Task]) -> dict[str, Any]:
+        kept.update(fresh(tasks))
+        return kept
 
-    found = next_line_check(tiny_model, tokenizer, items, mask, cell)
+    found = next_line_check(tiny_model, tokenizer, items, mask, cells)
     assert list(kept) == [f"harm off={off} text={text}" for off in ("", "fr", "de") for text in ("fr", "de")]
     for off in ("", "fr", "de"):
         for text in ("fr", "de"):
@@ -180,7 +181,7 @@ def test_the_check_counts_what_the_scores_say(
             place = found["after"][off][text] if off else found["before"][text]
             assert place["accuracy"]["value"] == pytest.approx(sum(right) / len(right))
     assert found["items"] == {"fr": 6, "de": 4}
-    again = next_line_check(tiny_model, tokenizer, items, mask, lambda key, _: kept[key])
+    again = next_line_check(tiny_model, tokenizer, items, mask, lambda _: kept)
     assert again == found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 from lape import LapeError, NeuronMask, activation_sites, identify, record
 from lape.evaluation.kinds import KINDS
 from lape.evaluation.kinds.steered import masks_of, own_rate, second_judge
-from lape.evaluation.metrics.cell import Compute
+from lape.evaluation.metrics.cells import Task, fresh
 from lape.evaluation.metrics.language import IDENTIFIERS, identifier
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options
@@ -44,10 +44,9 @@ class Counted:
     def __init__(self) -> None:
         self.kept: dict[str, Any] = {}
 
-    def __call__(self, key: str, compute: Compute) -> Any:
-        if key not in self.kept:
-            self.kept[key] = compute()
-        return self.kept[key]
+    def __call__(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        self.kept |= fresh([task for task in tasks if not self.kept.keys() >= {*task.keys}])
+        return self.kept
 
 
 @pytest.fixture(scope="module")

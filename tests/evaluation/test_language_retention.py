@@ -56,14 +56,14 @@ def test_shares_are_those_of_texts_made_one_by_one(bench: Bench, mask: NeuronMas
 
 def test_one_half_alone_and_cells_by_name(bench: Bench, mask: NeuronMask) -> None:
     cells = Counting()
-    language_retention(bench, mask, {"aa": OPENINGS["aa"]}, seeds=(), halves=("dev",), cell=cells)
+    language_retention(bench, mask, {"aa": OPENINGS["aa"]}, seeds=(), halves=("dev",), cells=cells)
     assert cells.computed == ["baseline source=aa prompts=dev", "off off=aa prompts=dev"]
 
 
 def test_every_seed_is_a_control_of_its_own(bench: Bench, mask: NeuronMask) -> None:
     cells = Counting()
     openings = {"aa": OPENINGS["aa"]}
-    found = language_retention(bench, mask, openings, seeds=(3, 5), halves=("dev",), cell=cells)
+    found = language_retention(bench, mask, openings, seeds=(3, 5), halves=("dev",), cells=cells)
     assert list(found["averages"]) == ["baseline", "off", "random3", "random5"]
     assert [key.split(" ")[0] for key in cells.computed] == ["baseline", "off", "random3", "random5"]
     alone = language_retention(bench, mask, openings, seeds=(5,), halves=("dev",))

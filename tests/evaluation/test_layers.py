@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from samples import mask_of
 from lape import LapeError, MaskMismatch, NeuronMask
 from lape.cli import main
 from lape.evaluation.kinds.layers import pair, pair_figure
+from lape.evaluation.metrics.cells import Task, fresh
 from lape.evaluation.metrics.layers import depth, language_overlap, layers, mask_overlap
 from lape.masks.released import RELEASED, read_released
 
@@ -135,11 +136,11 @@ def test_masks_that_cannot_be_compared_are_refused() -> None:
 def test_everything_at_once_in_cells_named_after_masks() -> None:
     third, keys = mask_of({"fr": [(0, 0)], "de": [(0, 0)]}), []
 
-    def noted(key: str, compute: Callable[[], Any]) -> Any:
-        keys.append(key)
-        return json.loads(json.dumps(compute()))
+    def noted(tasks: Sequence[Task]) -> dict[str, Any]:
+        keys.extend(key for task in tasks for key in task.keys)
+        return json.loads(json.dumps(fresh(tasks)))
 
-    found = layers(FIRST, {"chat": SECOND, "lave": third}, cell=noted)
+    found = layers(FIRST, {"chat": SECOND, "lave": third}, cells=noted)
     assert found["depth"] == depth(FIRST)
     assert found["language_overlap"] == language_overlap(FIRST)
     assert found["others"]["chat"] == {"depth": depth(SECOND), "overlap": mask_overlap(FIRST, SECOND)}

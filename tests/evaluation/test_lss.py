@@ -130,7 +130,7 @@ def test_lss_is_the_share_of_items_whose_translation_gains(
     settings = dict.fromkeys([("aa", "bb"), ("bb", "aa")], setting)
     items = {("aa", "bb"): ITEMS, ("bb", "aa"): ITEMS[:2]}
     cells = Counting()
-    found = lss(tiny_model, tokenizer, {None: mask}, items, settings, statistics=statistics, seeds=(2,), cell=cells)
+    found = lss(tiny_model, tokenizer, {None: mask}, items, settings, statistics=statistics, seeds=(2,), cells=cells)
     assert cells.computed[:3] == [
         "lss baseline source=aa target=bb",
         "lss steered off=aa on=bb replace x3",

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from lape import LapeError, NeuronMask
 from lape.errors import MeansMissing, NotEnoughText
+from lape.evaluation.metrics.cells import one_by_one
 from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.continuations import Decoding, continue_prompts
 from lape.evaluation.metrics.dominance import compare
@@ -68,21 +69,21 @@ def assert_free(model: PreTrainedModel, hooks: int = 0) -> None:
 
 
 def test_every_cell_is_seen_with_those_before(model: PreTrainedModel) -> None:
-    seen = list(watched(model, lambda cell: [cell(name, name.upper) for name in "abc"]))
+    seen = list(watched(model, lambda cells: cells(one_by_one({name: name.upper for name in "abc"}))))
     assert seen == [{"a": "A"}, {"a": "A", "b": "B"}, {"a": "A", "b": "B", "c": "C"}]
     assert_free(model)
 
 
 def test_a_long_cell_gives_signs_of_life(model: PreTrainedModel) -> None:
-    seen = list(watched(model, lambda cell: cell("one", lambda: time.sleep(0.3)), pulse_seconds=0.02))
+    seen = list(watched(model, lambda cells: cells(one_by_one({"one": lambda: time.sleep(0.3)})), pulse_seconds=0.02))
     assert seen[0] == {}
     assert len(seen) > 3
     assert seen[-1] == {"one": None}
 
 
 def test_an_error_arrives(model: PreTrainedModel) -> None:
-    def measure(cell: Any) -> None:
-        cell("one", lambda: 1)
+    def measure(cells: Any) -> None:
+        cells(one_by_one({"one": lambda: 1}))
         raise LapeError("No more.")
 
     states = watched(model, measure)
@@ -95,11 +96,12 @@ def test_an_error_arrives(model: PreTrainedModel) -> None:
 def test_closing_ends_it_between_cells_too(model: PreTrainedModel) -> None:
     begun = []
 
-    def measure(cell: Any) -> None:
-        for place in range(1000):
-            cell(str(place), lambda: begun.append(1) or time.sleep(0.01))  # type: ignore[func-returns-value]
+    def begin() -> None:
+        begun.append(1)
+        time.sleep(0.01)
 
-    with closing(watched(model, measure)) as states:
+    tasks = one_by_one({str(place): begin for place in range(1000)})
+    with closing(watched(model, lambda cells: cells(tasks))) as states:
         next(states)
     assert 1 <= len(begun) < 100
     assert_free(model)
@@ -110,9 +112,8 @@ def test_closing_ends_a_compiled_model_too() -> None:
     model, ids, passes = build("llama"), torch.full((1, 5), 7), []
     run = WAYS["the model"](model)
     run(ids)
-    with closing(
-        watched(model, lambda cell: cell("one", lambda: [passes.append(run(ids)) for _ in range(3000)]))
-    ) as states:
+    tasks = one_by_one({"one": lambda: [passes.append(run(ids)) for _ in range(3000)]})
+    with closing(watched(model, lambda cells: cells(tasks))) as states:
         next(states)
     assert 1 <= len(passes) < 3000
     torch._dynamo.reset()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import random
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 import lape
 from lape import Intervention, LapeError, NeuronMask, NotEnoughText, UnknownLabel, activation_sites
 from lape.evaluation.metrics.bootstrap import RESAMPLES, draws, mean, ratio
+from lape.evaluation.metrics.cells import Task, fresh
 from lape.evaluation.metrics.dominance import compare, dominance, over_control
 from lape.evaluation.metrics.likelihood import Scores, score
 from lape.evaluation.metrics.perplexity import Matrix, matrix, text_blocks
@@ -308,12 +311,12 @@ def test_what_changes_nothing_costs_nothing_and_no_pass(
     nobody = mask_of({"aa": []}, shape=activation_sites(tiny_model).shape)
     keys = []
 
-    def cell(key: str, compute: Any) -> Any:
-        keys.append(key)
-        return compute()
+    def cells(tasks: Sequence[Task]) -> dict[str, Any]:
+        keys.extend(key for task in tasks for key in task.keys)
+        return fresh(tasks)
 
     conditions = {"again": None, "nobody": Intervention(nobody, off="aa")}
-    values = matrix(tiny_model, tokenizer, {"aa": blocks_of(tokenizer)["aa"]}, conditions, cell=cell).values()
+    values = matrix(tiny_model, tokenizer, {"aa": blocks_of(tokenizer)["aa"]}, conditions, cells=cells).values()
     assert keys == ["perplexity baseline text=aa"]
     assert [values["conditions"][name]["aa"]["delta_nats"] for name in conditions] == [figure(0.0)] * 2
 
@@ -328,20 +331,20 @@ def test_a_stopped_run_goes_on_and_ends_the_same(
     computed = []
 
     def until(count: int, ledger: Ledger) -> Any:
-        def cell(key: str, compute: Any) -> Any:
-            if key not in ledger:
-                computed.append(key)
-            if len(computed) > count:
+        def noted(task: Task) -> Any:
+            if len(computed) >= count:
                 raise KeyboardInterrupt
-            return ledger.cell(key, compute)
+            computed.extend(task.keys)
+            return task.compute()
 
-        return cell
+        return lambda tasks: ledger.cells([Task(task.keys, partial(noted, task)) for task in tasks])
 
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger, pytest.raises(KeyboardInterrupt):
-        compare(*given, cell=until(10, ledger))
-    kept, computed = computed[:10], []
+        compare(*given, cells=until(10, ledger))
+    kept, computed = computed, []
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        found = compare(*given, cell=until(99, ledger))
+        assert 10 <= ledger.kept == len(kept)
+        found = compare(*given, cells=until(99, ledger))
     assert found == expected
     two = {"aa": ("aa", "bb"), "bb": ("bb", "cc"), "cc": ("cc", "aa")}  # that a control is measured on
     assert {off: tuple(costs) for off, costs in found["masks"]["random0"]["off"].items()} == {

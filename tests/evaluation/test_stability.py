@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 import lape
 from lape import ActivationStatistics, LapeError, MaskMismatch, NeuronMask, UnknownLabel, identify
 from lape.cli import main
+from lape.evaluation.metrics.cells import Task
 from lape.evaluation.metrics.stability import (
     UntilStable,
     agreement,
@@ -30,7 +31,7 @@ from lape.evaluation.metrics.stability import (
 )
 from lape.evaluation.runs.ledger import Ledger
 from lape.recording.groups import BlockGroups
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 
 BLOCK = 10
 Blocks = Sequence[Sequence[Sequence[int]]]  # [block][layer][neuron] -> tokens of the block at which it is active
@@ -207,16 +208,16 @@ def test_what_cannot_be_told_is_refused(method: dict[str, Any], error: type[Lape
 def test_goes_on_cell_by_cell(tmp_path: Path) -> None:
     groups, keys = groups_of(BY_HAND, 2, (2,)), []
 
-    def noted(key: str, compute: Callable[[], Any]) -> Any:
-        keys.append(key)
-        return ledger.cell(key, compute)
+    def noted(tasks: Sequence[Task]) -> dict[str, Any]:
+        keys.extend(key for task in tasks for key in task.keys)
+        return ledger.cells(tasks)
 
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        first = stability(groups, cell=noted, **LAP)
+        first = stability(groups, cells=noted, **LAP)
     assert keys == [f"stability method=lap {part}" for part in ("tokens=20", "tokens=all", "spread")]
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
         assert ledger.kept == 3
-        assert stability(groups, cell=noted, **LAP) == first == stability(groups, **LAP)
+        assert stability(groups, cells=noted, **LAP) == first == stability(groups, **LAP)
 
 
 def test_agreement_says_nothing_of_two_empty_sets() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import ActivationStatistics, Intervention, LapeError, MeansMissing, NeuronMask, UnknownLabel, generate_rows
 from lape.evaluation.metrics.bootstrap import draws
+from lape.evaluation.metrics.cells import Task
 from lape.evaluation.metrics.conditions import Setting, baseline_cases, controls, instruction_cases, steered_cases
 from lape.evaluation.metrics.continuations import (
     Bench,
@@ -272,11 +274,12 @@ class Counting:
         self.kept = dict(known or {})
         self.computed: list[str] = []
 
-    def __call__(self, key: str, compute: Callable[[], Any]) -> Any:
-        if key not in self.kept:
-            self.computed.append(key)
-            self.kept[key] = json.loads(json.dumps(compute()))
-        return self.kept[key]
+    def __call__(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        for task in tasks:
+            if new := [key for key in task.keys if key not in self.kept]:
+                self.computed += new
+                self.kept |= json.loads(json.dumps(task.compute()))
+        return self.kept
 
 
 def test_cases_share_batches_and_a_batch_is_made_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +377,7 @@ def test_steering_measures_every_pair_under_every_condition(
     setting = Setting("replace", 5.0)
     settings = dict.fromkeys([("aa", "bb"), ("bb", "aa")], setting)
     cells = Counting()
-    found = steering(bench, {None: mask}, OPENINGS, settings, statistics=statistics, seeds=(0, 1), cell=cells)
+    found = steering(bench, {None: mask}, OPENINGS, settings, statistics=statistics, seeds=(0, 1), cells=cells)
     names = ["baseline", "steered", "random0", "random1", "instruction-english"]
     assert {pair: list(conditions) for pair, conditions in found.measured.items()} == dict.fromkeys(settings, names)
     assert len(cells.computed) == len(set(cells.computed)) == 2 * 2 * len(names)
@@ -413,7 +416,7 @@ def test_steering_takes_a_half_of_the_openings_a_setting_per_pair_and_no_control
     settings = {("aa", "bb"): Setting("replace", 5.0), ("bb", "aa"): Setting("add", 2.0, 0.05)}
     masks = {None: mask, 0.05: random_mask(SHAPE, seed=1)}
     cells = Counting()
-    found = steering(bench, masks, OPENINGS, settings, instructed=False, halves=("test",), cell=cells)
+    found = steering(bench, masks, OPENINGS, settings, instructed=False, halves=("test",), cells=cells)
     assert sorted(cells.computed) == [
         "baseline source=aa prompts=test",
         "baseline source=bb prompts=test",
@@ -443,23 +446,22 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_generated(
 def test_a_stopped_run_goes_on_and_gives_the_same(bench: Bench, mask: NeuronMask, tmp_path: Path) -> None:
     settings = dict.fromkeys([("aa", "bb"), ("bb", "aa")], Setting("replace", 5.0))
     whole = steering(bench, {None: mask}, OPENINGS, settings).values()
-    stopped = 0
+    begun = []
 
-    def stopping(ledger: Ledger) -> Callable[[str, Callable[[], Any]], Any]:
-        def cell(key: str, compute: Callable[[], Any]) -> Any:
-            nonlocal stopped
-            stopped += 1
-            if stopped == 4:
-                raise KeyboardInterrupt
-            return ledger.cell(key, compute)
+    def stopping(tasks: Sequence[Task]) -> dict[str, Any]:
+        return ledger.cells([Task(task.keys, partial(third_stops, task)) for task in tasks])
 
-        return cell
+    def third_stops(task: Task) -> Any:
+        begun.append(task.keys)
+        if len(begun) == 3:
+            raise KeyboardInterrupt
+        return task.compute()
 
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger, pytest.raises(KeyboardInterrupt):
-        steering(bench, {None: mask}, OPENINGS, settings, cell=stopping(ledger))
+        steering(bench, {None: mask}, OPENINGS, settings, cells=stopping)
     with Ledger(tmp_path / "cells.jsonl", {}) as ledger:
-        assert ledger.kept == 3
-        assert steering(bench, {None: mask}, OPENINGS, settings, cell=ledger.cell).values() == whole
+        assert ledger.kept == len(begun[0]) + len(begun[1])
+        assert steering(bench, {None: mask}, OPENINGS, settings, cells=ledger.cells).values() == whole
 
 
 def test_draws_are_those_of_the_source(bench: Bench) -> None:

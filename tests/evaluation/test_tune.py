@@ -129,7 +129,7 @@ def test_the_grid_is_every_combination(mask: NeuronMask) -> None:
 
 def test_a_sweep_reads_the_tuning_half_alone(bench: Bench, mask: NeuronMask) -> None:
     cells = Counting()
-    found = sweep(bench, {None: mask}, OPENINGS, PAIRS, SETTINGS, cell=cells)
+    found = sweep(bench, {None: mask}, OPENINGS, PAIRS, SETTINGS, cells=cells)
     assert all(key.endswith(" prompts=dev") for key in cells.computed)
     assert len(cells.computed) == len(PAIRS) * (len(SETTINGS) + 1)
     for pair, tried in found.items():
@@ -197,7 +197,7 @@ def test_tuning_reports_each_pair_with_its_own_setting_and_all_with_the_common_o
 ) -> None:
     statistics = statistics_of({code: [[1] * SHAPE[1]] * SHAPE[0] for code in ("aa", "bb", "cc")})
     cells = Counting()
-    found = tune(bench, {None: mask}, OPENINGS, PAIRS, SETTINGS, statistics=statistics, seeds=(4,), cell=cells)
+    found = tune(bench, {None: mask}, OPENINGS, PAIRS, SETTINGS, statistics=statistics, seeds=(4,), cells=cells)
     values = found.values()
     json.dumps(values, allow_nan=False)
     assert values["rule"] == RULE

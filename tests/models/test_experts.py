@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import defaultdict
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 import torch
 from families import LAYERS, token_ids
 from mixtures import EXPERTS, MIXTURES, WIDTH, build_mixture, experts_of, in_plain_loops
+from safetensors.torch import load_file, save_file
+from transformers import PreTrainedTokenizerFast
 
-from lape import UnsupportedArchitecture, activation_sites
+from lape import UnsupportedArchitecture, activation_sites, load_model
+from lape.models.identity import identity
 from lape.models.sites import Routed
 
 IDS = token_ids(2, 9)
@@ -128,3 +133,31 @@ def test_layers_without_experts_have_no_neurons() -> None:
     with sites.watch({layer: (lambda _values, _routed, layer=layer: count(layer)) for layer in range(LAYERS)}):
         model(IDS)
     assert sorted(seen) == [0, 2]
+
+
+def test_experts_that_come_in_mxfp4_are_loaded_whole(tokenizer: PreTrainedTokenizerFast, tmp_path: Path) -> None:
+    made = build_mixture("gpt_oss", intermediate_size=32)
+    made.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    tensors, expected = load_file(tmp_path / "model.safetensors"), {}
+    generator = torch.Generator().manual_seed(0)
+    for name in [name for name in tensors if name.endswith(("gate_up_proj", "down_proj"))]:
+        experts, inputs, outputs = tensors.pop(name).shape
+        packed = torch.randint(0, 256, (experts, outputs, inputs // 32, 16), generator=generator, dtype=torch.uint8)
+        scales = torch.randint(122, 126, packed.shape[:-1], generator=generator, dtype=torch.uint8)
+        tensors |= {f"{name}_blocks": packed, f"{name}_scales": scales}
+        # A byte holds two numbers, the low half first; 32 of them share an exponent of two.
+        table = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+        numbers = torch.stack([table[(packed % 16).long()], table[(packed // 16).long()]], dim=-1).flatten(-2)
+        whole = numbers * 2.0 ** (scales.double() - 127)[..., None]
+        expected[name] = whole.flatten(-2).transpose(1, 2).float()
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["quantization_config"] = {"quant_method": "mxfp4", "modules_to_not_convert": []}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    model, _ = load_model(tmp_path, device="cpu")
+    assert expected
+    assert all(torch.equal(model.get_parameter(name), weights) for name, weights in expected.items())
+    assert identity(model).quantization == "mxfp4"
+    assert activation_sites(model).shape == (LAYERS, EXPERTS * 32)

@@ -16,7 +16,7 @@ from transformers import LlamaTokenizer, PreTrainedModel, PreTrainedTokenizerFas
 from lape import CheckpointMismatch, LapeError, MaskMismatch, record
 from lape.errors import LapeWarning
 from lape.recording.beginnings import PROBE, beginning_of, check_beginning, prefix_of
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 
 BOS = EOS  # of the tokenizers here that put one before text
 WITH_BOS = "<|im_end|> $A"

@@ -17,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import ActivationStatistics, BadFile, Recording, identify, record
 from lape.recording.groups import BlockGroups
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 from lape.storage.files import load_tensors, save_tensors
 
 BLOCK, BATCH, BLOCKS = 16, 2, 4

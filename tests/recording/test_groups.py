@@ -25,7 +25,7 @@ from lape import ActivationStatistics, BadFile, CheckpointMismatch, LapeError, M
 from lape.identify import identify, methods_reading
 from lape.recording import recorder as recording
 from lape.recording.groups import BlockGroups, snapshot_blocks
-from lape.recording.recorder import record, record_groups
+from lape.recording.record import record, record_groups
 from lape.storage.files import load_tensors, save_tensors
 
 GROUPS = 4
@@ -264,22 +264,6 @@ def test_a_checkpoint_with_other_groups_is_refused(
     with pytest.raises(CheckpointMismatch, match=message):
         run(second)
     assert checkpoint.read_bytes() == before
-
-
-def test_a_checkpoint_of_before_there_were_groups_goes_on(
-    tiny_model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, tmp_path: Path
-) -> None:
-    lape.activation_sites(tiny_model)
-    path = tmp_path / "checkpoint"
-    with cut(tiny_model, 5, ZeroDivisionError), pytest.raises(ZeroDivisionError):
-        record_both(tiny_model, tokenizer, checkpoint=path)
-    tensors, metadata = load_tensors(path, "checkpoint")
-    assert {name.partition(".")[0] for name in tensors} == {"active", "sum", "positive_sum"}
-    del metadata["settings"]["groups"]
-    save_tensors(path, tensors, metadata)
-    with cut(tiny_model, 3, ZeroDivisionError):
-        resumed = record_both(tiny_model, tokenizer, checkpoint=path)
-    assert_same(resumed, record_both(tiny_model, tokenizer))
 
 
 def record_to(model_folder: str, out: str, kill: str = "") -> None:

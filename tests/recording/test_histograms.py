@@ -19,7 +19,7 @@ from lape.recording.averaging import record_texts
 from lape.recording.binning import record_histograms
 from lape.recording.histograms import ActivationHistograms
 from lape.recording.noise import RandomTokens
-from lape.recording.recorder import record
+from lape.recording.record import record
 from lape.recording.text_means import TextMeans
 from lape.storage.files import load_tensors, save_tensors
 

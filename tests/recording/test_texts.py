@@ -14,7 +14,7 @@ from lape import BadFile, identify
 from lape.evaluation.metrics.reliability import FEW_TOKENS, reliability
 from lape.recording.corpora import read_corpora
 from lape.recording.groups import BlockGroups
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 from lape.recording.texts import Texts, count_tokens, decoded, fitting_block, taken
 
 

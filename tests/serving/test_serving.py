@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerFast
 from lape import ActivationStatistics, Intervention, LapeError, MaskMismatch, UnknownLabel, cli, load_engine, record
 from lape.recording.beginnings import prefix_of
 from lape.recording.blocks import token_blocks
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 from lape.serving.engine import Engine, plain
 from lape.serving.passes import ServedPlan
 from lape.serving.shards import whole_counts, whole_shape

@@ -21,7 +21,7 @@ from lape.generation.prompts import prompt_ids
 from lape.masks.bundled import bundled_folder
 from lape.models.embedded import GEMMA, SMOLLM2
 from lape.recording.groups import BlockGroups
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = [

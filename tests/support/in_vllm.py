@@ -19,7 +19,7 @@ from transformers import AutoTokenizer
 from vllm import LLM, SamplingParams
 
 from lape import Intervention, NeuronMask
-from lape.recording.recorder import record_groups
+from lape.recording.record import record_groups
 from lape.serving.engine import ENGINE_SETTINGS, Engine
 
 

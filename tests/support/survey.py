@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -55,9 +56,8 @@ def tried(name: str) -> dict[str, Any]:
 def check(model: PreTrainedModel, sites: ActivationSites) -> None:
     """Counts are those of plain hooks, off changes the logits, and afterwards the model is itself, bit for bit."""
     before = model(IDS, use_cache=False).logits
-    with counting(sites, IDS.shape[1]) as take, torch.no_grad():
-        sites.decoder(input_ids=IDS, use_cache=False)
-        counted = take()
+    with counting(sites, IDS.shape[1]) as count, torch.no_grad():
+        counted = count(partial(sites.decoder, input_ids=IDS, use_cache=False))
     expected = _by_plain_hooks(model, sites)
     for layer, active in expected.items():
         # A near-zero activation may have another sign where matrices are multiplied in another order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -18,10 +18,10 @@ from lape.identify import methods_reading
 from lape.models.inputs import check_characters, context_length
 from lape.recording.beginnings import prefix_of
 from lape.recording.corpora import read_corpora
+from lape.recording.progress import Progress
 from lape.recording.recorder import Recording
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
-from lape.recording.tallies import Progress
 from lape.recording.texts import Texts, count_tokens, fitting_block
 from lape.storage.names import LABEL
 
@@ -243,11 +243,9 @@ def counting(
         now = time.monotonic()
         late = seconds is not None and now - began > seconds and step.total_tokens > 0
         if late or now - sent >= SHOW_SECONDS or step.total_tokens == sum(of_tokens.values()):
-            tallies = dict(recording.state.tallies)
-            done = {code: tallies[code].blocks * block if code in tallies else 0 for code in texts}
-            yield Counted(
-                step.language, done, of_tokens, block, now - began, late, replace(recording.state, tallies=tallies)
-            )
+            state = recording.state
+            done = {code: state.tallies[code].blocks * block if code in state.tallies else 0 for code in texts}
+            yield Counted(step.language, done, of_tokens, block, now - began, late, state)
             sent = now
         if late:
             return

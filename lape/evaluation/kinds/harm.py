@@ -11,7 +11,7 @@ from lape.drawing.html import Table, figure, notices, paragraph
 from lape.drawing.words import in_percent, mean, named, percent, related
 from lape.evaluation.kinds.forms import FIGURE, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, held_out_text
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.harm import Item, next_line_check, next_line_items
 from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
@@ -32,8 +32,8 @@ def plan(subject: Subject, options: Options) -> Work:
         seed=options.seed,
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
-        return next_line_check(*subject.loaded, items, subject.mask, cell, seed=options.seed)
+    def measure(cells: Cells) -> dict[str, Any]:
+        return next_line_check(*subject.loaded, items, subject.mask, cells, seed=options.seed)
 
     def summary(results: Mapping[str, Any]) -> str:
         before = mean(found["accuracy"]["value"] for found in results["before"].values())

@@ -13,7 +13,7 @@ from lape.drawing.words import mean, named, percent, related
 from lape.evaluation.kinds.forms import MOST_MASKS, REASONS, by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind
 from lape.evaluation.kinds.rivals import rival_masks
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.layers import layers
 from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
@@ -44,8 +44,8 @@ def plan(subject: Subject, options: Options) -> Work:
         },
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
-        return {**layers(mask, compared, cell=cell), "left_out": left_out}
+    def measure(cells: Cells) -> dict[str, Any]:
+        return {**layers(mask, compared, cells=cells), "left_out": left_out}
 
     def summary(results: Mapping[str, Any]) -> str:
         depth = results["depth"]

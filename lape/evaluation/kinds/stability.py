@@ -12,7 +12,7 @@ from lape.drawing.words import named, percent
 from lape.errors import LapeError
 from lape.evaluation.kinds.forms import by_language, evidence_form
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind, groups_of_blocks
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells, one_by_one
 from lape.evaluation.metrics.stability import selection as stability_selection
 from lape.evaluation.metrics.stability import selection_summary, stability
 from lape.evaluation.runs.subject import Subject
@@ -33,12 +33,13 @@ def plan(subject: Subject, options: Options) -> Work:
     longest = max(groups.blocks[code] for code in languages if code in groups.blocks)
     settings = subject.settings(groups=subject.hash_of(GROUPS_NAME), seed=options.seed)
 
-    def measure(cell: Cell) -> dict[str, Any]:
-        found = stability(groups, method, languages, cell=cell, **of_method)
+    def select() -> dict[str, Any]:
+        return selection_summary(stability_selection(groups, mask, seed=options.seed))
+
+    def measure(cells: Cells) -> dict[str, Any]:
+        found = stability(groups, method, languages, cells=cells, **of_method)
         try:
-            selected = cell(
-                "stability selection", lambda: selection_summary(stability_selection(groups, mask, seed=options.seed))
-            )
+            selected = cells(one_by_one({"stability selection": select}))["stability selection"]
         except LapeError as error:
             return {**found, "selection": None, "selection_left_out": str(error)}
         return {**found, "selection": selected}

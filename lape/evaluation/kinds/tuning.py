@@ -30,7 +30,7 @@ from lape.evaluation.kinds.wording import (
     share_text,
     untold_text,
 )
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.continuations import Bench
 from lape.evaluation.metrics.steering import Pair
 from lape.evaluation.metrics.tune import grid, tune
@@ -73,7 +73,7 @@ def plan(subject: Subject, options: Options) -> Work:
         **({} if options.most_cost is None else {"most_cost_nats": options.most_cost}),
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
+    def measure(cells: Cells) -> dict[str, Any]:
         found = tune(
             Bench(*subject.loaded, judge, options.decoding),
             masks,
@@ -83,7 +83,7 @@ def plan(subject: Subject, options: Options) -> Work:
             most_cost=options.most_cost,
             statistics=subject.statistics,
             seeds=controls,
-            cell=cell,
+            cells=cells,
         )
         return {**found.values(), "source": source, "untold": judge.untold(mask.languages)}
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, Task, fresh
 from lape.evaluation.metrics.language import Identifier
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
@@ -148,7 +148,7 @@ def continue_prompts(
     return texts
 
 
-def continue_cases(bench: Bench, cases: Sequence[Case], cell: Cell = fresh) -> dict[str, list[Output]]:
+def continue_cases(bench: Bench, cases: Sequence[Case], cells: Cells = fresh) -> dict[str, list[Output]]:
     """Continues and measures cases, several in one batch, each row under its own intervention.
 
     Cases that follow each other share batches, whichever of them are kept already, so that a run that was stopped
@@ -157,18 +157,14 @@ def continue_cases(bench: Bench, cases: Sequence[Case], cell: Cell = fresh) -> d
     Args:
         bench: The model and how to measure.
         cases: With different keys.
-        cell: Keeps the outputs of each case under its key.
+        cells: Keeps the outputs of each case under its key.
 
     Returns:
         Key of each case to its outputs, in the order of its openings.
     """
-    outputs = {}
-    for batch in _batches(cases, bench.decoding.rows_on(bench.model)):
-        made: dict[str, list[dict[str, Any]]] = {}
-        for case in batch:
-            rows = cell(case.key, partial(_from_batch, bench, batch, made, case.key))
-            outputs[case.key] = [Output(**row) for row in rows]
-    return outputs
+    batches = _batches(cases, bench.decoding.rows_on(bench.model))
+    found = cells([Task(tuple(case.key for case in batch), partial(_measure, bench, batch)) for batch in batches])
+    return {case.key: [Output(**row) for row in found[case.key]] for case in cases}
 
 
 def continuation(tokenizer: Tokenizer, opening: str, text: str) -> Passage:
@@ -193,15 +189,6 @@ def _batches(cases: Sequence[Case], rows: int) -> Iterator[list[Case]]:
         batch.append(case)
     if batch:
         yield batch
-
-
-def _from_batch(
-    bench: Bench, batch: Sequence[Case], made: dict[str, list[dict[str, Any]]], key: str
-) -> list[dict[str, Any]]:
-    """One case of a batch, which is made once for all of them."""
-    if not made:
-        made.update(_measure(bench, batch))
-    return made[key]
 
 
 def _measure(bench: Bench, cases: Sequence[Case]) -> Mapping[str, list[dict[str, Any]]]:

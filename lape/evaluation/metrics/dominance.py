@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, unknown_label
 from lape.evaluation.metrics.bootstrap import Figure, mean
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh
 from lape.evaluation.metrics.perplexity import Matrix, matrix
 from lape.generation.interventions import Intervention
 from lape.masks.mask import NeuronMask
@@ -36,7 +36,7 @@ def compare(
     *,
     batch: int | None = None,
     seed: int = 0,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> dict[str, Any]:
     """Switches every language off by every mask, and measures all texts each time; controls on two of them.
 
@@ -48,7 +48,7 @@ def compare(
         controls: Name of a mask to the names of its random controls, such as `mask.random_like(None, seed)` of it.
         batch: Blocks per forward pass; None takes what fills the device.
         seed: Of the bootstrap.
-        cell: Keeps results under `perplexity <mask> off=<code> text=<code>`.
+        cells: Keeps results under `perplexity <mask> off=<code> text=<code>`.
 
     Returns:
         As JSON holds it: `texts` as of `Matrix.values`, and for each of `masks`: `neurons` by language; `off`,
@@ -72,7 +72,7 @@ def compare(
     following = dict(zip(order, [*order[1:], *order[:1]], strict=True))
     random = {control for names in controls.values() for control in names}
     only = {condition: (code, following[code]) for name in random for condition, code in own[name].items()}
-    measured = matrix(model, tokenizer, texts, conditions, only=only, batch=batch, seed=seed, cell=cell)
+    measured = matrix(model, tokenizer, texts, conditions, only=only, batch=batch, seed=seed, cells=cells)
     values = measured.values()
     summaries = {}
     for name, mask in masks.items():

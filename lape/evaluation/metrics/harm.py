@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh, one_by_one
 from lape.evaluation.metrics.language import text_width
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
 from lape.generation.interventions import Intervention
@@ -114,7 +114,7 @@ def next_line_check(
     tokenizer: Tokenizer,
     items: Mapping[str, Sequence[Item]],
     mask: NeuronMask,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
     *,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def next_line_check(
         tokenizer: Its tokenizer.
         items: By language, at least two of each.
         mask: Its languages are those switched off.
-        cell: Keeps results; see `evidence.Ledger`.
+        cells: Keeps results; see `lape.evaluation.runs.ledger`.
         seed: Of the resamples.
 
     Returns:
@@ -142,11 +142,13 @@ def next_line_check(
         plan = None if off is None else Intervention(mask, off=off)
         return [int(true > max(others)) for true, *others in next_line_scores(model, tokenizer, items[code], plan)]
 
-    before = {code: cell(f"harm off= text={code}", partial(right, code, None)) for code in items}
-    after = {
-        off: {code: cell(f"harm off={off} text={code}", partial(right, code, off)) for code in items}
-        for off in mask.languages
-    }
+    def key(code: str, off: str | None) -> str:
+        return f"harm off={off or ''} text={code}"
+
+    asked = [(code, off) for off in (None, *mask.languages) for code in items]
+    found = cells(one_by_one({key(*each): partial(right, *each) for each in asked}))
+    before = {code: found[key(code, None)] for code in items}
+    after = {off: {code: found[key(code, off)] for code in items} for off in mask.languages}
     return next_line_figures(before, after, seed=seed)
 
 

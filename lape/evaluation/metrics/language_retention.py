@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh
 from lape.evaluation.metrics.conditions import BASELINE, Openings, baseline_cases, off_cases
 from lape.evaluation.metrics.continuations import Bench, Case, Output, continue_cases
 from lape.evaluation.metrics.openings import HALVES
@@ -26,7 +26,7 @@ def language_retention(
     *,
     seeds: Sequence[int] = (0,),
     halves: Sequence[str] = HALVES,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> dict[str, Any]:
     """Continues each language's openings with its neurons on and off.
 
@@ -36,7 +36,7 @@ def language_retention(
         openings: Language to its openings.
         seeds: Of the random control.
         halves: Which halves of the openings.
-        cell: Keeps outputs under keys such as `off off=fr prompts=dev`.
+        cells: Keeps outputs under keys such as `off off=fr prompts=dev`.
 
     Returns:
         `languages`: code to `neurons`, and `conditions`: `baseline`, `off` and `random<seed>` to `retained_share`, the
@@ -49,7 +49,7 @@ def language_retention(
         cases[code, BASELINE] = baseline_cases(openings, code, halves)
         for name, switched in plans.items():
             cases[code, name] = off_cases(openings, switched, code, halves, name)
-    outputs = continue_cases(bench, [case for listed in cases.values() for case in listed], cell)
+    outputs = continue_cases(bench, [case for listed in cases.values() for case in listed], cells)
     figures: dict[str, list[Figure]] = {}
     languages: dict[str, dict[str, Any]] = {}
     for (code, name), listed in cases.items():

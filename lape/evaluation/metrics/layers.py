@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from lape.errors import LapeError, MaskMismatch
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, Compute, fresh, one_by_one
 from lape.evaluation.metrics.stability import agreement, mean_agreement
 from lape.masks.indices import jaccard, size_text
 from lape.masks.mask import NeuronMask
@@ -111,13 +111,13 @@ def mask_overlap(one: NeuronMask, other: NeuronMask) -> dict[str, Any]:
     }
 
 
-def layers(mask: NeuronMask, others: Mapping[str, NeuronMask] | None = None, *, cell: Cell = fresh) -> dict[str, Any]:
+def layers(mask: NeuronMask, others: Mapping[str, NeuronMask] | None = None, *, cells: Cells = fresh) -> dict[str, Any]:
     """Everything above for one mask, and for each pair of several.
 
     Args:
         mask: The one to describe.
         others: Name -> mask of another method, or of another model of the same shape.
-        cell: Keeps each result, so that a run that was stopped goes on.
+        cells: Keeps each result, so that a run that was stopped goes on.
 
     Returns:
         depth: of the mask, see `depth`
@@ -129,18 +129,27 @@ def layers(mask: NeuronMask, others: Mapping[str, NeuronMask] | None = None, *, 
         MaskMismatch, LapeError: See `mask_overlap`.
     """
     given = dict(others or {})
-    compared = {}
-    for name, other in given.items():
-        overlap = cell(f"overlap other={name}", partial(mask_overlap, mask, other))
-        compared[name] = {"depth": cell(f"depth other={name}", partial(depth, other)), "overlap": overlap}
+    pairs = list(itertools.combinations(given, 2))
+    computes: dict[str, Compute] = {
+        "depth": partial(depth, mask),
+        "language overlap": partial(language_overlap, mask),
+        **{f"overlap other={name}": partial(mask_overlap, mask, other) for name, other in given.items()},
+        **{f"depth other={name}": partial(depth, other) for name, other in given.items()},
+        **{
+            f"overlap other={one} other={other}": partial(mask_overlap, given[one], given[other])
+            for one, other in pairs
+        },
+    }
+    found = cells(one_by_one(computes))
     between: dict[str, dict[str, Any]] = {}
-    for (name, one), (other_name, other) in itertools.combinations(given.items(), 2):
-        key = f"overlap other={name} other={other_name}"
-        between.setdefault(name, {})[other_name] = cell(key, partial(mask_overlap, one, other))
+    for one, other in pairs:
+        between.setdefault(one, {})[other] = found[f"overlap other={one} other={other}"]
     return {
-        "depth": cell("depth", partial(depth, mask)),
-        "language_overlap": cell("language overlap", partial(language_overlap, mask)),
-        "others": compared,
+        "depth": found["depth"],
+        "language_overlap": found["language overlap"],
+        "others": {
+            name: {"depth": found[f"depth other={name}"], "overlap": found[f"overlap other={name}"]} for name in given
+        },
         "between_others": between,
     }
 

@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, Compute, fresh, one_by_one
 from lape.evaluation.metrics.conditions import BASELINE, STEERED, Masks, Setting, controls
 from lape.evaluation.metrics.language import MIN_WIDTH, text_width
 from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
@@ -71,7 +71,7 @@ def lss(
     *,
     statistics: ActivationStatistics | None = None,
     seeds: Sequence[int] = (0,),
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> dict[str, Any]:
     """Measures LSS with the source off and the target on, and with random neurons instead.
 
@@ -83,7 +83,7 @@ def lss(
         settings: The pairs to measure, and how each is steered.
         statistics: Where the random control's means come from; None leaves the control out.
         seeds: Of the random control.
-        cell: Keeps likelihoods under keys such as `lss steered off=en on=fr replace x2`.
+        cells: Keeps likelihoods under keys such as `lss steered off=en on=fr replace x2`.
 
     Returns:
         `pairs`: source to target to `items`, `setting` and `conditions`: name to `lss` and `shift_nats`, the mean
@@ -94,16 +94,28 @@ def lss(
         pair: {name: setting.intervention(some, *pair) for name, some in {STEERED: masks, **random}.items()}
         for pair, setting in settings.items()
     }
+    keys = {
+        pair: {
+            BASELINE: f"lss {BASELINE} source={pair[0]} target={pair[1]}",
+            **{name: f"lss {name} off={pair[0]} on={pair[1]} {settings[pair]}" for name in conditions},
+        }
+        for pair, conditions in plans.items()
+    }
+    computes: dict[str, Compute] = {
+        key: partial(_advantages, model, tokenizer, items[pair], plans[pair].get(name))
+        for pair, by_name in keys.items()
+        for name, key in by_name.items()
+    }
+    measured = cells(one_by_one(computes))
     figures: dict[str, dict[str, list[Figure]]] = {}
     pairs: dict[str, dict[str, Any]] = {}
     for (source, target), conditions in plans.items():
         pair, setting = (source, target), settings[source, target]
-        measure = partial(_advantages, model, tokenizer, items[pair])
-        before = cell(f"lss {BASELINE} source={source} target={target}", partial(measure, None))
+        before = measured[keys[pair][BASELINE]]
         drawn = draws(len(before), f"{source} {target}")
         found = {}
-        for name, plan in conditions.items():
-            after = cell(f"lss {name} off={source} on={target} {setting}", partial(measure, plan))
+        for name in conditions:
+            after = measured[keys[pair][name]]
             shifts = [late - early for early, late in zip(before, after, strict=True)]
             ones = [1.0] * len(shifts)
             both = {

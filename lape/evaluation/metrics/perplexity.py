@@ -20,7 +20,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError, NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, ratio
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, Task, fresh
 from lape.evaluation.metrics.conditions import BASELINE
 from lape.evaluation.metrics.likelihood import (
     Passage,
@@ -139,7 +139,7 @@ def matrix(
     only: Mapping[str, Collection[str]] | None = None,
     batch: int | None = None,
     seed: int = 0,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> Matrix:
     """Scores every text under every condition, each token once.
 
@@ -154,7 +154,7 @@ def matrix(
         only: Name to the texts to score under it; a condition that is not named here has all.
         batch: Blocks per forward pass; None takes what fills the device.
         seed: Of the bootstrap.
-        cell: Keeps results under `perplexity <condition> text=<code>`, the untouched model's as condition `on`.
+        cells: Keeps results under `perplexity <condition> text=<code>`, the untouched model's as condition `on`.
 
     Raises:
         LapeError: A text has fewer than 2 blocks, a condition is called `baseline`, or the model cannot score a block:
@@ -165,21 +165,26 @@ def matrix(
     for text, blocks in texts.items():
         draws(len(blocks), text)  # refuses too few before anything is computed
     changing = {name: plan for name, plan in conditions.items() if plan is not None and plan.count}
+    here = {text: [name for name in conditions if only is None or text in only.get(name, texts)] for text in texts}
+    tasks = []
+    for text, blocks in texts.items():
+        switched = {name: changing[name] for name in here[text] if name in changing}
+        rows = passages(tokenizer, [block.tolist() for block in blocks])
+        size = rows_per_pass(model, max(len(row.scored) for row in rows)) if batch is None else batch
+        plans = list({BASELINE: None, **switched}.items())
+        conditions_at_once = max(1, size // len(rows))
+        for start in range(0, len(plans), conditions_at_once):
+            together = {cell_key(name, text): plan for name, plan in plans[start : start + conditions_at_once]}
+            tasks.append(Task(tuple(together), partial(_read, model, rows, together, size)))
+    kept = cells(tasks)
     baseline: dict[str, Scores] = {}
     found: dict[str, dict[str, Scores]] = {name: {} for name in conditions}
     for text, blocks in texts.items():
-        ids = [block.tolist() for block in blocks]
         sizes = block_sizes(tokenizer, blocks)
-        here = [name for name in conditions if only is None or text in only.get(name, texts)]
-        switched = {name: changing[name] for name in here if name in changing}
-        reader = _Reader(model, passages(tokenizer, ids), {BASELINE: None, **switched}, batch)
-        scores = {}
-        for name in reader.conditions:
-            kept = cell(cell_key(name, text), partial(reader.read, name))
-            scores[name] = Scores(tuple(kept["nll_nats"]), *sizes)
-        baseline[text] = scores[BASELINE]
-        for name in here:
-            found[name][text] = scores.get(name, scores[BASELINE])
+        for name in (BASELINE, *here[text]):
+            key = cell_key(name if name in changing else BASELINE, text)
+            scores = Scores(tuple(kept[key]["nll_nats"]), *sizes)
+            (baseline if name == BASELINE else found[name])[text] = scores
     return Matrix(baseline, found, seed)
 
 
@@ -194,31 +199,13 @@ def block_sizes(tokenizer: Tokenizer, blocks: Sequence[torch.Tensor]) -> tuple[t
     return tuple(map(len, ids)), tuple(byte_counts(tokenizer, ids))
 
 
-class _Reader:
-    """Scores one text under its conditions; those that fit one batch are computed when the first is asked for."""
-
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        rows: list[Passage],
-        conditions: Mapping[str, Intervention | None],
-        batch: int | None,
-    ) -> None:
-        self.conditions = conditions
-        self._model = model
-        self._rows = rows
-        self._batch = rows_per_pass(model, max(len(row.scored) for row in rows)) if batch is None else batch
-        self._ahead: dict[str, list[float]] = {}
-
-    def read(self, name: str) -> dict[str, list[float]]:
-        if name not in self._ahead:
-            names, size = list(self.conditions), len(self._rows)
-            together = names[names.index(name) :][: max(1, self._batch // size)]
-            plan = [self.conditions[each] for each in together for _ in self._rows]
-            sums = negative_log_likelihoods(self._model, self._rows * len(together), plan, batch=self._batch)
-            for place, each in enumerate(together):
-                self._ahead[each] = sums[place * size : (place + 1) * size]
-        return {"nll_nats": self._ahead.pop(name)}
+def _read(
+    model: PreTrainedModel, rows: list[Passage], plans: Mapping[str, Intervention | None], batch: int
+) -> dict[str, dict[str, list[float]]]:
+    """Scores one text under several conditions, which share batches; key to the sums of its blocks."""
+    sums = negative_log_likelihoods(model, rows * len(plans), [p for p in plans.values() for _ in rows], batch=batch)
+    places = zip(plans, range(0, len(sums), len(rows)), strict=True)
+    return {key: {"nll_nats": sums[start : start + len(rows)]} for key, start in places}
 
 
 def _bits(nats: Sequence[float], sizes: Sequence[int], drawn: torch.Tensor) -> dict[str, float]:

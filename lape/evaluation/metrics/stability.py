@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from lape.errors import LapeError, MaskMismatch
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, Compute, fresh, one_by_one
 from lape.identify import identify
 from lape.masks.indices import jaccard
 from lape.masks.mask import NeuronMask
@@ -73,7 +73,7 @@ def stability(
     method: str = "lape",
     languages: Sequence[str] | None = None,
     *,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
     **settings: Any,
 ) -> dict[str, Any]:
     """How a mask depends on the number of tokens, at each snapshot of a recording and at its end.
@@ -82,7 +82,7 @@ def stability(
         groups: From a recording.
         method: Of identification, one that reads counts only.
         languages: The languages to tell apart; None is all.
-        cell: Keeps each point, so that a run that was stopped goes on.
+        cells: Keeps each point, so that a run that was stopped goes on.
         **settings: Of the method.
 
     Returns:
@@ -132,11 +132,13 @@ def stability(
             "to_full_mean": None if part is None else mean_agreement(part),
         }
 
-    points = []
-    for blocks in (*(number for number in groups.snapshots if number < longest), None):
-        tokens = "all" if blocks is None else blocks * groups.block
-        points.append(cell(f"stability method={method} tokens={tokens}", partial(point, blocks)))
-    spread = cell(f"stability method={method} spread", lambda: _spread(groups, full, {"method": method, **settings}))
+    computes: dict[str, Compute] = {
+        f"stability method={method} tokens={blocks * groups.block if blocks else 'all'}": partial(point, blocks)
+        for blocks in (*(number for number in groups.snapshots if number < longest), None)
+    }
+    last = f"stability method={method} spread"
+    found = cells(one_by_one({**computes, last: partial(_spread, groups, full, {"method": method, **settings})}))
+    points, spread = [found[key] for key in computes], found[last]
     first = [{**at, "share": at["tokens"] / (longest * groups.block)} for at in points[:-1]]
     return {
         "method": method,

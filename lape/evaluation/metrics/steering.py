@@ -20,7 +20,7 @@ import torch
 
 from lape.errors import LapeError
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh
 from lape.evaluation.metrics.conditions import (
     BASELINE,
     STEERED,
@@ -165,7 +165,7 @@ def steering(
     seeds: Sequence[int] = (0,),
     instructed: bool = True,
     halves: Sequence[str] = HALVES,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> Steering:
     """Continues each source's openings under every condition.
 
@@ -178,7 +178,7 @@ def steering(
         seeds: Of the random control.
         instructed: Whether to measure the plain instructions too.
         halves: Which halves of the openings.
-        cell: Keeps outputs under keys such as `steered off=en on=fr replace x2 top=0.02 prompts=dev`.
+        cells: Keeps outputs under keys such as `steered off=en on=fr replace x2 top=0.02 prompts=dev`.
 
     Returns:
         Conditions `baseline`, `steered`, `random<seed>`, `instruction-english` and `instruction-native`.
@@ -203,7 +203,7 @@ def steering(
         cases |= {((source, target), name): listed for name, listed in found.items()}
     different = {case.key: case for listed in cases.values() for case in listed}
     ordered = sorted(different.values(), key=lambda case: case.prompts != case.openings)  # less padding
-    outputs = continue_cases(bench, ordered, cell)
+    outputs = continue_cases(bench, ordered, cells)
     measured: dict[Pair, dict[str, PairOutputs]] = {}
     for (pair, name), listed in cases.items():
         together, before = (

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lape.errors import LapeError
-from lape.evaluation.metrics.cell import Cell, fresh
+from lape.evaluation.metrics.cells import Cells, fresh
 from lape.evaluation.metrics.conditions import Masks, Off, Openings, Setting, baseline_cases, steered_cases
 from lape.evaluation.metrics.continuations import Bench, continue_cases
 from lape.evaluation.metrics.openings import DEV, TEST
@@ -99,7 +99,7 @@ def tune(
     most_cost: float | None = None,
     statistics: ActivationStatistics | None = None,
     seeds: Sequence[int] = (0,),
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> Tuning:
     """Sweeps settings over pairs on the dev half, chooses, and measures on the test half.
 
@@ -112,19 +112,19 @@ def tune(
         most_cost: Fluency cost, in nats per token, that the common setting may have on average on the dev half.
         statistics: Where the random control's means come from; None leaves the control out.
         seeds: Of the random control.
-        cell: Keeps outputs under the keys that `steering` gives them.
+        cells: Keeps outputs under the keys that `steering` gives them.
 
     Raises:
         LapeError: There is no pair, no setting, or no opening of a language; or every setting costs more.
     """
-    swept = sweep(bench, masks, openings, pairs, settings, cell=cell)
+    swept = sweep(bench, masks, openings, pairs, settings, cells=cells)
     common = best_of_all(swept, most_cost)
     chosen = {pair: best(tried) for pair, tried in swept.items()}
     tuned = steering(
-        bench, masks, openings, chosen, statistics=statistics, seeds=seeds, instructed=True, halves=(TEST,), cell=cell
+        bench, masks, openings, chosen, statistics=statistics, seeds=seeds, instructed=True, halves=(TEST,), cells=cells
     )
     everywhere = dict.fromkeys(chosen, common)
-    fixed = steering(bench, masks, openings, everywhere, instructed=False, halves=(TEST,), cell=cell)
+    fixed = steering(bench, masks, openings, everywhere, instructed=False, halves=(TEST,), cells=cells)
     return Tuning(swept, common, tuned, fixed)
 
 
@@ -135,7 +135,7 @@ def sweep(
     pairs: Sequence[Pair],
     settings: Sequence[Setting],
     *,
-    cell: Cell = fresh,
+    cells: Cells = fresh,
 ) -> Sweep:
     """Continues the dev half of the openings under every setting, for every pair."""
     if not pairs or not settings:
@@ -147,7 +147,7 @@ def sweep(
     }
     before = {source: baseline_cases(openings, source, (DEV,)) for source, _ in pairs}
     listed = {case.key: case for some in (*before.values(), *cases.values()) for case in some}
-    outputs = continue_cases(bench, list(listed.values()), cell)
+    outputs = continue_cases(bench, list(listed.values()), cells)
     found: dict[Pair, dict[Setting, PairOutputs]] = {}
     for (pair, setting), (case,) in cases.items():
         (baseline,) = before[pair[0]]

@@ -91,7 +91,7 @@ def own_costs(
     sizes = {code: block_sizes(tokenizer, some) for code, some in blocks.items()}
     changing = [condition for condition, plan in conditions.items() if plan.count]
     cells, shown = len(blocks) * (1 + len(changing)), PartialResults(0, 0, {})
-    for kept in watched(model, lambda cell: matrix(model, tokenizer, blocks, conditions, seed=seed, cell=cell)):
+    for kept in watched(model, lambda cells: matrix(model, tokenizer, blocks, conditions, seed=seed, cells=cells)):
         if not shown.cells or len(kept) > shown.done:
             measured = _matrix_so_far(kept, sizes, conditions, changing, seed)
             results = _costs_so_far(measured, masks, switched, list(blocks))
@@ -153,7 +153,7 @@ def own_steering(
     bench = Bench(model, tokenizer, judge, a_condition_at_once)
     order = [case for some in cases.values() for case in some]
     shown = PartialResults(0, len(order), {"conditions": {}})
-    for kept in watched(model, lambda cell: continue_cases(bench, order, cell)):
+    for kept in watched(model, lambda cells: continue_cases(bench, order, cells)):
         if len(kept) > shown.done:
             shown = PartialResults(len(kept), len(order), {"conditions": _outcomes_so_far(kept, cases, source, target)})
         yield shown

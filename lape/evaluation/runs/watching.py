@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 from transformers import PreTrainedModel
 
-from lape.evaluation.metrics.cell import Cell, Compute
+from lape.evaluation.metrics.cells import Cells, Task
 from lape.models.architectures import activation_sites
 from lape.models.hooks import hooked
 
@@ -21,16 +21,16 @@ class _Stopped(BaseException):
 
 
 def watched(
-    model: PreTrainedModel, measure: Callable[[Cell], object], pulse_seconds: float = PULSE_SECONDS
+    model: PreTrainedModel, measure: Callable[[Cells], object], pulse_seconds: float = PULSE_SECONDS
 ) -> Generator[dict[str, Any], None, None]:
-    """Runs a measurement in a thread and streams its cells, whatever function with a `cell` it is.
+    """Runs a measurement in a thread and streams its cells, whatever function with `cells` it is.
 
     Closing the generator ends the measurement within one forward pass of the model: a token of a generation, a batch
     of a perplexity.
 
     Args:
         model: What the measurement runs; only this may stop it between cells.
-        measure: Takes the `cell` to measure with, such as `lambda cell: matrix(..., cell=cell)`.
+        measure: Takes the `cells` to measure with, such as `lambda cells: matrix(..., cells=cells)`.
         pulse_seconds: How often to yield at least, so that whoever watches can stop it.
 
     Yields:
@@ -46,15 +46,18 @@ def watched(
         if stop.is_set():
             raise _Stopped
 
-    def cell(key: str, compute: Compute) -> Any:
-        go_on()
-        value = compute()
-        arrived.put((key, value))
-        return value
+    def cells(tasks: Sequence[Task]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for task in tasks:
+            go_on()
+            for key, value in task.compute().items():
+                arrived.put((key, value))
+                found[key] = value
+        return found
 
     def work() -> None:
         try:
-            measure(cell)
+            measure(cells)
             arrived.put(None)
         except BaseException as error:
             arrived.put(error)

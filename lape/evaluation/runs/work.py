@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.errors import LapeError
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.conditions import Off
 from lape.evaluation.metrics.continuations import Decoding
 from lape.evaluation.metrics.tune import OFFS, STRENGTHS, TOP_RATES
@@ -103,5 +103,5 @@ class Work:
     title: str
     settings: Mapping[str, Any]
     cells: int
-    measure: Callable[[Cell], dict[str, Any]]
+    measure: Callable[[Cells], dict[str, Any]]
     summary: Callable[[dict[str, Any]], str]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lape.evaluation.kinds.rivals import chosen_rivals
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.dominance import compare, own_conditions
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
@@ -38,9 +38,9 @@ def plan(subject: Subject, options: Options) -> Work:
         resamples_seed=options.seed,
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
+    def measure(cells: Cells) -> dict[str, Any]:
         model, tokenizer = subject.loaded
-        found = compare(model, tokenizer, texts, masks, {main: list(controls)}, seed=options.seed, cell=cell)
+        found = compare(model, tokenizer, texts, masks, {main: list(controls)}, seed=options.seed, cells=cells)
         return {**found, "controls": list(controls), "left_out": left_out}
 
     def summary(results: Mapping[str, Any]) -> str:

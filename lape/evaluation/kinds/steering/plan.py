@@ -19,7 +19,7 @@ from lape.evaluation.kinds.steered import (
     second_judge,
 )
 from lape.evaluation.kinds.wording import setting_text, untold_text
-from lape.evaluation.metrics.cell import Cell
+from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.conditions import BASELINE, Setting
 from lape.evaluation.metrics.continuations import Bench
 from lape.evaluation.metrics.language_retention import OFF, language_retention
@@ -76,7 +76,7 @@ def plan(subject: Subject, options: Options) -> Work:
         shift_items={target: json_hash([asdict(item) for item in items]) for (_, target), items in shifted.items()},
     )
 
-    def measure(cell: Cell) -> dict[str, Any]:
+    def measure(cells: Cells) -> dict[str, Any]:
         bench = Bench(*subject.loaded, judge, options.decoding)
         shift = (
             lss(
@@ -86,7 +86,7 @@ def plan(subject: Subject, options: Options) -> Work:
                 dict.fromkeys(shifted, setting),
                 statistics=subject.statistics,
                 seeds=controls,
-                cell=cell,
+                cells=cells,
             )
             if shifted
             else None
@@ -99,12 +99,12 @@ def plan(subject: Subject, options: Options) -> Work:
             statistics=subject.statistics,
             seeds=controls,
             instructed=options.instructed,
-            cell=cell,
+            cells=cells,
         )
         return {
             **found.values(),
             "language_retention": language_retention(
-                bench, subject.mask, prompts, seeds=options.output_seeds, cell=cell
+                bench, subject.mask, prompts, seeds=options.output_seeds, cells=cells
             ),
             "setting": asdict(setting),
             "without_openings": without_openings,
