@@ -53,14 +53,14 @@ class _Passing(torch.autograd.Function):
 
 def _shared(value: torch.Tensor, share: float) -> torch.Tensor:
     """The same value, of whose gradient a share is passed on."""
-    return _Passing.apply(value, value.detach(), share)  # type: ignore[no-untyped-call]
+    return _Passing.apply(value, value.detach(), share)
 
 
 def _same(value: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
     """The identity rule: a function's output, of which each part is as relevant as what it was made from."""
     output = output.detach()
     factor = output / (value.detach() + LEAST_DIVISOR)
-    return _Passing.apply(value, output, factor)  # type: ignore[no-untyped-call]
+    return _Passing.apply(value, output, factor)
 
 
 def _activated(_module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor | None:

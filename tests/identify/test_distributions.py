@@ -50,7 +50,7 @@ def test_dln_by_hand() -> None:
 @pytest.mark.parametrize("largest", [1, 2])
 def test_dln_equals_the_best_of_all_divisions(largest: int) -> None:
     met: Counter[str] = Counter()
-    for seed in range(150):
+    for seed in range(60):
         counts, draw = random_counts(seed), random.Random(seed)
         neurons = len(next(iter(counts.values())))
         means = {code: [draw.choice([0.0, 0.5, 1.0]) for _ in range(neurons)] for code in counts}
@@ -87,7 +87,7 @@ def test_many_languages_are_divided_without_trying_all_divisions() -> None:
 
 @pytest.mark.parametrize("rate", [0.5, 0.9, 0.95])
 def test_the_share_above_a_percentile_is_that_of_a_plain_loop(rate: float) -> None:
-    for seed in range(100):
+    for seed in range(50):
         counts = random_counts(seed)
         above = [share_above(counts, neuron, rate) for neuron in range(len(next(iter(counts.values()))))]
         expected = {}
