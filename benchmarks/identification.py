@@ -2,9 +2,10 @@
 
     python -m benchmarks.identification [--repeats 5] [--sizes 7B 70B] [--languages 7 30]
 
-LAPE, and statistics and masks on disk, beside straightforward scripts on the same random counts. Then every method on
-the first of 70B size, with its defaults and with 1,000 neurons per language, and on the statistics of the embedded
-model, which the page's sliders run at once. Memory is the resident peak above what the input takes.
+LAPE, and statistics and masks on disk, beside straightforward scripts on the same random counts. Then every method of
+activation statistics on the first of 70B size, with its defaults and with 1,000 neurons per language, and on the
+statistics of the embedded model, which the page's sliders run at once. Memory is the resident peak above what the input
+takes.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import torch
 
 from benchmarks.interleaved import median_seconds
 from benchmarks.memory import peak_bytes
-from lape.identify import METHODS, identify
+from lape.identify import identify, methods_reading
 from lape.masks.bundled import bundled_folder
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
@@ -47,7 +48,9 @@ def main() -> None:
     statistics = random_statistics(SIZES[options.sizes[-1]], options.languages[0])
     show(f"{options.sizes[-1]} x {options.languages[0]}", methods(statistics), options.repeats)
     bundled = ActivationStatistics.load(bundled_folder(options.model) / STATISTICS_NAME)
-    seconds = median_seconds({method: partial(identify, bundled, method) for method in METHODS}, options.repeats)
+    seconds = median_seconds(
+        {method: partial(identify, bundled, method) for method in methods_reading()}, options.repeats
+    )
     for method, value in seconds.items():
         print(f"{'embedded, ' + method:52} {1000 * value:8.1f} ms")
 
@@ -99,7 +102,7 @@ def ways_of(statistics: ActivationStatistics, folder: Path) -> dict[str, Ways]:
 def methods(statistics: ActivationStatistics) -> Ways:
     """Each method with its defaults, and with 1,000 neurons per language."""
     ways: dict[str, Callable[[], object]] = {}
-    for method in METHODS:
+    for method in methods_reading():
         ways[method] = partial(identify, statistics, method)
         ways[f"{method}, 1000 each"] = partial(identify, statistics, method, per_language=1000)
     return ways

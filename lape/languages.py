@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+NOISE = "zxx-random"  # label of random tokens, which are no language: zxx is ISO 639-2's code for that
+
 
 @dataclass(frozen=True)
 class Language:

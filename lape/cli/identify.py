@@ -1,4 +1,4 @@
-"""The command that makes a mask from statistics: identify."""
+"""The command that makes a mask from a recording: identify."""
 
 from __future__ import annotations
 
@@ -12,18 +12,28 @@ from lape.errors import LapeError
 
 if TYPE_CHECKING:
     from lape.masks.mask import NeuronMask
-    from lape.recording.statistics import ActivationStatistics
+    from lape.recording.recorded import Recorded
 
 
-OPTIONS = {"--top-rate": "top_rate", "--filter-rate": "filter_rate", "--bar": "activation_bar_ratio"}
+OPTIONS = {
+    "--top-rate": "top_rate",
+    "--filter-rate": "filter_rate",
+    "--bar": "activation_bar_ratio",
+    "--noise": "noise",
+}
 
 
 def register(commands: Any) -> None:
     """Adds the command of this module."""
     from lape.identify import METHODS, SETTINGS
 
-    identify = add(commands, "identify", _identify, "select the neurons of each language from statistics")
-    identify.add_argument("statistics", type=Path, metavar="DIR", help="folder with statistics.safetensors")
+    identify = add(commands, "identify", _identify, "select the neurons of each language from a recording")
+    identify.add_argument(
+        "recording",
+        type=Path,
+        metavar="DIR",
+        help="folder with statistics.safetensors, or with what else the method reads",
+    )
     identify.add_argument("--method", default="lape", help=f"{', '.join(METHODS)} (default: %(default)s)")
     for option, name in OPTIONS.items():
         identify.add_argument(option, type=float, dest=name, help=SETTINGS[name].text)
@@ -58,20 +68,19 @@ def _setting(text: str) -> tuple[str, float]:
 
 
 def _identify(options: argparse.Namespace) -> None:
-    from lape.identify import identify
+    from lape.identify import identify, load_recorded
     from lape.masks.mask import NeuronMask
-    from lape.recording.statistics import ActivationStatistics
-    from lape.storage.names import MASK_NAME, STATISTICS_NAME
+    from lape.storage.names import MASK_NAME
     from lape.storage.placing import prepare
 
-    folder = options.out or options.statistics
-    statistics = ActivationStatistics.load(options.statistics / STATISTICS_NAME)
+    folder = options.out or options.recording
+    recorded = load_recorded(options.recording, options.method)
     prepare(folder, ANOTHER_OUT)
     rates = {name: getattr(options, name) for name in OPTIONS.values()}
     settings = {name: rate for name, rate in rates.items() if rate is not None} | dict(options.others)
-    mask = identify(statistics, options.method, options.languages, per_language=options.per_language, **settings)
+    mask = identify(recorded, options.method, options.languages, per_language=options.per_language, **settings)
     if options.selection:
-        mask = _with_selection(mask, statistics, options.statistics)
+        mask = _with_selection(mask, recorded, options.recording)
     if options.out is None and (folder / MASK_NAME).exists():
         there = NeuronMask.load(folder).metadata.get("method")
         if there != options.method:
@@ -83,12 +92,17 @@ def _identify(options: argparse.Namespace) -> None:
     emit(options, found, f"Wrote {folder / MASK_NAME}: {listed}.")
 
 
-def _with_selection(mask: NeuronMask, statistics: ActivationStatistics, folder: Path) -> NeuronMask:
+def _with_selection(mask: NeuronMask, recorded: Recorded, folder: Path) -> NeuronMask:
     """The mask with how often each neuron is selected, from the groups of blocks beside its statistics."""
     from lape.evaluation.metrics.stability import selection
     from lape.recording.groups import BlockGroups
+    from lape.recording.statistics import ActivationStatistics
     from lape.storage.names import GROUPS_NAME
 
+    if not isinstance(recorded, ActivationStatistics):
+        raise LapeError(
+            f"--selection resamples {ActivationStatistics.what}; {mask.metadata['method']!r} reads {recorded.what}."
+        )
     groups = BlockGroups.load(folder / GROUPS_NAME)
-    groups.check(statistics)
+    groups.check(recorded)
     return replace(mask, selection=selection(groups, mask))

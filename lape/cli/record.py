@@ -20,6 +20,9 @@ ENGINES = ("transformers", "vllm")
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
+    from lape.recording.beside import RECORDINGS
+    from lape.recording.binning import BINS
+
     record = add(commands, "record", _record, "count how often every neuron is active in each language")
     add_model(record)
     record.add_argument("--corpus", required=True, help="folder, file, or hf:ID[:config]")
@@ -51,6 +54,22 @@ def register(commands: Any) -> None:
         help="stop before --tokens when the masks of two halves of the text agree this well, such as 0.9: mean "
         "Jaccard index over languages, lape's default settings",
     )
+    for name, beside in RECORDINGS.items():
+        record.add_argument(
+            f"--{name}",
+            action="append_const",
+            const=name,
+            default=[],
+            dest="beside",
+            help=f"also make {beside.kind.file}: {beside.text}"
+            + (f", over {beside.tokens:,} tokens per language at most" if beside.tokens else ""),
+        )
+    record.add_argument("--bins", type=int, default=BINS, help="of each histogram (default: %(default)s)")
+    record.add_argument(
+        "--noise",
+        action="store_true",
+        help="also read random tokens, so that `lape identify --noise` can drop the neurons that are active on them",
+    )
 
 
 def _record(options: argparse.Namespace) -> None:
@@ -63,8 +82,12 @@ def _record(options: argparse.Namespace) -> None:
 def _record_among(processes: Processes, options: argparse.Namespace) -> None:
     """What one of several processes does, or the only one."""
     from lape.evaluation.metrics.stability import UntilStable
+    from lape.languages import NOISE
+    from lape.recording.beside import record_beside
+    from lape.recording.binning import check_bins
     from lape.recording.corpora import read_corpora
     from lape.recording.kept import record_into
+    from lape.recording.noise import RandomTokens
     from lape.recording.reading import check_groups, check_settings
     from lape.recording.record import GROUPS
     from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
@@ -72,6 +95,8 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
 
     if options.engine == "vllm" and (options.quantization or options.device):
         raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
+    if options.engine == "vllm" and options.beside:
+        raise LapeError(f"--{options.beside[0]} is of transformers; vllm shows activations only.")
     if options.engine == "vllm" and processes.number > 1:
         raise LapeError("vllm divides its work itself: start it without torchrun, and tell it how many GPUs to use.")
     prepare(options.out, ANOTHER_OUT)
@@ -80,6 +105,7 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
     if until and len(corpora) < 2:
         raise LapeError(f"--until-stable compares masks, which need two languages or more; there is {len(corpora)}.")
     number = GROUPS if options.groups is None and until else options.groups
+    check_bins(options.bins)
     # Before a model is loaded, which has a context and a number of blocks for a pass.
     check_settings(corpora, options.tokens, options.block, 1 if options.batch is None else options.batch, None)
     if number is not None:
@@ -88,7 +114,10 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
         if not options.resume:
             raise LapeError(f"{str(checkpoint)!r} is an unfinished recording. Add --resume to go on, or delete it.")
     model, tokenizer = load_model(options) if options.engine == ENGINES[0] else _load_engine(options)
-    statistics, groups = record_into(
+    if options.noise:
+        corpora = {**corpora, NOISE: RandomTokens.of(tokenizer)}
+    whole = options.resume and options.beside and number is None and processes.number == 1
+    statistics, groups = (whole and _finished(options, model, tokenizer, corpora)) or record_into(
         options.out,
         model,
         tokenizer,
@@ -103,7 +132,19 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
         processes=processes,
     )
     if not processes.first:
-        return
+        return  # what lies beside statistics is made by one process
+    files = record_beside(
+        options.out,
+        options.beside,
+        model,
+        tokenizer,
+        corpora,
+        tokens=options.tokens,
+        block=options.block,
+        allow_short=options.allow_short,
+        bins=options.bins,
+        way_out=ANOTHER_OUT,
+    )
     path = options.out / STATISTICS_NAME
     total, languages = sum(statistics.tokens.values()), len(statistics.tokens)
     found: dict[str, Any] = {"path": str(path), "tokens": dict(statistics.tokens), "shape": statistics.shape}
@@ -115,10 +156,27 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
         text += f" Of {statistics.experts} experts in a layer, the least used had {least:,} of a language's tokens."
     if groups:
         found["groups"] = str(options.out / GROUPS_NAME)
+    if files:
+        found["beside"] = [str(file) for file in files]
+        text += f" Beside it: {', '.join(file.name for file in files)}."
     if groups and until:
         found["stability"], said = _stopped(until, groups, -(-options.tokens // options.block) * options.block)
         text = f"{text}\n{said}"
     emit(options, found, text)
+
+
+def _finished(
+    options: argparse.Namespace, model: Any, tokenizer: Any, corpora: Any
+) -> tuple[ActivationStatistics, None] | None:
+    """Statistics that a killed command had written before it went on to what is beside them; None where it had not."""
+    from lape.recording.beside import finished_statistics
+    from lape.storage.names import CHECKPOINT_NAME, of_ranks
+
+    if of_ranks(options.out / CHECKPOINT_NAME):
+        return None
+    read = {"tokens": options.tokens, "block": options.block}
+    found = finished_statistics(options.out, model, tokenizer, corpora, **read)
+    return None if found is None else (found, None)
 
 
 def _routed(statistics: ActivationStatistics) -> dict[str, dict[str, int]]:

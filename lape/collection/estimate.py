@@ -18,10 +18,11 @@ import torch
 from lape.collection.plan import ModelPlan
 from lape.errors import LapeError
 from lape.evaluation.kinds.rivals import NONE
-from lape.identify import METHODS
+from lape.identify import METHODS, methods_reading
 from lape.models.architectures import activation_modules
 from lape.models.loading import FoundModel, find_model
 from lape.models.memory import needed_bytes, weight_bytes
+from lape.recording.statistics import ActivationStatistics
 
 RECORDING_SHARE = 0.6
 ROWS, INPUTS, OUTPUTS = 1024, 1024, 4096  # of the product that is measured
@@ -120,7 +121,8 @@ def _perplexity_tokens(plan: ModelPlan) -> int:
     if "perplexity" not in plan.evidence.kinds:
         return 0
     options, languages = plan.evidence.options, len(plan.languages)
-    rivals = 1 + len({method.rank for method in METHODS.values()})  # exclusive, equal count, and the other methods
+    ranked = {METHODS[name].rank for name in methods_reading(ActivationStatistics)}  # a plan records nothing else
+    rivals = 1 + len(ranked)  # exclusive, equal count, and the other methods
     if options.rivals is not None:
         rivals = len(set(options.rivals) - {NONE})
     cells = languages * (1 + (1 + rivals) * languages + 2 * options.seeds)

@@ -20,13 +20,14 @@ from lape.evaluation.kinds.rivals import EQUAL, EXCLUSIVE, NONE
 from lape.evaluation.metrics.conditions import Off
 from lape.evaluation.metrics.language import IDENTIFIERS
 from lape.generation.settings import Mode
-from lape.identify import METHODS, method_settings
+from lape.identify import method_settings, methods_reading
 from lape.identify.settings import check_settings as check_method_settings
 from lape.languages import LANGUAGES, base_language
 from lape.models.machine import this_machine
 from lape.models.placement import Request, device_for
 from lape.models.presets import resolve_name
 from lape.recording.reading import check_groups, check_settings
+from lape.recording.statistics import ActivationStatistics
 from lape.sharing.markdown import SLUG
 from lape.sharing.parcel import is_hub_id
 from lape.storage.json import read_regular
@@ -35,6 +36,7 @@ from lape.storage.schema import FLAG, NUMBER, TEXT, Form, listing, mapping, misf
 
 T = TypeVar("T")
 
+OFFERED = methods_reading(ActivationStatistics)  # a plan records nothing else
 POSITIVE = Form("a whole number from 1", lambda value: type(value) is int and value >= 1)
 TABLE = Form("a table", lambda value: isinstance(value, dict))
 CORPUS = Form("text, or a table of a text for each language", lambda value: isinstance(value, str | dict))
@@ -65,7 +67,7 @@ EVIDENCE: Mapping[str, Form] = {
 # Options of evidence that are names of a list: what a name is called, and the list.
 NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "kinds": ("kind of evidence", tuple(KINDS)),
-    "rivals": ("mask to compare with", (NONE, EXCLUSIVE, EQUAL, *METHODS)),
+    "rivals": ("mask to compare with", (NONE, EXCLUSIVE, EQUAL, *OFFERED)),
     "identifier": ("language identifier", tuple(IDENTIFIERS)),
     "mode": ("mode", get_args(Mode)),
     "strengths": ("mode", get_args(Mode)),
@@ -213,8 +215,8 @@ def _method(name: str, table: Mapping[str, Any]) -> MethodPlan:
         raise LapeError("It cannot name a folder: use up to 64 of A-Z, a-z, 0-9, _, . and -.")
     settings = dict(table)
     method, per_language = settings.pop("method", name), settings.pop("per_language", None)
-    if method not in METHODS:
-        raise unknown_label("identification method", method, METHODS)
+    if method not in OFFERED:
+        raise unknown_label("identification method", method, OFFERED)
     allowed = method_settings(method, ranked=per_language is not None)
     for key in settings:
         if key not in allowed:

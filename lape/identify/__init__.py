@@ -1,6 +1,6 @@
-"""Identify the neurons of each language from activation statistics.
+"""Identify the neurons of each language from a recording, such as activation statistics.
 
-A method is two functions of the statistics, the language codes and its own keyword settings: one selects the
+A method is two functions of the recording it reads, the language codes and its own keyword settings: one selects the
 flat indices of each language by the method's own cut, the other ranks what it may select, so that masks of
 different methods can be compared at the same number of neurons.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
-from lape.errors import LapeError, MaskMismatch, unknown_label
+from lape.errors import BadFile, LapeError, MaskMismatch, unknown_label
 from lape.identify.alignment import alignment, alignment_ranking
 from lape.identify.baselines import (
     difference,
@@ -27,12 +28,23 @@ from lape.identify.baselines import (
     probability,
     probability_ranking,
 )
+from lape.identify.crane import crane, crane_ranking, gradient, gradient_ranking
+from lape.identify.dln import dln, dln_ranking
+from lape.identify.expert import expert, expert_ranking
 from lape.identify.lape import lape, lape_ranking
+from lape.identify.percentile import percentile, percentile_ranking
+from lape.identify.plnd import plnd, plnd_ranking
 from lape.identify.ranking import Rankings
-from lape.identify.settings import SETTINGS, MethodSetting
+from lape.identify.settings import SETTINGS, MethodSetting, check_settings
+from lape.languages import NOISE
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
+from lape.recording.histograms import ActivationHistograms
+from lape.recording.importance import Importance
+from lape.recording.recorded import Recorded
+from lape.recording.relevance import GradientRelevance, Relevance
 from lape.recording.statistics import ActivationStatistics
+from lape.recording.text_means import TextMeans
 from lape.storage.metadata import COUNTED_UNDER
 
 PerLanguage = int | Mapping[str, int]
@@ -45,7 +57,10 @@ __all__ = [
     "MethodSetting",
     "equal_count",
     "identify",
+    "load_recorded",
     "method_settings",
+    "methods_reading",
+    "reads",
 ]
 
 
@@ -54,13 +69,15 @@ class Method:
     """A way to identify neurons.
 
     Attributes:
-        select: `(statistics, codes, *, settings) -> {code: sorted flat indices}`, by the method's own cut.
-        rank: `(statistics, codes, *, settings) -> (code, Ranking) of each`, without it. It has the same settings except
+        select: `(recorded, codes, *, settings) -> {code: sorted flat indices}`, by the method's own cut.
+        rank: `(recorded, codes, *, settings) -> (code, Ranking) of each`, without it. It has the same settings except
             those of the cut, such as `top_rate`, whose place `per_language` takes.
+        reads: The kind of recording it identifies neurons from.
     """
 
     select: Callable[..., Mapping[str, torch.Tensor]]
     rank: Callable[..., Rankings]
+    reads: type[Recorded] = ActivationStatistics
 
 
 METHODS: dict[str, Method] = {
@@ -71,25 +88,36 @@ METHODS: dict[str, Method] = {
     "difference": Method(difference, difference_ranking),
     "margin": Method(margin, margin_ranking),
     "alignment": Method(alignment, alignment_ranking),
+    "crane": Method(crane, crane_ranking, Relevance),
+    "gradient": Method(gradient, gradient_ranking, GradientRelevance),
+    "plnd": Method(plnd, plnd_ranking, Importance),
+    "dln": Method(dln, dln_ranking, ActivationHistograms),
+    "percentile": Method(percentile, percentile_ranking, ActivationHistograms),
+    "expert": Method(expert, expert_ranking, TextMeans),
 }
 
 
 def identify(
-    statistics: ActivationStatistics,
+    recorded: Recorded,
     method: str = "lape",
     languages: Sequence[str] | None = None,
     *,
     per_language: PerLanguage | None = None,
+    noise: float | None = None,
     **settings: Any,
 ) -> NeuronMask:
     """Selects the neurons of each language.
 
     Args:
-        statistics: A recording of at least two languages.
+        recorded: A recording of at least two languages, of the kind the method reads: activation statistics for
+            most.
         method: Name of a registered method.
         languages: The languages to tell apart, at least two; None takes all that were recorded.
         per_language: As many neurons for every language, or for each its own number; the most specific ones in
             the method's order. It takes the place of the method's own cut. None leaves that in place.
+        noise: Drops a neuron from a language when its probability of being active on random tokens, which were
+            recorded beside the languages, is above `noise` times that in the language. A method's own cut is made
+            before, so that languages have fewer neurons; `per_language` counts what is left. None drops nothing.
         **settings: Settings of the method; those left out keep its defaults.
 
     Returns:
@@ -98,7 +126,8 @@ def identify(
 
     Raises:
         UnknownLabel: The method, a language or a setting does not exist.
-        LapeError: Fewer than two languages, a setting is out of range, or a language has too few neurons.
+        LapeError: The method reads another kind of recording, there are fewer than two languages, a setting is out
+            of range, or a language has too few neurons.
 
     Example:
         >>> mask = identify(stats, languages=["en", "fr", "zh"], top_rate=0.03)  # doctest: +SKIP
@@ -110,60 +139,100 @@ def identify(
             if name in method_settings(method):
                 raise LapeError(f"per_language takes the place of {name}: give only one of the two.")
             raise unknown_label(f"setting of {method!r}", name, defaults)
-    codes = list(languages) if languages is not None else list(statistics.languages)
+    if not isinstance(recorded, wanted := reads(method)):
+        raise LapeError(
+            f"{method!r} identifies neurons from {wanted.what}, not {recorded.what}: make them with {wanted.command}, "
+            f"which writes {wanted.file}."
+        )
+    codes = list(languages) if languages is not None else list(recorded.languages)
     for code in codes:
-        if code not in statistics.tokens:
-            raise unknown_label("language in the statistics", code, statistics.languages)
+        recorded.known(code)
     if len(set(codes)) < 2 or len(set(codes)) < len(codes):
         raise LapeError(f"Telling languages apart needs at least two different ones, not {', '.join(codes) or 'none'}.")
 
     used = {**defaults, **settings}
-    there = statistics.of_layers(statistics.layers)  # rates are of the neurons there are
+    there = recorded.of_layers(recorded.layers)  # rates are of the neurons there are
+    quiet = {} if noise is None else _quiet(there, codes, noise)
     if per_language is None:
-        selected = METHODS[method].select(there, codes, **used)
+        selected = dict(METHODS[method].select(there, codes, **used))
+        selected |= {code: selected[code][kept[selected[code]]] for code, kept in quiet.items()}
     else:
         counts = _counts(per_language, codes, there.shape)
-        selected = _first(METHODS[method].rank(there, codes, **used), counts, method)
+        rankings = METHODS[method].rank(there, codes, **used)
+        if quiet:
+            rankings = ((code, ranking.only(quiet[code])) for code, ranking in rankings)
+        selected = _first(rankings, counts, method)
         used["per_language"] = counts if isinstance(per_language, Mapping) else per_language
+    if noise is not None:
+        used["noise"] = noise
     means = {code: there.mean(code).flatten()[flat].float() for code, flat in selected.items()}
-    neurons = {code: pairs_of(flat, statistics.shape[1]) for code, flat in selected.items()}
+    neurons = {code: pairs_of(flat, recorded.shape[1]) for code, flat in selected.items()}
     for pairs in neurons.values():
-        pairs[:, 0] = torch.tensor(statistics.layers)[pairs[:, 0].long()]
-    corpora = statistics.metadata.get("corpora", {})
+        pairs[:, 0] = torch.tensor(recorded.layers)[pairs[:, 0].long()]
+    corpora = recorded.metadata.get("corpora", {})
     metadata = {
-        **{key: statistics.metadata[key] for key in (*COUNTED_UNDER, "library", "date") if key in statistics.metadata},
+        **{key: recorded.metadata[key] for key in (*COUNTED_UNDER, "library", "date") if key in recorded.metadata},
         "method": method,
         "settings": used,
-        "tokens": {code: statistics.tokens[code] for code in codes},
+        "tokens": {code: recorded.tokens[code] for code in codes},
         "corpora": {code: corpora[code] for code in codes if code in corpora},
     }
-    return NeuronMask(neurons, means, statistics.shape, metadata)
+    return NeuronMask(neurons, means, recorded.shape, metadata)
 
 
-def equal_count(mask: NeuronMask, statistics: ActivationStatistics, count: int | None = None) -> NeuronMask:
+def equal_count(mask: NeuronMask, recorded: Recorded, count: int | None = None) -> NeuronMask:
     """The mask's method and settings with the same number of neurons for every language, the most specific ones.
 
     Args:
-        mask: Made by `identify` from these statistics.
-        statistics: What it was made from.
+        mask: Made by `identify` from this recording.
+        recorded: What it was made from.
         count: Neurons per language; None takes the count of the mask's smallest language.
 
     Raises:
         UnknownLabel: The mask's method is not registered.
-        MaskMismatch: The statistics and the mask's settings do not give the mask.
+        MaskMismatch: The recording and the mask's settings do not give the mask.
         LapeError: The smallest language has no neuron, or some language has fewer than `count` to choose from.
     """
     method, settings = str(mask.metadata.get("method")), dict(mask.metadata.get("settings", {}))
-    again = identify(statistics, method, mask.languages, **settings)
+    again = identify(recorded, method, mask.languages, **settings)
     if any(not mask.flat(code).equal(again.flat(code)) for code in mask.languages):
-        raise MaskMismatch("These statistics do not give this mask: pass those it was identified from.")
+        raise MaskMismatch(f"These {recorded.what} do not give this mask: pass those it was identified from.")
     if count is None:
         count = min(mask.count(code) for code in mask.languages)
         if count == 0:
             silent = ", ".join(code for code in mask.languages if mask.count(code) == 0)
             raise LapeError(f"The mask has no neurons for {silent}. Say how many each language gets, such as count=50.")
-    kept = {name: settings[name] for name in method_settings(method, ranked=True) if name in settings}
-    return identify(statistics, method, mask.languages, per_language=count, **kept)
+    kept = {name: settings[name] for name in (*method_settings(method, ranked=True), "noise") if name in settings}
+    return identify(recorded, method, mask.languages, per_language=count, **kept)
+
+
+def load_recorded(folder: Path, method: str) -> Recorded:
+    """Reads the recording that a method identifies neurons from.
+
+    Raises:
+        UnknownLabel: There is no method of that name.
+        BadFile: The file is missing or damaged; says how to make it.
+    """
+    wanted = reads(method)
+    if not (file := folder / wanted.file).is_file():
+        raise BadFile(f"There is no file {str(file)!r}. {method!r} reads it; make it with {wanted.command}.")
+    return wanted.load(file)
+
+
+def reads(method: str) -> type[Recorded]:
+    """The kind of recording that a method identifies neurons from.
+
+    Raises:
+        UnknownLabel: There is no method of that name.
+    """
+    if method not in METHODS:
+        raise unknown_label("identification method", method, METHODS)
+    return METHODS[method].reads
+
+
+def methods_reading(kind: type[Recorded] = ActivationStatistics) -> list[str]:
+    """The names of the methods that identify neurons from a kind of recording."""
+    return [name for name, method in METHODS.items() if issubclass(kind, method.reads)]
 
 
 def method_settings(method: str, *, ranked: bool = False) -> dict[str, Any]:
@@ -193,6 +262,17 @@ def _counts(per_language: PerLanguage, codes: Sequence[str], shape: tuple[int, i
         if not isinstance(number, int) or isinstance(number, bool) or not least <= number <= shape[0] * shape[1]:
             raise LapeError(f"per_language is a whole number from {least} to {shape[0] * shape[1]}, not {number!r}.")
     return counts
+
+
+def _quiet(recorded: Recorded, codes: Sequence[str], noise: float) -> dict[str, torch.Tensor]:
+    """Which neurons each language keeps: bool `[layers * neurons]`, those that noise does not make active too often."""
+    check_settings(noise=noise)
+    if NOISE not in recorded.tokens:
+        raise LapeError(
+            f"These {recorded.what} hold no random tokens ({NOISE}) to tell noise by: make them with --noise."
+        )
+    active = recorded.probability(NOISE)
+    return {code: (active <= noise * recorded.probability(code)).flatten() for code in codes}
 
 
 def _first(rankings: Rankings, counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:

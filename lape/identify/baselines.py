@@ -7,17 +7,15 @@ random control is `NeuronMask.random_like`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, stacked
+from lape.identify.ranking import Rankings, Scores, highest, stacked, top_share
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
-
-Scores = Iterator[tuple[str, torch.Tensor]]  # code and score `[neurons]`, made language by language
 
 
 def lap(
@@ -51,12 +49,12 @@ def probability(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(_probabilities(statistics, languages), top_rate, statistics.shape)
+    return top_share(_probabilities(statistics, languages), top_rate, statistics.shape)
 
 
 def probability_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons that are ever active in a language by p, highest first: for `lap` and `probability` alike."""
-    return ((code, _highest(score)) for code, score in _probabilities(statistics, languages))
+    return ((code, highest(score)) for code, score in _probabilities(statistics, languages))
 
 
 def _probabilities(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
@@ -76,12 +74,12 @@ def difference(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(_differences(statistics, languages), top_rate, statistics.shape)
+    return top_share(_differences(statistics, languages), top_rate, statistics.shape)
 
 
 def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a difference above 0 by it, largest first."""
-    return ((code, _highest(score)) for code, score in _differences(statistics, languages))
+    return ((code, highest(score)) for code, score in _differences(statistics, languages))
 
 
 def _differences(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
@@ -104,22 +102,22 @@ def margin(
         LapeError: `top_rate` is not above 0 and up to 1.
     """
     check_settings(top_rate=top_rate)
-    return _top_share(_margins(statistics, languages), top_rate, statistics.shape)
+    return top_share(_margins(statistics, languages), top_rate, statistics.shape)
 
 
 def margin_ranking(statistics: ActivationStatistics, languages: Sequence[str]) -> Rankings:
     """Ranks the neurons with a margin above 0 by it, largest first."""
-    return ((code, _highest(score)) for code, score in _margins(statistics, languages))
+    return ((code, highest(score)) for code, score in _margins(statistics, languages))
 
 
 def _margins(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
     p = stacked(statistics.probability, languages)
-    highest, second = p[0].clone(), torch.zeros_like(p[0])
+    first, second = p[0].clone(), torch.zeros_like(p[0])
     for row in p[1:]:
-        second = torch.maximum(second, torch.minimum(highest, row))
-        highest = torch.maximum(highest, row)
+        second = torch.maximum(second, torch.minimum(first, row))
+        first = torch.maximum(first, row)
     # Where another language is as high or higher, the margin is not above 0, and which it is does not matter.
-    return ((code, torch.where(row == highest, row - second, 0.0)) for code, row in zip(languages, p, strict=True))
+    return ((code, torch.where(row == first, row - second, 0.0)) for code, row in zip(languages, p, strict=True))
 
 
 def lave(
@@ -162,15 +160,3 @@ def _positive_means(statistics: ActivationStatistics, languages: Sequence[str]) 
     if values.min() < 0:
         raise BadFile("The statistics hold a sum of positive activations that is negative: record them again.")
     return values
-
-
-def _highest(score: torch.Tensor) -> Ranking:
-    """Ranks the neurons whose score `[neurons]` is above 0, compared to 12 decimals, highest first."""
-    score = score.round(decimals=SCORE_DECIMALS)
-    neurons = (score > 0).nonzero().squeeze(1)
-    return Ranking(neurons, (-score[neurons],))
-
-
-def _top_share(scores: Scores, top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
-    """The first of each language's ranking, a share of all the model's neurons."""
-    return {code: _highest(score).first(round(top_rate * shape[0] * shape[1])) for code, score in scores}

@@ -31,6 +31,11 @@ class Ranking:
     neurons: torch.Tensor
     keys: tuple[torch.Tensor, ...]
 
+    def only(self, kept: torch.Tensor) -> Ranking:
+        """The ranking of those neurons at whose flat index `kept` is true: bool `[layers * neurons]`."""
+        of_these = kept[self.neurons]
+        return Ranking(self.neurons[of_these], tuple(key[of_these] for key in self.keys))
+
     def first(self, count: int) -> torch.Tensor:
         """The `count` most specific neurons as sorted flat indices; all of them when there are fewer."""
         if count >= len(self.neurons):
@@ -42,6 +47,7 @@ class Ranking:
         return self.neurons[torch.from_numpy(np.sort(near[order[:count]]))]
 
 
+Scores = Iterator[tuple[str, torch.Tensor]]  # code and score `[neurons]`
 Rankings = Iterator[tuple[str, Ranking]]  # made language by language, for each is as large as the model has neurons
 
 
@@ -80,6 +86,18 @@ def lowest(values: torch.Tensor, count: int) -> torch.Tensor:
     below = values < boundary
     tied = (values == boundary).nonzero().squeeze(1)[: count - int(below.sum())]
     return torch.cat([below.nonzero().squeeze(1), tied]).sort().values
+
+
+def highest(score: torch.Tensor) -> Ranking:
+    """Ranks the neurons whose score `[neurons]` is above 0, compared to 12 decimals, highest first."""
+    score = score.round(decimals=SCORE_DECIMALS)
+    neurons = (score > 0).nonzero().squeeze(1)
+    return Ranking(neurons, (-score[neurons],))
+
+
+def top_share(scores: Scores, top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
+    """The first of each language's ranking, a share of all the model's neurons."""
+    return {code: highest(score).first(round(top_rate * shape[0] * shape[1])) for code, score in scores}
 
 
 def members(

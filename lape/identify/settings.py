@@ -26,6 +26,7 @@ class MethodSetting:
         high: The highest.
         above_low: Whether `low` itself is too low.
         optional: Whether None is taken too.
+        whole: Whether it takes whole numbers only.
         slider: The lowest, the highest and the step of a slider, where they are of use; None has no slider.
     """
 
@@ -36,6 +37,7 @@ class MethodSetting:
     high: float = 1.0
     above_low: bool = False
     optional: bool = False
+    whole: bool = False
     slider: tuple[float, float, float] | None = None
 
     def takes(self, value: object) -> bool:
@@ -45,6 +47,8 @@ class MethodSetting:
         if not isinstance(value, Real) or isinstance(value, bool):
             return False
         number: Any = value  # of whatever kind: an int too large for a float is compared as it is
+        if self.whole and number % 1:
+            return False
         return self.low <= number <= self.high and not (self.above_low and number == self.low)
 
 
@@ -73,6 +77,49 @@ SETTINGS: Mapping[str, MethodSetting] = {
         "share of a language's tokens at which a neuron must be active",
         "a share from 0 to 1",
         slider=(0.0, 1.0, 0.001),
+    ),
+    "important_rate": MethodSetting(
+        "Important rate",
+        "share of each layer's neurons that count as important to a block of text",
+        "a share above 0 and up to 1",
+        above_low=True,
+    ),
+    "min_z": MethodSetting(
+        "Least z",
+        "standard deviations that a neuron must lie above the mean of all",
+        "a finite number",
+        low=-sys.float_info.max,
+        high=sys.float_info.max,
+    ),
+    "percentile": MethodSetting(
+        "Percentile",
+        "share of all languages' tokens at which a neuron is less active than it must be",
+        "a share from 0 to 1",
+    ),
+    "bottom_rate": MethodSetting(
+        "Bottom rate",
+        "share of all neurons to keep from the other end, those that the language leaves silent",
+        "a share from 0 to 1",
+    ),
+    "overlap_rate": MethodSetting(
+        "Overlap rate",
+        "order statistic of overlap that a neuron's languages must not exceed to be told apart",
+        "a share from 0 to 1",
+    ),
+    "largest_cluster": MethodSetting(
+        "Largest cluster",
+        "languages that may have a neuron together",
+        "a whole number from 1 to 1000",
+        low=1,
+        high=1000,
+        whole=True,
+    ),
+    "noise": MethodSetting(
+        "Noise",
+        "how often a neuron may be active on random tokens, in parts of how often it is in the language (any method)",
+        "a number of at least 0, or None to leave noise out of account",
+        high=sys.float_info.max,
+        optional=True,
     ),
     "weight": MethodSetting(
         "Weight",

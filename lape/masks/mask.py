@@ -126,11 +126,23 @@ class NeuronMask:
         times = torch.cat([self.flat(code) for code in self.languages]).bincount(
             minlength=self.shape[0] * self.shape[1]
         )
-        return self._chosen({code: times[self.flat(code)] == 1 for code in self.languages})
+        return self.chosen({code: times[self.flat(code)] == 1 for code in self.languages})
 
     def only(self, languages: Sequence[str]) -> NeuronMask:
         """The same neurons of some languages, in this order."""
-        return self._chosen({self.known(code): torch.ones(self.count(code), dtype=torch.bool) for code in languages})
+        return self.chosen({self.known(code): torch.ones(self.count(code), dtype=torch.bool) for code in languages})
+
+    def chosen(self, places: Mapping[str, torch.Tensor]) -> NeuronMask:
+        """Some languages with some of their neurons, and what every column says of these.
+
+        Args:
+            places: Language code to bool `[n]`.
+        """
+        kept: dict[str, Any] = {
+            name: {code: values[code][places[code]] for code in places if code in (values := getattr(self, name))}
+            for name in ("neurons", *columns_of(type(self)))
+        }
+        return replace(self, **kept)
 
     def jaccard(self, other: NeuronMask) -> dict[str, float | None]:
         """Shared neurons over neurons of either, for each language in both; None when both have none.
@@ -271,18 +283,6 @@ class NeuronMask:
     def _combine(self, other: NeuronMask, choose: Choose) -> NeuronMask:
         self._same_shape(other)
         return replace(self, **combined(self, other, choose))
-
-    def _chosen(self, places: Mapping[str, torch.Tensor]) -> NeuronMask:
-        """Some languages with some of their neurons, and what every column says of these.
-
-        Args:
-            places: Language code to bool `[n]`.
-        """
-        kept: dict[str, Any] = {
-            name: {code: values[code][places[code]] for code in places if code in (values := getattr(self, name))}
-            for name in ("neurons", *columns_of(type(self)))
-        }
-        return replace(self, **kept)
 
     def _same_shape(self, other: NeuronMask | ActivationStatistics) -> None:
         if self.shape != other.shape:

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.recording.pieces import LONGEST_PIECE, Piece
-from lape.recording.sources import Source, open_pieces
+from lape.recording.sources import Source, TokenSource, open_pieces
 
 DOCUMENTS_AT_ONCE = 64  # that the tokenizer is given, or fewer that together are as long as a piece
 # What ends a document in training data, under the names that model families give it. The order decides only where a
@@ -57,7 +57,7 @@ def token_blocks(
 
     Every document is followed by the tokenizer's document end; no padding, and no BOS token: what is read before a
     block is no part of it (see `lape.recording.beginnings`). The tokens after the last full block are dropped. Long
-    documents are tokenised in pieces, and no more is read than is taken.
+    documents are tokenised in pieces, and no more is read than is taken. A source of tokens gives blocks of its own.
 
     Args:
         tokenizer: The model's own tokenizer.
@@ -71,6 +71,9 @@ def token_blocks(
     Raises:
         LapeError: The source cannot be read, or a document is not text.
     """
+    if isinstance(source, TokenSource):
+        yield from source.blocks(block)
+        return
     end = document_end(tokenizer)
     pending: list[int] = []
     pieces = open_pieces(source, language)

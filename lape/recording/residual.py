@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
-import itertools
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import transformers
-from tqdm import tqdm
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import HookNotFired, LapeError
-from lape.models.architectures import input_device
-from lape.models.identity import identity
-from lape.models.inputs import check_ids, context_length, embedding_rows
 from lape.models.residual import ResidualStream, residual_stream
-from lape.recording.beginnings import prefix_of
-from lape.recording.blocks import document_end, token_blocks
-from lape.recording.reading import check_settings, check_text, not_enough
+from lape.recording.passes import TextPasses
 from lape.recording.residual_means import ResidualMeans
-from lape.recording.sources import Source, describe
-from lape.version import __version__
+from lape.recording.sources import Source
 
 
 class StreamSums(NamedTuple):
@@ -139,6 +128,7 @@ def record_residuals(
     covariance_layers: Sequence[int] | None = None,
     progress: bool = True,
     allow_short: bool = False,
+    kept: Path | None = None,
 ) -> ResidualMeans:
     """Sums the residual stream after every layer over each language's tokens.
 
@@ -156,6 +146,7 @@ def record_residuals(
         covariance_layers: Layers whose covariance is kept; None is the middle one.
         progress: Whether to show a progress bar on standard error.
         allow_short: Take a language that has less text than asked, rather than raise.
+        kept: Folder for the sums of each language as soon as they are made, see `TextPasses`.
 
     Returns:
         The sums, on the CPU.
@@ -168,56 +159,30 @@ def record_residuals(
     Example:
         >>> means = record_residuals(model, tokenizer, {"fr": ["Bonjour."], "en": ["Hello."]})  # doctest: +SKIP
     """
-    stream, device = residual_stream(model), input_device(model)
-    before, end = prefix_of(tokenizer), document_end(tokenizer)
-    batch = (2 if device.type == "cpu" else 8) if batch is None else batch
-    check_settings(corpora, tokens, block, batch, context_length(model), len(before))
-    check_ids(embedding_rows(model), torch.tensor(before if end is None else [*before, end]), tokenizer)
-    layers = (middle_layer(stream.shape[0]),) if covariance_layers is None else tuple(covariance_layers)
+    stream = residual_stream(model)
+    layers = (middle_layer(stream.shape[0]),) if covariance_layers is None else tuple(sorted({*covariance_layers}))
     if beyond := [layer for layer in layers if not 0 <= layer < stream.shape[0]]:
         raise LapeError(f"There is no layer {beyond[0]}; the model's layers are 0 to {stream.shape[0] - 1}.")
-    wanted, prefix = math.ceil(tokens / block), torch.tensor(before, dtype=torch.long)
-    check_text(tokenizer, corpora, wanted, block, allow_short)
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+    given: dict[str, Any] = {"tokens": tokens, "block": block, "batch": batch, "progress": progress}
+    given |= {"allow_short": allow_short, "kept": kept, "settings": {"covariance_layers": list(layers)}}
+    passes = TextPasses(model, tokenizer, corpora, **given)
+    with summing(stream, before=passes.before, covariance_layers=layers) as summed, torch.no_grad():
 
-    tallies: dict[str, StreamTally] = {}
-    described: dict[str, list[dict[str, Any]]] = {}
-    bar = tqdm(total=len(corpora) * wanted * block, unit="token", unit_scale=True, disable=not progress)
-    with bar, summing(stream, before=len(before), covariance_layers=layers) as summed, torch.no_grad():
-        for code, source in corpora.items():
-            bar.set_description(code)
-            tally, hashed = StreamTally.empty(stream.shape), hashlib.sha256()
-            blocks = itertools.islice(token_blocks(tokenizer, source, block, code), wanted)
-            while some := list(itertools.islice(blocks, batch)):
-                inputs = torch.stack(some)
-                check_ids(embedding_rows(model), inputs, tokenizer)
-                hashed.update(inputs.to(torch.int32).numpy().tobytes())
-                read = torch.cat([prefix.expand(len(some), -1), inputs], dim=1).to(device)
-                tally = tally.add(summed(partial(stream.decoder, input_ids=read, use_cache=False)))
-                bar.update(inputs.numel())
-            if tally.tokens < (block if allow_short else wanted * block):
-                raise not_enough(code, tally.tokens // block, wanted, block)
-            tallies[code] = tally
-            described[code] = [{"source": describe(source), "sha256": hashed.hexdigest(), "tokens": tally.tokens}]
-    counted = {code: tally.tokens for code, tally in tallies.items()}
+        def tallied(batches: Iterator[torch.Tensor]) -> dict[str, torch.Tensor]:
+            tally = StreamTally.empty(stream.shape)
+            for inputs in batches:
+                tally = tally.add(summed(partial(stream.decoder, input_ids=inputs, use_cache=False)))
+            scatter = {f"scatter.{layer}": found for layer, found in tally.scatter.items()}
+            return {"sum": tally.sum, "norm_sum": tally.norm_sum, **scatter}
+
+        made = passes.by_language("residuals", tallied)
+    total = sum(passes.tokens.values())
     return ResidualMeans(
-        {code: tally.sum for code, tally in tallies.items()},
-        {code: tally.norm_sum for code, tally in tallies.items()},
-        counted,
-        {
-            **asdict(identity(model)),
-            "architecture": model.config.model_type,
-            "block": block,
-            "special_tokens": {"document_end": end, "bos": before or False},
-            "tokens": counted,
-            "corpora": described,
-            "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-            "date": date,
-        },
-        {
-            layer: torch.stack([tally.scatter[layer] for tally in tallies.values()]).sum(0) / sum(counted.values())
-            for layer in sorted(set(layers))
-        },
+        {code: found["sum"] for code, found in made.items()},
+        {code: found["norm_sum"] for code, found in made.items()},
+        passes.tokens,
+        passes.metadata,
+        {layer: torch.stack([found[f"scatter.{layer}"] for found in made.values()]).sum(0) / total for layer in layers},
     )
 
 

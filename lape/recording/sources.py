@@ -8,15 +8,32 @@ goes may hand on a long document in pieces (`lape.recording.pieces`).
 from __future__ import annotations
 
 import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
+
+import torch
 
 from lape.errors import LapeError
 from lape.recording.pieces import Piece, pieces, whole
 from lape.storage.names import check_label
 
-Source = Callable[[], Iterable[str]] | Sequence[str]
+
+class TokenSource(ABC):
+    """A source of tokens that no text gives."""
+
+    @property
+    @abstractmethod
+    def description(self) -> str:
+        """Its name in metadata."""
+
+    @abstractmethod
+    def blocks(self, block: int) -> Iterator[torch.Tensor]:
+        """Blocks of tokens from the first, int64 `[block]` each; as many as are taken."""
+
+
+Source = Callable[[], Iterable[str]] | Sequence[str] | TokenSource
 
 ALLOWED = "Give a list of documents, or a function that opens them anew"
 
@@ -47,7 +64,7 @@ def check_source(source: object, language: str | None = None) -> None:
     Raises:
         LapeError: Says what was given and what to give instead.
     """
-    if callable(source):
+    if callable(source) or isinstance(source, TokenSource):
         return
     whose = _whose(language)
     if isinstance(source, str | bytes):
@@ -85,6 +102,8 @@ def open_pieces(source: Source, language: str | None = None) -> Iterator[str]:
         LapeError: The source cannot be read, or a document is not text; says which one.
     """
     check_source(source, language)
+    if isinstance(source, TokenSource):
+        raise LapeError(f"{language or 'This source'} has tokens and no text to read: {source.description}.")
     opened = source() if callable(source) else source
     if callable(opened):
         raise LapeError(f"The function that opens the text{_whose(language)} returned a function, not documents.")

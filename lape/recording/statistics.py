@@ -33,11 +33,12 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-from lape.errors import BadFile, MaskMismatch, unknown_label
+from lape.errors import BadFile, MaskMismatch
+from lape.recording.recorded import Recorded
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER, check_metadata
 from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
@@ -72,7 +73,7 @@ class _Widened(Mapping[str, torch.Tensor]):
 
 
 @dataclass(frozen=True, eq=False)
-class ActivationStatistics:
+class ActivationStatistics(Recorded):
     """Counts and sums of every neuron's activation, per language.
 
     Attributes:
@@ -85,17 +86,16 @@ class ActivationStatistics:
             a dense model.
     """
 
+    what: ClassVar[str] = "activation statistics"
+    file: ClassVar[str] = STATISTICS_NAME
+    command: ClassVar[str] = "lape record"
+
     active: Mapping[str, torch.Tensor]
     sum: Mapping[str, torch.Tensor]
     positive_sum: Mapping[str, torch.Tensor]
     tokens: Mapping[str, int]
     metadata: Mapping[str, Any]
     routed: Mapping[str, torch.Tensor] = field(default_factory=dict)
-
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Language codes, sorted."""
-        return tuple(sorted(self.tokens))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,30 +108,25 @@ class ActivationStatistics:
         """Number of experts per layer; 1 for a dense model."""
         return self.metadata.get("experts", 1)
 
-    @property
-    def layers(self) -> tuple[int, ...]:
-        """The layers that have neurons."""
-        return tuple(self.metadata.get("layers", range(self.shape[0])))
-
     def probability(self, language: str) -> torch.Tensor:
         """Share of the tokens that reached each neuron at which it was active: float64 `[layers, neurons]`.
 
         These are all of a language's tokens or, in a mixture of experts, those that were routed to its expert; 0 where
         there were none.
         """
-        return self.active[self._known(language)].double() / self._reached(language)
+        return self.active[self.known(language)].double() / self._reached(language)
 
     def share(self, language: str) -> torch.Tensor:
         """Share of all tokens of a language at which each neuron was active, routed to it or not."""
-        return self.active[self._known(language)].double() / self.tokens[language]
+        return self.active[self.known(language)].double() / self.tokens[language]
 
     def mean(self, language: str) -> torch.Tensor:
         """Mean activation over the tokens of a language that reached each neuron: float64 `[layers, neurons]`."""
-        return self.sum[self._known(language)] / self._reached(language)
+        return self.sum[self.known(language)] / self._reached(language)
 
     def positive_mean(self, language: str) -> torch.Tensor:
         """Mean of the positive part of the activation, over the same tokens."""
-        return self.positive_sum[self._known(language)] / self._reached(language)
+        return self.positive_sum[self.known(language)] / self._reached(language)
 
     def of_layers(self, layers: Sequence[int]) -> ActivationStatistics:
         """The same of some layers, in this order; the metadata stays that of all."""
@@ -185,7 +180,7 @@ class ActivationStatistics:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `statistics.safetensors`; the same statistics give the same bytes."""
         tensors = {}
-        for code in self.languages:
+        for code in sorted(self.tokens):
             fitting = (kind for kind in COUNTS if self.tokens[code] <= torch.iinfo(kind).max)
             positive = self.positive_sum[code] / self.active[code].clamp(min=1)
             halved = positive.half()
@@ -248,11 +243,6 @@ class ActivationStatistics:
         if not self.routed:
             return self.tokens[language]
         return _by_neuron(self.routed[language], self.shape[1]).clamp(min=1)
-
-    def _known(self, language: str) -> str:
-        if language not in self.tokens:
-            raise unknown_label("language in these statistics", language, self.tokens)
-        return language
 
 
 def _by_neuron(routed: torch.Tensor, neurons: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ from samples import statistics_of
 from lape import ActivationStatistics, NeuronMask
 from lape.cli import main
 from lape.evaluation.metrics.stability import selection
-from lape.identify import METHODS, SETTINGS, identify, method_settings
+from lape.identify import METHODS, SETTINGS, identify, method_settings, methods_reading
 from lape.recording.groups import BlockGroups
 
 
@@ -39,7 +39,7 @@ def test_the_help_names_every_method_and_setting(capsys: pytest.CaptureFixture[s
         assert SETTINGS[name].text in shown
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_reading())
 def test_a_method_and_its_settings_reach_the_mask(
     method: str, recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -54,7 +54,7 @@ def test_a_method_and_its_settings_reach_the_mask(
     assert any(printed["counts"].values())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_reading())
 def test_every_method_gives_as_many_neurons_per_language(method: str, recorded: Path, tmp_path: Path) -> None:
     rates = ["--filter-rate", "0.5", "--bar", "0.5"] if "filter_rate" in method_settings(method) else []
     words = ["identify", str(recorded), "--method", method, "--per-language", "2", *rates, "--out", str(tmp_path)]

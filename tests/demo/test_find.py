@@ -43,7 +43,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.page import build_page, launch
 from lape.demo.stops import Stops
 from lape.demo.uploads import UPLOAD_BYTES, take
-from lape.identify import METHODS, method_settings
+from lape.identify import method_settings, methods_reading
 from lape.recording.texts import Texts
 
 HTML = "<img src=x onerror=alert(1)>"
@@ -141,7 +141,7 @@ def test_a_good_request() -> None:
     assert checked_find(**GIVEN_HERE | {"method": "lap"}).settings == {"min_probability": 0.5}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_reading())
 def test_every_method_has_its_settings(method: str) -> None:
     asked = checked_find(**GIVEN_HERE | {"method": method})
     assert set(method_settings(method)) - set(asked.settings) <= {"weight"}  # searched for
@@ -644,7 +644,7 @@ def test_another_row_is_opened(post: Callable[..., tuple[str, Any]]) -> None:
 
 
 def test_a_method_shows_its_own_settings(post: Callable[..., tuple[str, Any]]) -> None:
-    for method in METHODS:
+    for method in methods_reading():
         kind, (about, *sliders) = post("_applied", method)
         assert kind == "complete"
         assert f"find.about_{method}" in str(about)

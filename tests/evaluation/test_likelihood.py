@@ -16,6 +16,7 @@ import lape
 from lape import Intervention, LapeError, activation_sites, intervene
 from lape.evaluation.metrics import likelihood
 from lape.evaluation.metrics.likelihood import Passage, byte_counts, negative_log_likelihoods, score
+from lape.models import head
 from lape.recording.blocks import token_blocks
 
 A, B = 10, 11
@@ -68,7 +69,7 @@ def test_equal_logits_cost_the_logarithm_of_the_vocabulary(
 
 @pytest.mark.parametrize("logits", [2**24, 3 * VOCABULARY], ids=["one slice", "slices of 3"])
 def test_every_family_scores_as_the_plain_model(family: str, logits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "SLICE_LOGITS", logits)
+    monkeypatch.setattr(head, "SLICE_LOGITS", logits)
     model = build(family)
     off = Intervention(random_mask(activation_sites(model).shape), off="aa")
     rows, plan = rows_of_three_lengths(), [None, off, None]
@@ -89,7 +90,7 @@ def test_rows_come_back_in_order_with_their_own_intervention(tiny_model: PreTrai
 
 
 def test_the_head_never_sees_more_than_a_slice(tiny_model: PreTrainedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "SLICE_LOGITS", 5 * VOCABULARY + 1)
+    monkeypatch.setattr(head, "SLICE_LOGITS", 5 * VOCABULARY + 1)
     seen = []
     with tiny_model.lm_head.register_forward_hook(lambda _module, _inputs, logits: seen.append(logits.shape)):
         negative_log_likelihoods(tiny_model, [Passage([2], [3] * 6), Passage([2, 4, 5], [3] * 7)])

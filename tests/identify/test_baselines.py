@@ -18,9 +18,9 @@ from samples import neurons_of, statistics_of
 
 import lape
 from lape import ActivationStatistics, NeuronMask
-from lape.identify import METHODS, SETTINGS, equal_count, method_settings
+from lape.identify import METHODS, SETTINGS, equal_count, method_settings, methods_reading
 
-EVERY = sorted(METHODS)
+EVERY = sorted(methods_reading())  # those that read activation statistics
 EVEN = {"top_rate": 0.5, "filter_rate": 0.5, "activation_bar_ratio": 0.5}
 
 # The neurons of tests/test_identify.py: two layers of three, ten tokens per language. Shares:

@@ -177,7 +177,7 @@ def test_metadata_says_where_the_mask_comes_from() -> None:
     ("asked", "hint"),
     [
         ({"method": "lapee"}, "No identification method 'lapee'. Did you mean 'lape'"),
-        ({"languages": ["en", "frr"]}, "No language in the statistics 'frr'. Did you mean 'fr'?"),
+        ({"languages": ["en", "frr"]}, "No language in these activation statistics 'frr'. Did you mean 'fr'?"),
         ({"toprate": 0.5}, "No setting of 'lape' 'toprate'. Did you mean 'top_rate'"),
     ],
 )

@@ -21,6 +21,7 @@ from transformers.pytorch_utils import Conv1D
 import lape
 from lape import Intervention, NeuronMask, activation_sites, intervene, load_model
 from lape.models.identity import identity
+from lape.recording.backward import backward_passes
 
 FAMILY_NAMES = ("llama", "gpt2", "bloom", "opt")
 # On CPUs with AVX512-BF16, bitsandbytes has a kernel of its own that takes outputs in multiples of 32 only; on any
@@ -210,6 +211,22 @@ def test_4bit_products_are_those_of_the_matrices(size: str, name: str, folder: C
             expected = inputs @ weight.T + (0 if matrix.bias is None else matrix.bias)
             # The fast kernel computes in bfloat16, whatever is asked.
             torch.testing.assert_close(matrix(inputs), expected, rtol=0, atol=0.02 * expected.abs().max().item())
+
+
+def test_relevance_goes_through_4bit_matrices(name: str, folder: Callable[[str, str], Path]) -> None:
+    model, _ = load_model(folder(name, "even"), quantization="4bit", device="cpu")
+    whole = build(name, **SIZES["even"][name])
+    for path, matrix in model.named_modules():
+        if type(matrix).__name__ == "Linear4bit":
+            weight = dequantize_4bit(matrix.weight.data, matrix.weight.quant_state).float()  # repacked at the first use
+            original = whole.get_submodule(path)
+            original.weight.copy_(weight.T if isinstance(original, Conv1D) else weight)
+    ids = token_ids(2, 9)
+    with backward_passes(model, before=1) as read:
+        found = read(ids).relevance
+    with backward_passes(whole, before=1) as read:
+        expected = read(ids).relevance
+    assert torch.corrcoef(torch.stack([found.flatten(), expected.flatten()]))[0, 1] > 0.98
 
 
 def spread(model: PreTrainedModel) -> dict[str, str]:

@@ -22,7 +22,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 import lape
 from lape import ActivationStatistics, BadFile, CheckpointMismatch, LapeError, MaskMismatch
-from lape.identify import METHODS, identify
+from lape.identify import identify, methods_reading
 from lape.recording import recorder as recording
 from lape.recording.groups import BlockGroups, snapshot_blocks
 from lape.recording.record import record, record_groups
@@ -423,7 +423,7 @@ def test_a_bad_file_is_refused(
         BlockGroups.load(path)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", methods_reading())
 def test_every_method_reads_counts_alone_or_says_that_it_reads_sums(method: str, recorded: Both) -> None:
     statistics, groups = recorded
     settings = {"min_probability": 0.5} if method == "lap" else {"top_rate": 0.1}

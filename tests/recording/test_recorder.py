@@ -552,7 +552,7 @@ def test_a_bad_file_is_refused(
 
 def test_an_unknown_language_is_named(statistics: ActivationStatistics) -> None:
     assert statistics.shape[0] == LAYERS
-    with pytest.raises(LapeError, match=r"No language in these statistics 'xy'\. Did you mean '(xx|yy)'"):
+    with pytest.raises(LapeError, match=r"No language in these activation statistics 'xy'\. Did you mean '(xx|yy)'"):
         statistics.mean("xy")
 
 
@@ -624,5 +624,5 @@ def test_identification_says_which_language_was_not_reached(
         if step.total_tokens >= 96:
             break
     assert recording.statistics().languages == ("xx",)
-    with pytest.raises(LapeError, match=r"No language in the statistics 'yy'.*There are: xx\."):
+    with pytest.raises(LapeError, match=r"No language in these activation statistics 'yy'.*There are: xx\."):
         lape.identify(recording.statistics(), languages=["xx", "yy"])

@@ -18,8 +18,9 @@ from lape.demo.uploads import take
 from lape.demo.words import word
 from lape.errors import LapeError
 from lape.evaluation.metrics.openings import openings
-from lape.identify import METHODS, method_settings
+from lape.identify import method_settings, methods_reading
 from lape.languages import LANGUAGES
+from lape.recording.statistics import ActivationStatistics
 from lape.recording.texts import decoded
 from lape.storage.names import LABEL
 
@@ -191,7 +192,7 @@ def _settings(most: int) -> tuple[Any, Any, Any, dict[str, Any]]:
             min_width=260,
         )
         method = gr.Dropdown(
-            [(name, name) for name in METHODS],
+            methods_reading(ActivationStatistics),
             value="lape",
             label=word("find.method"),
             info=word("find.method_info"),
@@ -213,7 +214,7 @@ def _settings(most: int) -> tuple[Any, Any, Any, dict[str, Any]]:
 
 def _applied(method: Any) -> list[Any]:
     """The line about a method, and the sliders of its settings at its defaults."""
-    if not isinstance(method, str) or method not in METHODS:
+    if not isinstance(method, str) or method not in methods_reading(ActivationStatistics):
         return [gr.skip() for _ in (method, *SLIDERS)]
     settings = method_settings(method)
     sliders = [gr.Slider(**slider(name, settings.get(name))) for name in SLIDERS]

@@ -14,13 +14,14 @@ from lape.demo.checks import Limit, checked_number, shown_value
 from lape.demo.sliders import checked_settings
 from lape.demo.space import on_zero_gpu
 from lape.errors import LapeError, NotEnoughText, unknown_label
-from lape.identify import METHODS
+from lape.identify import methods_reading
 from lape.models.inputs import check_characters, context_length
 from lape.recording.beginnings import prefix_of
 from lape.recording.corpora import read_corpora
 from lape.recording.progress import Progress
 from lape.recording.recorder import Recording
 from lape.recording.sources import Source
+from lape.recording.statistics import ActivationStatistics
 from lape.recording.texts import Texts, count_tokens, fitting_block
 from lape.storage.names import LABEL
 
@@ -149,8 +150,8 @@ def checked_find(
     allowed = allowance(shared)
     if kind not in (OWN, DATASET) or not isinstance(kind, str):
         raise LapeError(f"The texts are from {OWN!r} or {DATASET!r}, not {shown_value(kind)}.")
-    if not isinstance(method, str) or method not in METHODS:
-        raise unknown_label("identification method", shown_value(method).strip("'"), METHODS)
+    if not isinstance(method, str) or method not in (offered := methods_reading(ActivationStatistics)):
+        raise unknown_label("identification method", shown_value(method).strip("'"), offered)
     count = int(checked_number(Limit("Tokens per language", LEAST_TOKENS, allowed.tokens, 1, whole=True), tokens))
     settings = checked_settings(method, rates)
     sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages, shared)

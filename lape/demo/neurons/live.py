@@ -18,7 +18,7 @@ from lape.demo.sliders import SLIDERS, checked_settings, slider
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.errors import LapeError
-from lape.identify import METHODS, identify, method_settings
+from lape.identify import identify, method_settings, methods_reading
 from lape.languages import by_family, language
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
@@ -37,7 +37,7 @@ def build_live(backend: Backend) -> Part:
         method, values = _settings(start)
         with gr.Row():
             methods = gr.Dropdown(
-                [*METHODS],
+                methods_reading(ActivationStatistics),
                 value=method,
                 label=word("neurons.method"),
                 info=word("neurons.method_info"),
@@ -106,7 +106,7 @@ def build_live(backend: Backend) -> Part:
         return shown | {
             line: _state(backend, visitor),
             box: gr.Column(visible=_statistics(loaded) is not None),
-            methods: gr.Dropdown([*METHODS], value=method),
+            methods: gr.Dropdown(methods_reading(ActivationStatistics), value=method),
             languages: gr.CheckboxGroup(_choices(loaded), value=[*backend.languages(visitor)]),
         }
 
@@ -131,7 +131,8 @@ def _statistics(loaded: Loaded | None) -> ActivationStatistics | None:
 def _settings(loaded: Loaded | None) -> tuple[str, dict[str, float]]:
     """Method and settings of the mask in use as far as there are sliders for them; else the method's own."""
     metadata = {} if loaded is None or loaded.mask is None else loaded.mask.metadata
-    method = str(metadata.get("method")) if metadata.get("method") in METHODS else "lape"
+    made_by = str(metadata.get("method"))
+    method = made_by if made_by in methods_reading(ActivationStatistics) else "lape"
     used = {**method_settings(method), **metadata.get("settings", {})}
     return method, {
         name: used[name] for name in SLIDERS if name in method_settings(method) and isinstance(used[name], int | float)

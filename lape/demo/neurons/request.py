@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from lape.demo.checks import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
-from lape.identify import METHODS
+from lape.identify import methods_reading
 from lape.inspection.table import SORTS
+from lape.recording.statistics import ActivationStatistics
 
 TEXT_TOKENS = 1024  # about 3 s of a CPU, during which the model is nobody else's
 
@@ -24,13 +25,13 @@ def text_to_color(text: object) -> str:
 
 
 def checked_method(method: object) -> str:
-    """The name of a method of identification.
+    """The name of a method of identification that reads activation statistics.
 
     Raises:
         LapeError: There is none of that name.
     """
-    if not isinstance(method, str) or method not in METHODS:
-        raise LapeError(f"The method must be one of {', '.join(METHODS)}, not {shown_value(method)}.")
+    if not isinstance(method, str) or method not in (offered := methods_reading(ActivationStatistics)):
+        raise LapeError(f"The method must be one of {', '.join(offered)}, not {shown_value(method)}.")
     return method
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from lape.errors import LapeError, unknown_label
@@ -18,8 +18,9 @@ NONE = "none"  # as the only name of a choice
 def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dict[str, str]]:
     """Masks to compare with, and those that cannot be had, with the reason.
 
-    The other methods get as many neurons for each language as the mask has. The mask's own method is also measured
-    with the same number for every language, and the mask itself without the neurons that several languages share.
+    The other methods, of those whose recording is there, get as many neurons for each language as the mask has. The
+    mask's own method is also measured with the same number for every language, and the mask itself without the neurons
+    that several languages share.
     """
     masks: dict[str, NeuronMask] = {}  # every method tells the same languages apart, whichever are measured
     left_out: dict[str, str] = {}
@@ -30,18 +31,22 @@ def rival_masks(subject: Subject, main: str) -> tuple[dict[str, NeuronMask], dic
         masks[EXCLUSIVE] = exclusive.only(subject.mask.languages)
     if statistics is None:
         return masks, dict.fromkeys((EQUAL, "other methods"), f"There is no {STATISTICS_NAME} beside the mask.")
-    makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: partial(equal_count, mask, statistics)}
+    makers: dict[str, Callable[[], NeuronMask]] = {EQUAL: lambda: equal_count(mask, subject.recorded(main))}
     ranked = {METHODS[main].rank} if main in METHODS else set()
     for name, method in METHODS.items():
-        if method.rank not in ranked:  # at equal counts, two methods with one ranking give one mask
+        if method.rank not in ranked and subject.has(name):  # at equal counts, methods of one ranking give one mask
             ranked.add(method.rank)
-            makers[name] = partial(identify, statistics, name, mask.languages, per_language=counts)
+            makers[name] = partial(_identified, subject, name, counts)
     for name, make in makers.items():
         try:
             masks[name] = make().only(subject.mask.languages)
         except LapeError as error:
             left_out[name] = str(error)
     return masks, left_out
+
+
+def _identified(subject: Subject, method: str, counts: Mapping[str, int]) -> NeuronMask:
+    return identify(subject.recorded(method), method, subject.whole_mask.languages, per_language=counts)
 
 
 def chosen_rivals(

@@ -42,8 +42,8 @@ def masks_of(subject: Subject, top_rates: Sequence[float | None]) -> Masks:
                 f"A mask of top rate {rate:g} needs the statistics of a mask that was made with a top rate."
             )
         else:
-            settings = {**mask.metadata["settings"], "top_rate": rate}
-            masks[rate] = identify(subject.statistics, str(mask.metadata["method"]), mask.languages, **settings)
+            settings, method = {**mask.metadata["settings"], "top_rate": rate}, str(mask.metadata["method"])
+            masks[rate] = identify(subject.recorded(method), method, mask.languages, **settings)
     return masks
 
 

@@ -7,27 +7,24 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
-from torch import nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
-from transformers.utils import ModelOutput
 
 from lape.errors import LapeError
 from lape.generation.interventions import Entry, Plan, intervene
 from lape.models.architectures import activation_sites, input_device
+from lape.models.head import head_of, states_per_slice
 from lape.models.inputs import check_ids, context_length, embedding_rows
 from lape.recording.beginnings import beginning_of
 from lape.recording.blocks import special_ids
 
 PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; fewer leave the machine waiting
-SLICE_LOGITS = 2**24  # that exist at once: 64 MB in float32, whatever the batch
 
 BYTE_ALPHABET = frozenset(ByteLevel.alphabet())  # how tokenizers of bytes write the 256 bytes
 SPACE_MARK = "\u2581"  # how the others write a space
@@ -211,41 +208,11 @@ def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Entry
         hidden = decoded.last_hidden_state.flatten(0, 1)
         hidden = hidden[torch.cat(positions).to(hidden.device)]
         targets = targets.to(hidden.device)
-        size = max(1, SLICE_LOGITS // model.config.get_text_config().vocab_size)
-        with _head(model, sites.decoder, decoded) as logits_of:
+        size = states_per_slice(model)
+        with head_of(model, sites.decoder, decoded) as logits_of:
             losses = [
                 functional.cross_entropy(logits_of(some).float(), wanted, reduction="none")
                 for some, wanted in zip(hidden.split(size), targets.split(size), strict=True)
             ]
     by_row = torch.cat(losses).cpu().double().split([len(row.scored) for row in rows])
     return [float(losses.sum()) for losses in by_row]
-
-
-@contextmanager
-def _head(
-    model: PreTrainedModel, decoder: nn.Module, decoded: ModelOutput
-) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
-    """Gives the model's own way from hidden states `[n, hidden]` to logits `[n, vocabulary]`.
-
-    The head alone is not enough: families scale or cap what it gives. So the whole model is called, with a decoder
-    that hands over the hidden states instead of computing them, in an output of its own kind: families read more of
-    it than these.
-    """
-    states: list[torch.Tensor] = []
-
-    def handed_over(*_args: object, **_kwargs: object) -> ModelOutput:
-        return type(decoded)(**{**decoded, "last_hidden_state": states[-1]})
-
-    def logits_of(hidden: torch.Tensor) -> torch.Tensor:
-        states[:] = [hidden[None]]
-        placeholder = torch.zeros((1, len(hidden)), dtype=torch.long, device=input_device(model))
-        return model(input_ids=placeholder, use_cache=False).logits[0]
-
-    own = vars(decoder).get("forward")  # accelerate puts one there
-    vars(decoder)["forward"] = handed_over
-    try:
-        yield logits_of
-    finally:
-        del vars(decoder)["forward"]
-        if own is not None:
-            vars(decoder)["forward"] = own

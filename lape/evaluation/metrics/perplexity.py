@@ -68,13 +68,17 @@ class Matrix:
         """Change of the log-perplexity of a text: nats per token more than the untouched model, block by block."""
         return ratio(self._delta(condition, text), self.baseline[text].tokens, self._draws(text))
 
+    def log_perplexity(self, text: str) -> Figure:
+        """Log-perplexity of a text under the untouched model, in nats per token."""
+        return ratio(self.baseline[text].nll_nats, self.baseline[text].tokens, self._draws(text))
+
     def _text(self, text: str) -> dict[str, Any]:
         scores, drawn = self.baseline[text], self._draws(text)
         return {
             "blocks": len(scores.tokens),
             "tokens": sum(scores.tokens),
             "bytes": sum(scores.bytes),
-            "log_perplexity_nats": ratio(scores.nll_nats, scores.tokens, drawn).interval(),
+            "log_perplexity_nats": self.log_perplexity(text).interval(),
             "bits_per_byte": _bits(scores.nll_nats, scores.bytes, drawn),
         }
 

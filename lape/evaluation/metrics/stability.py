@@ -114,7 +114,7 @@ def stability(
         UnknownLabel: The method, a language or a setting does not exist.
         LapeError: The method reads sums, or a language has a single block.
     """
-    chosen = list(groups.languages if languages is None else languages)
+    chosen = list(groups.total().languages if languages is None else languages)
     full = identify(groups.total(), method, chosen, **settings)
     full_tokens = {code: groups.tokens[code] for code in chosen}
     longest = max(groups.blocks[code] for code in chosen)

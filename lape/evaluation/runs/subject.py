@@ -15,10 +15,12 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError
 from lape.evaluation.metrics.perplexity import text_blocks
 from lape.evaluation.runs.evidence import FOLDER, text_hash
+from lape.identify import reads
 from lape.masks.mask import NeuronMask
 from lape.models.identity import identity
 from lape.recording.beginnings import check_beginning, prefix_of
 from lape.recording.groups import BlockGroups
+from lape.recording.recorded import Recorded
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import sha256_of
@@ -65,6 +67,23 @@ class Subject:
         """Those beside the mask, if any."""
         file = self._place(STATISTICS_NAME)
         return ActivationStatistics.load(file) if file.is_file() else None
+
+    def has(self, method: str) -> bool:
+        """Whether the recording that a method identifies neurons from is there."""
+        return self._place(reads(method).file).is_file()
+
+    def recorded(self, method: str) -> Recorded:
+        """The recording that a method identifies neurons from.
+
+        Raises:
+            LapeError: There is none, it is damaged, or there is no such method.
+        """
+        wanted = reads(method)
+        if wanted is ActivationStatistics and self.statistics is not None:
+            return self.statistics
+        if not self.has(method):
+            raise LapeError(f"There is no {wanted.file} beside the mask; make it with {wanted.command}.")
+        return wanted.load(self._place(wanted.file))
 
     @cached_property
     def groups(self) -> BlockGroups | None:
