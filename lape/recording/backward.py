@@ -70,6 +70,7 @@ def backward_passes(
         for parameter in model.parameters():  # gradients are of activations alone
             stack.callback(parameter.requires_grad_, parameter.requires_grad)
             parameter.requires_grad_(False)
+        _unpack(model)
         yield partial(_read, model, sites, modules if rules else None, before)
 
 
@@ -83,6 +84,16 @@ def _check(model: PreTrainedModel, sites: ActivationSites, rules: bool) -> None:
             f"{name} computes attention by {attention!r}, through which relevance cannot be followed; load it with "
             f"attn_implementation={READABLE_ATTENTION[0]!r}."
         )
+
+
+def _unpack(model: PreTrainedModel) -> None:
+    """Has bitsandbytes put back 4-bit weights that it has packed for CPUs, through which it cannot go back.
+
+    It packs them in the first pass without gradients and puts them back when they are to be saved.
+    """
+    for module in model.modules():
+        if type(module).__name__ == "Linear4bit":
+            module.state_dict()
 
 
 def _read(
