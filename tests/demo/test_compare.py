@@ -456,9 +456,10 @@ def test_the_examples_do_what_is_said_of_them(form: CpuForm, gemma: Any) -> None
     model, tokenizer = gemma if form == "float32" else lape.load_model(TRIED_ON, device="cpu", cpu_form=form)
     backend = Backend(replace(Loaded.load(TRIED_ON, None, None, "float32"), model=model, tokenizer=tokenizer))
     assert examples_for(backend.languages()) == list(EXAMPLES)
+    tried = EXAMPLES if form == best_form() else EXAMPLES[::4]  # all in the form that the page takes here
     texts: list[str] = []
     plan: list[Any] = []
-    for example in EXAMPLES:
+    for example in tried:
         request = replace(DEFAULTS, prompt=example.prompt, source=example.source, targets=(example.target,))
         plan += variants_of(backend.ready(), request).values()
         texts += [example.prompt] * 3
@@ -466,7 +467,7 @@ def test_the_examples_do_what_is_said_of_them(form: CpuForm, gemma: Any) -> None
     settings = {"max_new_tokens": DEFAULTS.max_new_tokens, "repetition_penalty": DEFAULTS.repetition_penalty}
     *_, found = lape.generate_rows(model, tokenizer, texts, plan, **settings)
     languages = [identify(backend.languages(), text).language for text in found.texts.values()]
-    for row, example in enumerate(EXAMPLES):
+    for row, example in enumerate(tried):
         assert tuple(languages[3 * row : 3 * row + 3]) == example.seen, example.prompt
 
 
