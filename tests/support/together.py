@@ -82,6 +82,7 @@ def forked_together(number: int, work: Callable[[int], int]) -> list[int]:
             try:
                 faulthandler.dump_traceback_later(PATIENCE_SECONDS, exit=True, file=sys.__stderr__)
                 tqdm.set_lock(threading.RLock())  # its own is shared with forks, and a killed one never gives it back
+                torch.set_num_threads(1)  # the threads of the parent's OpenMP are not there in a fork
                 os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(number), "MASTER_ADDR": "localhost"}
                 os.environ["MASTER_PORT"] = port
                 code = work(rank)
