@@ -15,7 +15,7 @@ from lape.recording.groups import BlockGroups
 from lape.recording.recorder import Recording, Until
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
-from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
+from lape.storage.names import BESIDE_STATISTICS, CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
 from lape.storage.placing import WAY_OUT, placed
 
 
@@ -64,9 +64,8 @@ def record_into(
     recording.finish()
     statistics, kept = recording.statistics(), None if groups is None else recording.groups()
     if processes.first:
-        # Groups that are there are of a recording that is now written over.
         gone = [path.name for path in of_ranks(folder / CHECKPOINT_NAME).values()]
-        with placed(folder, without=[*gone, GROUPS_NAME], way_out=way_out) as staged:
+        with placed(folder, without=[*gone, *BESIDE_STATISTICS], way_out=way_out) as staged:
             statistics.save(staged / STATISTICS_NAME)
             if kept:
                 kept.save(staged / GROUPS_NAME)

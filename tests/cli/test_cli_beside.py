@@ -54,6 +54,9 @@ def test_recordings_lie_beside_statistics_and_masks_are_made_from_them(
         assert mask.languages == ("en", "fr")
         assert mask.metadata["settings"]["noise"] == 5
         assert {len(mask.means[code]) for code in mask.languages} == {1}
+    anew = ["--tokens", "32", "--block", "16", "--out", str(out)]
+    assert main(["record", "--model", str(tiny_folder), "--corpus", str(corpus), *anew]) == 0
+    assert [path.name for path in out.iterdir()] == ["statistics.safetensors"]  # what lay beside was of another text
 
 
 def test_a_method_whose_recording_is_not_there_says_how_to_make_it(
