@@ -5,7 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Container, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lape.processes import Processes
 
 ANOTHER_OUT = "name another folder with --out"  # what to do when it cannot be written
 
@@ -55,6 +59,19 @@ def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
         cpu_form=options.cpu_form,
         revision=options.revision,
     )
+
+
+def prepare_out(folder: Path, processes: Processes) -> None:
+    """Makes sure that each of several processes can write in the folder of `--out`, before any work.
+
+    One after another, for a folder that is not there yet is made and taken away again.
+    """
+    from lape.storage.placing import prepare
+
+    for rank in range(processes.number):
+        if rank == processes.rank:
+            prepare(folder, ANOTHER_OUT)
+        processes.gathered(None)
 
 
 def emit(options: argparse.Namespace, value: Any, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
+from lape.cli.common import add, add_model, codes, emit, load_model, prepare_out
 from lape.generation.settings import MODE, STRENGTH
 
 if TYPE_CHECKING:
@@ -175,11 +175,10 @@ def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Measures what is wanted and prints what came out."""
     from lape.evaluation.measuring import measure
     from lape.processes import joined
-    from lape.storage.placing import prepare
 
     with joined() as processes:
         subject = _subject(options)
-        prepare(subject.evidence_folder, ANOTHER_OUT)
+        prepare_out(subject.evidence_folder, processes)
         done = measure(subject, _asked(options), wanted, vars(options), again=options.again, processes=processes)
     if not processes.first:
         return

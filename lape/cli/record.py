@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model
+from lape.cli.common import ANOTHER_OUT, add, add_model, codes, emit, load_model, prepare_out
 from lape.errors import LapeError
 
 if TYPE_CHECKING:
@@ -91,7 +91,6 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
     from lape.recording.reading import check_groups, check_settings
     from lape.recording.record import GROUPS
     from lape.storage.names import CHECKPOINT_NAME, GROUPS_NAME, STATISTICS_NAME, of_ranks
-    from lape.storage.placing import prepare
 
     if options.engine == "vllm" and (options.quantization or options.device):
         raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
@@ -99,7 +98,7 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
         raise LapeError(f"--{options.beside[0]} is of transformers; vllm shows activations only.")
     if options.engine == "vllm" and processes.number > 1:
         raise LapeError("vllm divides its work itself: start it without torchrun, and tell it how many GPUs to use.")
-    prepare(options.out, ANOTHER_OUT)
+    prepare_out(options.out, processes)
     corpora = read_corpora(options.corpus, options.languages)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
     if until and len(corpora) < 2:

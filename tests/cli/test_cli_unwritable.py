@@ -25,6 +25,7 @@ INTO_A_FILE = {
     "record": ["record", "--corpus", "corpus", "--out", "taken"],
     "identify": ["identify", "mask", "--out", "taken/new"],
     "import": ["import", "mask.pth", "--model", "org/other", "--shape", "2x4", "--out", "taken/new"],
+    "combine": ["combine", "mask", "mask", "--how", "union", "--out", "taken/new"],
     "calibrate": ["calibrate", "mask", "--corpus", "corpus", "--tokens", "1000", "--out", "taken"],
     "evaluate": ["evaluate", "perplexity", "--mask", "mask", "--corpus", "corpus", "--out", "taken/new"],
     "tune": ["tune", "--mask", "mask", "--corpus", "corpus", "--out", "taken"],

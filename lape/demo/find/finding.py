@@ -150,7 +150,8 @@ def checked_find(
     allowed = allowance(shared)
     if kind not in (OWN, DATASET) or not isinstance(kind, str):
         raise LapeError(f"The texts are from {OWN!r} or {DATASET!r}, not {shown_value(kind)}.")
-    if not isinstance(method, str) or method not in (offered := methods_reading(ActivationStatistics)):
+    offered = methods_reading(ActivationStatistics)
+    if not isinstance(method, str) or method not in offered:
         raise unknown_label("identification method", shown_value(method).strip("'"), offered)
     count = int(checked_number(Limit("Tokens per language", LEAST_TOKENS, allowed.tokens, 1, whole=True), tokens))
     settings = checked_settings(method, rates)

@@ -30,7 +30,8 @@ def checked_method(method: object) -> str:
     Raises:
         LapeError: There is none of that name.
     """
-    if not isinstance(method, str) or method not in (offered := methods_reading(ActivationStatistics)):
+    offered = methods_reading(ActivationStatistics)
+    if not isinstance(method, str) or method not in offered:
         raise LapeError(f"The method must be one of {', '.join(offered)}, not {shown_value(method)}.")
     return method
 
