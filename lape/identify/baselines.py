@@ -13,7 +13,7 @@ import torch
 
 from lape.errors import BadFile
 from lape.identify.lape import rank_by_entropy, select_by_entropy
-from lape.identify.ranking import Rankings, Scores, highest, stacked, top_share
+from lape.identify.ranking import Rankings, Scores, above_others, highest, stacked, top_share
 from lape.identify.settings import check_settings
 from lape.recording.statistics import ActivationStatistics
 
@@ -83,10 +83,7 @@ def difference_ranking(statistics: ActivationStatistics, languages: Sequence[str
 
 
 def _differences(statistics: ActivationStatistics, languages: Sequence[str]) -> Scores:
-    p = stacked(statistics.probability, languages)
-    total = p.sum(0)
-    others = len(languages) - 1
-    return ((code, row - (total - row) / others) for code, row in zip(languages, p, strict=True))
+    return above_others(stacked(statistics.probability, languages), languages)
 
 
 def margin(

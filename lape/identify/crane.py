@@ -13,7 +13,7 @@ from functools import partial
 
 import torch
 
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, Scores, highest, stacked, top_share
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, Scores, above_others, highest, stacked, top_share
 from lape.identify.settings import check_settings
 from lape.recording.relevance import GradientRelevance, Relevance
 
@@ -77,6 +77,4 @@ def gradient_ranking(relevance: GradientRelevance, languages: Sequence[str]) -> 
 
 def _gradients(relevance: GradientRelevance, languages: Sequence[str]) -> Scores:
     r = stacked(partial(relevance.column, "relevance"), languages)
-    r = r / r.abs().sum(1, keepdim=True).clamp(min=sys.float_info.min)
-    total, others = r.sum(0), len(languages) - 1
-    return ((code, row - (total - row) / others) for code, row in zip(languages, r, strict=True))
+    return above_others(r / r.abs().sum(1, keepdim=True).clamp(min=sys.float_info.min), languages)

@@ -95,6 +95,12 @@ def highest(score: torch.Tensor) -> Ranking:
     return Ranking(neurons, (-score[neurons],))
 
 
+def above_others(values: torch.Tensor, languages: Sequence[str]) -> Scores:
+    """What each neuron has in a language more than in the others on average, of values `[languages, neurons]`."""
+    total, others = values.sum(0), len(languages) - 1
+    return ((code, row - (total - row) / others) for code, row in zip(languages, values, strict=True))
+
+
 def top_share(scores: Scores, top_rate: float, shape: tuple[int, int]) -> dict[str, torch.Tensor]:
     """The first of each language's ranking, a share of all the model's neurons."""
     return {code: highest(score).first(round(top_rate * shape[0] * shape[1])) for code, score in scores}
