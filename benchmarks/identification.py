@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.interleaved import median_seconds
-from benchmarks.memory import peak_bytes
+from lape.evaluation.metrics.memory import peak_bytes
 from lape.identify import identify, methods_reading
 from lape.masks.bundled import bundled_folder
 from lape.masks.mask import NeuronMask

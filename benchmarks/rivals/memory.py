@@ -6,9 +6,9 @@ import subprocess
 import sys
 
 import lape
-from benchmarks.memory import peak_bytes
 from benchmarks.rivals.tasks import Reading, count_plainly
 from benchmarks.rivals.ways import make
+from lape.evaluation.metrics.memory import peak_bytes
 
 
 def main(name: str, title: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from lape.cli.common import add, add_model, codes, emit, load_model, prepare_out
-from lape.generation.settings import MODE, STRENGTH
+from lape.generation.settings import MODE, STRENGTH, Mode
 
 if TYPE_CHECKING:
     from lape.evaluation.runs.subject import Subject
@@ -28,7 +29,8 @@ def register(commands: Any) -> None:
         metavar="WHAT",
         help=f"{', '.join(kinds)}, or all of them with tuning",
     )
-    _add_subject(evaluate)
+    add_subject(evaluate)
+    _add_tuning(evaluate)
     evaluate.add_argument(
         "--tokens", type=int, default=2048, help="held-out tokens per language (default: %(default)s)"
     )
@@ -81,7 +83,8 @@ def register(commands: Any) -> None:
     )
 
     tune = add(commands, "tune", _tune, "choose how to steer on half of the prompts, and report on the other half")
-    _add_subject(tune)
+    add_subject(tune)
+    _add_tuning(tune)
 
     report = add(commands, "report", _report, "make a page and tables from evidence")
     report.add_argument("folder", type=Path, metavar="DIR", help="folder with mask.safetensors, or its evidence folder")
@@ -90,7 +93,7 @@ def register(commands: Any) -> None:
     report.add_argument("--readme", type=Path, help="README whose table between the lape:evidence marks is renewed")
 
 
-def _add_subject(parser: argparse.ArgumentParser) -> None:
+def add_subject(parser: argparse.ArgumentParser) -> None:
     """What is measured, and on what."""
     add_model(parser, cpu_form="float32")
     parser.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
@@ -105,7 +108,15 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
         "--identifier", default="py3langid", help="py3langid, fasttext or lingua (default: %(default)s)"
     )
     parser.add_argument("--max-new-tokens", type=int, default=32, help="of each output (default: %(default)s)")
-    parser.add_argument("--source", default="en", help="language that tuning steers from (default: %(default)s)")
+    parser.add_argument(
+        "--source", default="en", help="language that tuning and a comparison steer from (default: %(default)s)"
+    )
+    parser.add_argument("--out", type=Path, help="folder to write to (default: evidence beside the mask)")
+    parser.add_argument("--again", action="store_true", help="measure again what has been measured")
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    """What tuning tries."""
     parser.add_argument(
         "--top-rates",
         type=_numbers,
@@ -113,7 +124,7 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--strengths",
-        type=_strengths,
+        type=partial(strengths, get_args(Mode)),
         action="append",
         metavar="MODE=NUMBERS",
         help="that tuning tries, such as replace=1,1.5,2; may be repeated (default: a grid over all modes)",
@@ -124,8 +135,6 @@ def _add_subject(parser: argparse.ArgumentParser) -> None:
         type=float,
         help="fluency cost, in nats per token, that the one setting for all may have in tuning (default: any)",
     )
-    parser.add_argument("--out", type=Path, help="folder to write to (default: evidence beside the mask)")
-    parser.add_argument("--again", action="store_true", help="measure again what has been measured")
 
 
 def _numbers(text: str) -> list[float]:
@@ -135,21 +144,25 @@ def _numbers(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, such as 0.01,0.02") from None
 
 
-def _strengths(text: str) -> tuple[str, list[float]]:
-    mode, _, numbers = text.partition("=")
-    if mode not in ("replace", "add", "scale") or not (found := _numbers(numbers)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not MODE=NUMBERS, such as replace=1,1.5,2")
-    return mode, found
+def strengths(names: Collection[str], text: str) -> tuple[str, list[float]]:
+    """A name with the strengths to try, such as `replace=1,1.5,2`."""
+    name, _, numbers = text.partition("=")
+    if name not in names or not (found := _numbers(numbers)):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a name and numbers, such as replace=1,1.5,2; names are {', '.join(names)}"
+        )
+    return name, found
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from lape.evaluation.kinds import KINDS
 
-    _measure(options, tuple(KINDS) if options.what == "all" else (options.what,))
+    everything = tuple(name for name in KINDS if name != "bench")  # which takes hours, and has its own command
+    measure(options, everything if options.what == "all" else (options.what,))
 
 
 def _tune(options: argparse.Namespace) -> None:
-    _measure(options, ("tuning",))
+    measure(options, ("tuning",))
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -171,15 +184,17 @@ def _report(options: argparse.Namespace) -> None:
     emit(options, {"written": [str(path) for path in written]}, f"Wrote {' and '.join(map(str, written))}.")
 
 
-def _measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
+def measure(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     """Measures what is wanted and prints what came out."""
-    from lape.evaluation.measuring import measure
+    from lape.evaluation import measuring
     from lape.processes import joined
 
     with joined() as processes:
         subject = _subject(options)
         prepare_out(subject.evidence_folder, processes)
-        done = measure(subject, _asked(options), wanted, vars(options), again=options.again, processes=processes)
+        done = measuring.measure(
+            subject, _asked(options), wanted, vars(options), again=options.again, processes=processes
+        )
     if not processes.first:
         return
     lines = [f"{each['path']}: {each['summary']}" for each in done]
@@ -198,7 +213,9 @@ def _subject(options: argparse.Namespace) -> Subject:
     if options.corpus is not None:
         asked = options.languages or (list(subject.mask.languages) if options.corpus.startswith("hf:") else None)
         subject = replace(subject, corpora=read_corpora(options.corpus, asked, split="valid"))
-    return subject
+    if (elsewhere := getattr(options, "elsewhere", None)) is not None:
+        subject = replace(subject, elsewhere=read_corpora(elsewhere, split="valid"))
+    return replace(subject, recording=getattr(options, "recordings", None))
 
 
 def _asked(options: argparse.Namespace) -> Options:

@@ -20,7 +20,7 @@ def whiskers(rows: Mapping[str, Mapping[str, Measured | None]], *, label: str, u
     """
     series = list(next(iter(rows.values()), {}))
     found = [cell for row in rows.values() for cell in row.values() if cell]
-    ends = [end for cell in found for end in (cell.value, cell.low, cell.high) if end is not None]
+    ends = _ends(found)
     ticks = nice_ticks(min([0.0, *ends]), max([0.0, *ends]))
     step, plot, left, top = 26, 460, label_width(rows), 34
     height = top + step * len(rows) + 40
@@ -124,6 +124,74 @@ def histograms(rows: Mapping[str, Mapping[str, Sequence[int]]], *, label: str, a
         svg_text(left + (place + 0.5) * step, bottom + 12, str(place), "dim mid") for place in range(0, places, every)
     ]
     return "\n".join([*parts, svg_text(left + step * places / 2, bottom + 32, across, "dim mid"), "</svg>"])
+
+
+def scatter(
+    series: Mapping[str, Mapping[str, tuple[Measured, Measured]]],
+    *,
+    label: str,
+    across: str,
+    up: str,
+    front: Sequence[str] = (),
+) -> str:
+    """Points with their intervals in two directions; those of the front are named, and joined by a line.
+
+    Args:
+        series: Name to points by name, at most three series; a point is `(x, y)`.
+        label: What it shows, for those who do not see it.
+        across: What the horizontal axis is.
+        up: What the vertical axis is.
+        front: Names of points that no other beats.
+    """
+    every = {name: point for points in series.values() for name, point in points.items()}
+    left, top, plot, tall = 52, 52, 560, 320
+    ticks = [
+        nice_ticks(min([0.0, *_ends(cells)]), max([0.0, *_ends(cells)])) for cells in zip(*every.values(), strict=True)
+    ]
+    (low_x, *_, high_x), (low_y, *_, high_y) = ticks
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        return left + plot * (x - low_x) / (high_x - low_x), top + tall * (high_y - y) / (high_y - low_y)
+
+    parts = [svg_open(left + plot + 170, top + tall + 44, label), *_series_key(list(series), left)]
+    parts.append(svg_text(left - 40, 40, up, "dim"))
+    for x in ticks[0]:
+        across_x = coordinate(place(x, 0)[0])
+        parts.append(f'<line class="grid" x1="{across_x}" x2="{across_x}" y1="{top}" y2="{top + tall}"/>')
+        parts.append(svg_text(place(x, 0)[0], top + tall + 16, f"{x:g}".replace("-", "−"), "dim mid"))
+    for y in ticks[1]:
+        level = coordinate(place(0, y)[1])
+        parts.append(f'<line class="grid" x1="{left}" x2="{left + plot}" y1="{level}" y2="{level}"/>')
+        parts.append(svg_text(left - 8, place(0, y)[1] + 4, f"{y:g}".replace("-", "−"), "dim end"))
+    parts.append(svg_text(left + plot / 2, top + tall + 36, across, "dim mid"))
+    joined = sorted((every[name][0].value, every[name][1].value) for name in front)
+    path = " ".join(f"{coordinate(x)},{coordinate(y)}" for x, y in (place(*point) for point in joined))
+    parts.append(f'<polyline class="limit none" points="{path}"/>')
+    for order, points in enumerate(series.values()):
+        for name, (right, high) in points.items():
+            at = place(right.value, high.value)
+            drawn = [
+                _line(place(start_x, start_y), place(end_x, end_y))
+                for start_x, start_y, end_x, end_y in (
+                    (right.low, high.value, right.high, high.value),
+                    (right.value, high.low, right.value, high.high),
+                )
+                if start_x is not None and start_y is not None and end_x is not None and end_y is not None
+            ]
+            told = f"{name}: {across} {right.text(2)}; {up} {high.text(0)}"
+            parts.append(svg_titled(told, *drawn, _shape(order, *at), style=f"series{order}"))
+            if name in front:
+                parts.append(svg_text(at[0] + 9, at[1] - 7, name))
+    return "\n".join([*parts, "</svg>"])
+
+
+def _ends(cells: Sequence[Measured]) -> list[float]:
+    return [end for cell in cells for end in (cell.value, cell.low, cell.high) if end is not None]
+
+
+def _line(start: tuple[float, float], end: tuple[float, float]) -> str:
+    (x1, y1), (x2, y2) = ([coordinate(value) for value in point] for point in (start, end))
+    return f'<line x1="{x1}" x2="{x2}" y1="{y1}" y2="{y2}"/>'
 
 
 def nice_ticks(low: float, high: float) -> list[float]:

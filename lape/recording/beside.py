@@ -1,4 +1,4 @@
-"""The recordings that some methods read, made and kept beside activation statistics."""
+"""The recordings that some methods and ways of switching read, made and kept beside activation statistics."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from lape.languages import NOISE
 from lape.models.identity import identity
 from lape.recording.averaging import TEXT_TOKENS, TEXTS, record_texts
 from lape.recording.backward import record_relevance
@@ -23,6 +24,8 @@ from lape.recording.importance import Importance
 from lape.recording.passes import counted_and_hashed
 from lape.recording.recorded import Recorded
 from lape.recording.relevance import GradientRelevance, Relevance
+from lape.recording.residual import record_residuals
+from lape.recording.residual_means import ResidualMeans
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.recording.text_means import TextMeans
@@ -44,13 +47,15 @@ class Beside:
         text: What it is, in one line.
         tokens: Per language, at most; None reads as many as the statistics.
         block: Tokens per block, at most; None is as long as that of the statistics.
+        noise: Whether random tokens are read too, where there are some.
     """
 
-    kind: type[Recorded]
-    record: Callable[..., Recorded]
+    kind: type[Recorded] | type[ResidualMeans]
+    record: Callable[..., Recorded | ResidualMeans]
     text: str
     tokens: int | None = MOST_TOKENS
     block: int | None = LONGEST_BLOCK
+    noise: bool = True
 
 
 RECORDINGS: Mapping[str, Beside] = {
@@ -61,6 +66,7 @@ RECORDINGS: Mapping[str, Beside] = {
     "importance": Beside(Importance, record_importance, "ranks by what each neuron adds to its layer's output"),
     "histograms": Beside(ActivationHistograms, record_histograms, "how activations are distributed", None, None),
     "texts": Beside(TextMeans, record_texts, "mean activations over single texts", TEXTS * TEXT_TOKENS, TEXT_TOKENS),
+    "residuals": Beside(ResidualMeans, record_residuals, "means of the residual stream", block=None, noise=False),
 }
 
 
@@ -105,7 +111,7 @@ def record_beside(
         recorded = beside.record(
             model,
             tokenizer,
-            corpora,
+            {code: source for code, source in corpora.items() if beside.noise or code != NOISE},
             tokens=min(tokens, beside.tokens or tokens),
             block=min(block, beside.block or block),
             allow_short=allow_short,

@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ from lape.models.identity import identity, warn_of_another
 from lape.models.residual import residual_stream
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import check_metadata, warn_of_newer
-from lape.storage.names import NUMBERS
+from lape.storage.names import NUMBERS, RESIDUALS_NAME
 
 COVARIANCE = re.compile(r"covariance\.(0|[1-9][0-9]{0,4})")
 
@@ -35,6 +35,7 @@ class ResidualMeans:
     """Sums of the residual stream of one model over each language's tokens.
 
     Attributes:
+        file: The name of its file in a folder.
         sum: Language code to float64 `[layers, dimensions]`, of the stream after each layer.
         norm_sum: Language code to float64 `[layers]`, of its Euclidean norm.
         tokens: Language code to number of tokens.
@@ -42,6 +43,8 @@ class ResidualMeans:
         covariances: Layer to float64 `[dimensions, dimensions]`: the covariance of tokens around the mean of their
             language, over all languages' tokens; only of layers at which it was kept.
     """
+
+    file: ClassVar[str] = RESIDUALS_NAME
 
     sum: Mapping[str, torch.Tensor]
     norm_sum: Mapping[str, torch.Tensor]

@@ -19,8 +19,12 @@ GRADIENT_NAME = "gradient.safetensors"
 IMPORTANCE_NAME = "importance.safetensors"
 HISTOGRAMS_NAME = "histograms.safetensors"
 TEXTS_NAME = "texts.safetensors"
+RESIDUALS_NAME = "residuals.safetensors"
 # What a folder has beside its statistics, of the same text: they go when statistics are recorded anew.
-BESIDE_STATISTICS = (GROUPS_NAME, RELEVANCE_NAME, GRADIENT_NAME, IMPORTANCE_NAME, HISTOGRAMS_NAME, TEXTS_NAME)
+BESIDE_STATISTICS = (
+    *(GROUPS_NAME, RELEVANCE_NAME, GRADIENT_NAME, IMPORTANCE_NAME, HISTOGRAMS_NAME, TEXTS_NAME),
+    RESIDUALS_NAME,
+)
 CHECKPOINT_NAME = "checkpoint.safetensors"  # of a recording under way
 README_NAME = "README.md"
 EVIDENCE_NAME = "EVIDENCE.md"  # all tables of the evidence, made by `lape report`

@@ -12,6 +12,7 @@ from lape.cli import main
 from lape.languages import NOISE
 from lape.recording import binning, recorder
 from lape.recording.histograms import ActivationHistograms
+from lape.recording.residual_means import ResidualMeans
 
 TEXTS = {"en": "one two three four five six ", "fr": "un deux trois quatre cinq six "}
 
@@ -26,8 +27,11 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def recorded(model: Path, corpus: Path, out: Path, *more: str) -> int:
-    settings = ["--tokens", "64", "--block", "16", "--histograms", "--bins", "8", "--texts", "--noise", *more]
-    return main(["record", "--model", str(model), "--corpus", str(corpus), "--out", str(out), *settings])
+    settings = ["--tokens", "64", "--block", "16", "--bins", "8"]
+    beside = ["--histograms", "--texts", "--residuals", "--noise"]
+    return main(
+        ["record", "--model", str(model), "--corpus", str(corpus), "--out", str(out), *settings, *beside, *more]
+    )
 
 
 def test_recordings_lie_beside_statistics_and_masks_are_made_from_them(
@@ -42,7 +46,8 @@ def test_recordings_lie_beside_statistics_and_masks_are_made_from_them(
         patch.setattr(recorder, "check_text", None)  # the statistics are there, so that none is recorded
         assert recorded(tiny_folder, corpus, out, "--resume", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["beside"] == [str(out / "histograms.safetensors"), str(out / "texts.safetensors")]
+    assert printed["beside"] == [str(out / f"{name}.safetensors") for name in ("histograms", "texts", "residuals")]
+    assert ResidualMeans.load(out / "residuals.safetensors").languages == ("en", "fr")  # random tokens are no content
     assert printed["tokens"] == {"en": 64, "fr": 64, NOISE: 64}
     assert not (out / "steps").exists()
     assert ActivationHistograms.load(out / "histograms.safetensors").counts["en"].shape[-1] == 10

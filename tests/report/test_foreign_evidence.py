@@ -150,8 +150,8 @@ def test_what_is_left_out_is_named_everywhere_and_the_rest_is_shown(
     (tmp_path / "harm.json").write_text(json.dumps({**EVERYTHING["harm"], "kind": "newer"}), encoding="utf-8")
     (tmp_path / "README.md").write_text("\n".join(MARKS) + "\n", encoding="utf-8")
     reasons = [
-        "'harm.json' is of the kind newer, not layers, stability, firing, perplexity, tuning, steering, confusion, "
-        "harm.",
+        "'harm.json' is of the kind newer, not layers, stability, firing, perplexity, tuning, steering, bench, "
+        "confusion, harm.",
         "'perplexity.json' does not say its results.masks.lape.off.de.fr.delta_nats as a mapping. Measure it again.",
         "'tuning.json' is not JSON (it is nested deeper than 64).",
     ]

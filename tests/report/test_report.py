@@ -14,6 +14,7 @@ from evidence_samples import (
     ENVIRONMENT,
     EVERYTHING,
     MASK,
+    bench,
     confusion,
     file,
     firing,
@@ -32,6 +33,7 @@ from lape.drawing.html import Table
 from lape.drawing.words import percent, related, seconds_text
 from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS
+from lape.evaluation.kinds.bench.section import summary as bench_summary
 from lape.masks.bundled import bundled_folder
 from lape.models.embedded import EMBEDDED
 from lape.report import (
@@ -140,6 +142,11 @@ def test_the_main_figure_of_each_kind_with_what_to_hold_it_against() -> None:
             "Outputs in the target language, mean over 2 ordered pairs, one setting for all",
             "90 % [85, 95]",
             "random neurons (seed 0) 5 %, an instruction in English 60 %, an instruction in the language 70 %",
+        ],
+        [
+            "Of 3 ways to steer compared, the largest share in the target language",
+            "this mask: replace (90 % [85, 95] at 1.50 [1.30, 1.70] nats per token)",
+            "without neurons: diffmean (97 % [92, 102] at 1.00 [0.80, 1.20] nats per token)",
         ],
         [
             "Answers that keep to the language, its neurons on and all others off",
@@ -355,6 +362,40 @@ def test_lines_told_by_firing_by_hand() -> None:
     said = "Random neurons tell as many lines or more in German (de), French (fr)."
     assert said in Page(html_of({"firing": firing(0.5)})).text
     assert said not in Page(html_of({"firing": firing()})).text
+
+
+def test_a_comparison_by_hand() -> None:
+    head, first, second, third = table("Switched on: share in the target language, and what it costs")
+    assert head[:3] == ["mask", "way", "neurons a language"]
+    assert first == ["no neurons", "diffmean", "", "1.25", "97 % [92, 102]", "1.00 [0.80, 1.20]", "4 %", "0 %", "front"]
+    assert second[:6] == ["this mask", "replace", "20", "1.25", "90 % [85, 95]", "1.50 [1.30, 1.70]"]
+    assert third[4:] == ["70 % [65, 75]", "1.75 [1.55, 1.95]", "4 %", "0 %", ""]
+    head, given, margin = table("Switched off, and found: every mask")
+    assert given == [
+        "this mask",
+        "40",
+        "0.50 [0.49, 0.51]",
+        *["5.0 [4.5, 5.5]", "20.0 [19.5, 20.5]", "5.0 [4.5, 5.5]"],
+        "10 % [5, 15]",
+        "not kept",
+        "",
+        "",
+    ]
+    assert margin[-3:] == ["0.75", "0.12 s", "2 MB"]
+    page = Page(html_of({"bench": bench()})).text
+    assert "crane: there is no relevance.safetensors; make it with lape record --relevance." in page
+    assert "<b>kleine</b>" in page  # as text
+
+
+def test_a_comparison_says_whether_the_first_two_differ_beyond_their_intervals() -> None:
+    within, beyond = (
+        bench_summary(bench(residual=share, cost=cost)["results"]) for share, cost in ((0.97, 1.25), (1.0, 0.9))
+    )
+    assert "diffmean (97 % [92, 102] at 1.25 [1.05, 1.45] nats per token)" in within
+    assert "this mask: replace (90 % [85, 95] at 1.50 [1.30, 1.70] nats per token)" in within
+    assert "share within the intervals of both and cost within the intervals of both" in within
+    assert "share within the intervals of both and cost beyond the intervals of both" in beyond
+    assert within.endswith("Nothing beats diffmean in share and fluency cost both.")
 
 
 def test_how_it_was_measured_is_there() -> None:

@@ -369,7 +369,64 @@ def firing(own: float = 0.9, random: float = 0.5) -> dict[str, Any]:
     )
 
 
+def bench(share: float = 0.9, residual: float = 0.97, cost: float = 1.0) -> dict[str, Any]:
+    """One mask at equal counts, the given one and a residual way."""
+
+    def ratio(value: float) -> dict[str, Any]:
+        return {**figure(value, 0.5), "floor_nats": 0.005, "floored": False, "own_nats": figure(0.5)}
+
+    def mask(method: str, counts: str, identified: bool) -> dict[str, Any]:
+        costs = {"dominance": ratio(5.0), "over_control": ratio(20.0)}
+        return {
+            **costs,
+            "method": method,
+            "counts": counts,
+            "neurons": {"de": 30, "fr": 10},
+            "elsewhere": costs,
+            "retained_share": figure(0.1, 0.05),
+            "identification": {"seconds": 0.125, "peak_bytes": 2_000_000} if identified else None,
+            "halves_agreement": 0.75 if identified else None,
+        }
+
+    def entrant(way: str, mask: str | None, target: float, cost: float) -> dict[str, Any]:
+        tried = {"strength": 1.25, "target_share": figure(target), "fluency_cost_nats": figure(cost)}
+        return {
+            "way": way,
+            "mask": mask,
+            "strength": 1.25,
+            "tried": [tried],
+            "average": outcome(target, fluency_cost_nats=figure(cost, 0.2)),
+            "target_shares": {"de": target, "fr": target},
+            "samples": {"de": "eine <b>kleine</b> Sache"},
+        }
+
+    return file(
+        "bench",
+        {
+            "source": "en",
+            "rule": "the rule",
+            "untouched_retained_share": figure(0.9, 0.05),
+            "masks": {"this mask": mask("lape", "own", False), "margin": mask("margin", "equal", True)},
+            "entrants": {
+                "this mask: replace": entrant("replace", "this mask", share, 1.5),
+                "margin: replace": entrant("replace", "margin", share - 0.2, 1.75),
+                "diffmean": entrant("diffmean", None, residual, cost),
+            },
+            "front": ["diffmean"],
+            "left_out": {"crane": "there is no relevance.safetensors; make it with lape record --relevance."},
+            "untold": {},
+        },
+        targets=["de", "fr"],
+        identifier="py3langid",
+        items=10,
+        others=4,
+        tokens=256,
+        elsewhere={"de": {"source": "de.valid.txt", "sha256": "ab" * 32, "tokens": 256}},
+    )
+
+
 EVERYTHING = {
+    "bench": bench(),
     "layers": layers(),
     "confusion": confusion(),
     "firing": firing(),

@@ -39,9 +39,30 @@ def one_by_one(computes: Mapping[str, Compute]) -> list[Task]:
     return [Task((key,), partial(_alone, key, compute)) for key, compute in computes.items()]
 
 
+def under(name: str, cells: Cells) -> Cells:
+    """The same cells, with a name before each key: for a measurement that is made more than once.
+
+    Args:
+        name: Such as `office text`.
+        cells: That keep the values.
+    """
+
+    def renamed(tasks: Sequence[Task]) -> dict[str, Any]:
+        found = cells(
+            [Task(tuple(f"{name} {key}" for key in task.keys), partial(_named, name, task)) for task in tasks]
+        )
+        return {key.removeprefix(f"{name} "): value for key, value in found.items()}
+
+    return renamed
+
+
 def fresh(tasks: Sequence[Task]) -> dict[str, Any]:
     """Computes cells and keeps nothing: the default of functions that take `cells`."""
     return {key: value for task in tasks for key, value in task.compute().items()}
+
+
+def _named(name: str, task: Task) -> dict[str, Any]:
+    return {f"{name} {key}": value for key, value in task.compute().items()}
 
 
 def _alone(key: str, compute: Compute) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def compare(
     masks: Mapping[str, NeuronMask],
     controls: Mapping[str, Sequence[str]],
     *,
+    others: int | None = None,
     batch: int | None = None,
     seed: int = 0,
     cells: Cells = fresh,
@@ -46,6 +47,7 @@ def compare(
         texts: Language code to held-out blocks; see `text_blocks`.
         masks: By name, the random ones too. Languages without text are left out.
         controls: Name of a mask to the names of its random controls, such as `mask.random_like(None, seed)` of it.
+        others: How many texts are measured besides the own one, those that follow it; None takes all.
         batch: Blocks per forward pass; None takes what fills the device.
         seed: Of the bootstrap.
         cells: Keeps results under `perplexity <mask> off=<code> text=<code>`.
@@ -68,10 +70,12 @@ def compare(
     conditions = {
         condition: Intervention(masks[name], off=code) for name in masks for condition, code in own[name].items()
     }
-    order = list(texts)
-    following = dict(zip(order, [*order[1:], *order[:1]], strict=True))
     random = {control for names in controls.values() for control in names}
-    only = {condition: (code, following[code]) for name in random for condition, code in own[name].items()}
+    only = {
+        condition: following(list(texts), code, 1 if name in random else others)
+        for name in masks
+        for condition, code in own[name].items()
+    }
     measured = matrix(model, tokenizer, texts, conditions, only=only, batch=batch, seed=seed, cells=cells)
     values = measured.values()
     summaries = {}
@@ -85,6 +89,17 @@ def compare(
             by_control = {control: own[control] for control in controls[name]}
             summaries[name]["over_control"] = over_control(measured, own[name], by_control)
     return {"texts": values["texts"], "masks": summaries}
+
+
+def following(order: Sequence[str], code: str, others: int | None) -> list[str]:
+    """A language and those that follow it, at most so many, round and round; None gives all.
+
+    Example:
+        >>> following(["de", "en", "fr"], "en", 1), following(["de", "en", "fr"], "fr", None)
+        (['en', 'fr'], ['fr', 'de', 'en'])
+    """
+    place = order.index(code)
+    return [*order[place:], *order[:place]][: None if others is None else 1 + others]
 
 
 def own_conditions(name: str, mask: NeuronMask, languages: Collection[str]) -> dict[str, str]:

@@ -54,7 +54,7 @@ def language_retention(
     languages: dict[str, dict[str, Any]] = {}
     for (code, name), listed in cases.items():
         made = [output for case in listed for output in outputs[case.key]]
-        share = _share(made, code)
+        share = retained_share(made, code)
         figures.setdefault(name, []).append(share)
         found = languages.setdefault(code, {"neurons": mask.count(code), "conditions": {}})
         found["conditions"][name] = {
@@ -67,7 +67,7 @@ def language_retention(
     return {"languages": languages, "averages": averages}
 
 
-def _share(outputs: Sequence[Output], code: str) -> Figure:
+def retained_share(outputs: Sequence[Output], code: str) -> Figure:
     """Share of the outputs that are in a language; one in no language is in none."""
     inside = [output.kind(code, code) == "target" for output in outputs]
     return ratio(inside, [1.0] * len(inside), draws(len(inside), code))

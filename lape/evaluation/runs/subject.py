@@ -21,10 +21,11 @@ from lape.models.identity import identity
 from lape.recording.beginnings import check_beginning, prefix_of
 from lape.recording.groups import BlockGroups
 from lape.recording.recorded import Recorded
+from lape.recording.residual_means import ResidualMeans
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.files import sha256_of
-from lape.storage.names import GROUPS_NAME, MASK_NAME, STATISTICS_NAME
+from lape.storage.names import GROUPS_NAME, MASK_NAME, RESIDUALS_NAME, STATISTICS_NAME
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Subject:
         corpora: Held-out text by language; empty where none was named.
         languages: To be switched and measured; empty takes all of the mask.
         out: Folder of its evidence; None is `evidence` beside the mask.
-        recording: Folder of the statistics and groups; None is the mask's.
+        recording: Folder of the statistics and what is recorded beside them; None is the mask's.
+        elsewhere: Held-out text of another domain, by language.
     """
 
     folder: Path
@@ -46,6 +48,7 @@ class Subject:
     languages: tuple[str, ...] = ()
     out: Path | None = None
     recording: Path | None = None
+    elsewhere: Mapping[str, Source] = field(default_factory=dict)
 
     @property
     def evidence_folder(self) -> Path:
@@ -84,6 +87,12 @@ class Subject:
         if not self.has(method):
             raise LapeError(f"There is no {wanted.file} beside the mask; make it with {wanted.command}.")
         return wanted.load(self._place(wanted.file))
+
+    @cached_property
+    def residuals(self) -> ResidualMeans | None:
+        """The means of the residual stream beside the mask, if any."""
+        file = self._place(RESIDUALS_NAME)
+        return ResidualMeans.load(file) if file.is_file() else None
 
     @cached_property
     def groups(self) -> BlockGroups | None:

@@ -15,6 +15,8 @@ from lape.evaluation.metrics.tune import OFFS, STRENGTHS, TOP_RATES
 from lape.generation.settings import Mode
 from lape.masks.mask import NeuronMask
 
+COUNTS = ("equal", "own")
+
 
 @dataclass(frozen=True)
 class Options:
@@ -37,7 +39,10 @@ class Options:
         sources: Languages that steering starts from; empty takes all that have openings.
         shift_items: Paragraphs of each pair for the language-shift score.
         mode, strength, top_rate, off: How to steer; None takes what tuning chose, of confusion what the page does.
-        top_rates, strengths, offs: That tuning tries.
+        top_rates, strengths, offs: That tuning tries; of a comparison, strengths by way of switching.
+        methods: Of identification that are compared; None takes those whose recording is there.
+        ways: Of switching that are compared; None takes those that have what they need.
+        counts: How many neurons the compared masks have: as many as the given mask, and by the method's own cut.
         most_cost: Fluency cost, in nats per token, that its common setting may have; None allows any.
     """
 
@@ -61,9 +66,12 @@ class Options:
     top_rate: float | None = None
     off: Off | None = None
     top_rates: Sequence[float] = TOP_RATES
-    strengths: Mapping[Mode, Sequence[float]] = field(default_factory=lambda: STRENGTHS)
+    strengths: Mapping[Any, Sequence[float]] = field(default_factory=lambda: STRENGTHS)
     offs: Sequence[Off] = OFFS
     most_cost: float | None = None
+    methods: Sequence[str] | None = None
+    ways: Sequence[str] | None = None
+    counts: Sequence[str] = COUNTS
 
     def __post_init__(self) -> None:
         if self.seeds < 1:

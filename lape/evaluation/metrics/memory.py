@@ -18,6 +18,8 @@ def peak_bytes(work: Callable[[], object]) -> int:
     Raises:
         OSError: The system is not Linux, or does not let a process reset its peak.
     """
+    if not PROCESS.is_dir():
+        raise OSError("Only Linux tells how much memory a piece of work needs.")
     getattr(ctypes.CDLL(None), "malloc_trim", lambda _pad: None)(0)  # what the C library keeps would be used again
     (PROCESS / "clear_refs").write_text("5")  # the peak becomes what is resident now
     before = _peak()
