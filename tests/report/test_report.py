@@ -27,7 +27,7 @@ from evidence_samples import (
 )
 from markdown_it import MarkdownIt
 
-from lape.drawing.axes import curves, nice_ticks, short, whiskers
+from lape.drawing.axes import curves, nice_ticks, scatter, short, whiskers
 from lape.drawing.charts import Measured, heat_map, number
 from lape.drawing.html import Table
 from lape.drawing.words import percent, related, seconds_text
@@ -383,8 +383,20 @@ def test_a_comparison_by_hand() -> None:
     ]
     assert margin[-3:] == ["0.75", "0.12 s", "2 MB"]
     page = Page(html_of({"bench": bench()})).text
-    assert "crane: there is no relevance.safetensors; make it with lape record --relevance." in page
+    why = "there is no relevance.safetensors; make it with lape record --relevance."
+    assert table("Left out")[1:] == [["crane", why]]
     assert "<b>kleine</b>" in page  # as text
+
+
+def test_points_of_a_front_are_named_and_joined_from_left_to_right() -> None:
+    points = {"b": (Measured(2.0, 1.5, 2.5), Measured(90.0)), "a": (Measured(0.0), Measured(0.0, 0.0, 10.0))}
+    other = {"c": (Measured(1.0), Measured(100.0))}
+    drawn = scatter({"ours": points, "theirs": other}, label="l", across="cost", up="share", front=["b", "a"])
+    left, top, plot, tall = 52, 52, 560, 320  # 0 to 2.5 across in steps of 0.5, 0 to 100 up
+    assert f'points="{left},{top + tall} {left + plot * 0.8:g},{top + tall * 0.1:g}"' in drawn
+    assert "b: cost 2.00 [1.50, 2.50]; share 90" in drawn
+    named = re.findall(r'<text x="[^"]+" y="[^"]+">([abc])</text>', drawn)
+    assert named == ["b", "a"]
 
 
 def test_a_comparison_says_whether_the_first_two_differ_beyond_their_intervals() -> None:

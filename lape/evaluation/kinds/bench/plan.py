@@ -215,10 +215,12 @@ def _told(subject: Subject, one: Compared) -> dict[str, Any]:
 
 
 def _points(found: Mapping[str, Contest]) -> dict[str, tuple[float, float]]:
-    """Share and cost of each entrant that has a cost."""
+    """Share and cost of each entrant that has a larger share than random neurons: to do nothing is cheap."""
     averages = {name: each.values()["average"] for name, each in found.items()}
+    random = (average["target_share"]["value"] for name, average in averages.items() if _mask_of(name) == RANDOM)
+    least = max(random, default=0.0)
     return {
         name: (average["target_share"]["value"], average["fluency_cost_nats"]["value"])
         for name, average in averages.items()
-        if average["fluency_cost_nats"]
+        if average["fluency_cost_nats"] and average["target_share"]["value"] > least
     }

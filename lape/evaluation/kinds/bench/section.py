@@ -9,6 +9,7 @@ from lape.drawing.axes import scatter
 from lape.drawing.charts import Measured, number
 from lape.drawing.html import Table, details, figure, notices, paragraph, quotes
 from lape.drawing.words import floored, in_percent, interval, mean, named, percent
+from lape.evaluation.kinds.bench.masks import GIVEN, RANDOM
 from lape.evaluation.kinds.kind import Evidence, Headline
 from lape.evaluation.kinds.wording import one_line, share_text, untold_text
 
@@ -27,7 +28,8 @@ def summary(results: Mapping[str, Any]) -> str:
     if "neurons" in best and best["neurons"] != best["all"]:
         said += f"; of what switches neurons {_told(best['neurons'], entrants)}"
         said += f", {_apart(entrants[best['all']], entrants[best['neurons']])}"
-    return f"{said}. Nothing beats {_listed(results['front'])} in share and fluency cost both."
+    front = f" Nothing beats {_listed(results['front'])} in share and fluency cost both." if results["front"] else ""
+    return f"{said}.{front}"
 
 
 def section(evidence: Evidence) -> list[str]:
@@ -66,7 +68,8 @@ def section(evidence: Evidence) -> list[str]:
             + (f" The other domain is text in {len(elsewhere)} languages." if elsewhere else "")
         ),
         masks(evidence).html(),
-        *notices([*(f"{name}: {why}" for name, why in results["left_out"].items()), *untold_text(results, settings)]),
+        *notices(untold_text(results, settings)),
+        details("What was left out", [left_out(evidence).html()]),
         details("Every strength that was tried, on the dev half", [tried(evidence).html()]),
         details("Share in the target language by target, percent", [targets(evidence).html()]),
         details("What was written, the first opening of some targets", [quotes(texts)]),
@@ -75,7 +78,8 @@ def section(evidence: Evidence) -> list[str]:
 
 def tables(evidence: Evidence) -> list[Table]:
     """The tables for `EVIDENCE.md`."""
-    return [entrants(evidence), masks(evidence)]
+    shown = [entrants(evidence), masks(evidence)]
+    return [*shown, left_out(evidence)] if evidence["results"]["left_out"] else shown
 
 
 def entrants(evidence: Evidence) -> Table:
@@ -111,7 +115,7 @@ def masks(evidence: Evidence) -> Table:
     found = evidence["results"]["masks"]
     moved = any(one["elsewhere"] for one in found.values())
     rows = []
-    for name, one in found.items():
+    for name, one in sorted(found.items(), key=lambda item: _place(*item)):
         empty = [code for code, count in one["neurons"].items() if not count]
         cost = one["identification"]
         agree = one["halves_agreement"]
@@ -138,6 +142,12 @@ def masks(evidence: Evidence) -> Table:
         "memory",
     ]
     return Table("Switched off, and found: every mask", head, rows)
+
+
+def left_out(evidence: Evidence) -> Table:
+    """What could not be compared, and why."""
+    rows = [[name, why] for name, why in evidence["results"]["left_out"].items()]
+    return Table("Left out", ["what", "why"], rows, words=2)
 
 
 def tried(evidence: Evidence) -> Table:
@@ -191,6 +201,11 @@ def _order(one: Mapping[str, Any]) -> tuple[float, float]:
     """The largest share first, then the lowest cost."""
     cost = one["average"]["fluency_cost_nats"]
     return -one["average"]["target_share"]["value"], cost["value"] if cost else float("inf")
+
+
+def _place(name: str, mask: Mapping[str, Any]) -> tuple[bool, bool, str, str]:
+    """The given mask first, the random one last, and the two of a method side by side."""
+    return name != GIVEN, name == RANDOM, mask["method"], name
 
 
 def _told(name: str, entrants: Mapping[str, Any]) -> str:
