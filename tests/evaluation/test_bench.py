@@ -90,7 +90,7 @@ def test_every_mask_takes_the_first_way_and_the_given_one_all(subject: Subject, 
     masks = {GIVEN: subject.mask, "random 0 for this mask": subject.mask.random_like(None, 0)}
     texts = subject.blocks(64, 32)
     alone = compare(*subject.loaded, texts, masks, {GIVEN: ["random 0 for this mask"]}, others=4)["masks"][GIVEN]
-    for key in ("dominance", "over_control"):
+    for key in ("dominance", "over_control", "langspec"):
         assert results["masks"][GIVEN][key] == results["masks"][GIVEN]["elsewhere"][key] == alone[key]  # of one text
     parts = halves_agreement(subject.groups, method="difference", per_language=results["masks"][GIVEN]["neurons"])
     assert results["masks"]["difference"]["halves_agreement"] == mean_agreement(parts)

@@ -376,7 +376,8 @@ def bench(share: float = 0.9, residual: float = 0.97, cost: float = 1.0) -> dict
         return {**figure(value, 0.5), "floor_nats": 0.005, "floored": False, "own_nats": figure(0.5)}
 
     def mask(method: str, counts: str, identified: bool) -> dict[str, Any]:
-        costs = {"dominance": ratio(5.0), "over_control": ratio(20.0)}
+        langspec = {"f1": figure(0.625), "control_f1": figure(0.25)}
+        costs = {"dominance": ratio(5.0), "over_control": ratio(20.0), "langspec": langspec}
         return {
             **costs,
             "method": method,

@@ -37,6 +37,8 @@ ENVIRONMENT = record(
     }
 )
 
+LANGSPEC = record({"f1": FIGURE, "control_f1": FIGURE})
+
 SETTING = record({"mode": TEXT, "strength": NUMBER}, {"top_rate": nullable(SHARE), "off": nullable(TEXT)})
 OUTCOME = record(
     {

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError, unknown_label
 from lape.evaluation.metrics.bootstrap import Figure, mean
 from lape.evaluation.metrics.cells import Cells, fresh
+from lape.evaluation.metrics.langspec import langspec
 from lape.evaluation.metrics.perplexity import Matrix, matrix
 from lape.generation.interventions import Intervention
 from lape.masks.mask import NeuronMask
@@ -55,7 +56,7 @@ def compare(
     Returns:
         As JSON holds it: `texts` as of `Matrix.values`, and for each of `masks`: `neurons` by language; `off`,
         language off to text to costs (a control's own text, and the one that follows it); `dominance`; and
-        `over_control`, where there are controls.
+        `over_control` and `langspec`, where there are controls.
 
     Raises:
         LapeError: A name is unknown, fewer than 2 languages have text, a text has fewer than 2 blocks, or the model
@@ -88,6 +89,7 @@ def compare(
         if controls.get(name):
             by_control = {control: own[control] for control in controls[name]}
             summaries[name]["over_control"] = over_control(measured, own[name], by_control)
+            summaries[name]["langspec"] = langspec(measured, own[name], by_control)
     return {"texts": values["texts"], "masks": summaries}
 
 

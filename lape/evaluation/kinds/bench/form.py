@@ -5,6 +5,7 @@ from __future__ import annotations
 from lape.evaluation.kinds.forms import (
     CORPUS,
     FIGURE,
+    LANGSPEC,
     MOST_LANGUAGES,
     MOST_MASKS,
     NAMES,
@@ -20,7 +21,7 @@ from lape.storage.schema import COUNT, FLAG, LONG_TEXT, NUMBER, SHARE, TEXT, WRI
 RATIO = record(
     {"value": NUMBER, "own_nats": FIGURE, "floor_nats": NUMBER, "floored": FLAG}, {"low": NUMBER, "high": NUMBER}
 )
-COSTS = {"dominance": RATIO, "over_control": RATIO}
+COSTS = {"dominance": RATIO, "over_control": RATIO, "langspec": LANGSPEC}
 MASK = record(
     {
         "method": TEXT,

@@ -191,7 +191,7 @@ def _costs(
         for seed, control in enumerate(some)
     }
     found = compare(*subject.loaded, texts, {**chosen, **random}, controls, others=OTHERS, cells=cells)["masks"]
-    return {name: {key: found[name][key] for key in ("dominance", "over_control")} for name in masks}
+    return {name: {key: found[name][key] for key in ("dominance", "over_control", "langspec")} for name in masks}
 
 
 def _kept(bench: Bench, masks: Mapping[str, Compared], openings: Openings, cells: Cells) -> dict[str, Any]:

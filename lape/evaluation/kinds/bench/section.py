@@ -118,7 +118,7 @@ def masks(evidence: Evidence) -> Table:
     for name, one in sorted(found.items(), key=lambda item: _place(*item)):
         empty = [code for code, count in one["neurons"].items() if not count]
         cost = one["identification"]
-        agree = one["halves_agreement"]
+        agree, langspec = one["halves_agreement"], one["langspec"]
         rows.append(
             [
                 name,
@@ -127,6 +127,7 @@ def masks(evidence: Evidence) -> Table:
                 _ratio(one["dominance"]),
                 _ratio(one["over_control"]),
                 *([_ratio(one["elsewhere"]["dominance"]) if one["elsewhere"] else ""] if moved else []),
+                f"{number(langspec['f1']['value'], 2)} / {number(langspec['control_f1']['value'], 2)}",
                 share_text(one["retained_share"]),
                 "not kept" if agree is None else number(agree, 2),
                 f"{cost['seconds']:.2g} s" if cost else "",
@@ -136,6 +137,7 @@ def masks(evidence: Evidence) -> Table:
     head = ["mask", "neurons, summed", "off: own text, nats/token", "dominance", "own cost over random"]
     head += [
         *(["dominance, other domain"] if moved else []),
+        "LangSpec-F1 / of random",
         "outputs that stay",
         "halves agree",
         "to identify",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lape.evaluation.kinds.forms import FIGURE, MOST_MASKS, NAMES, REASONS, by_language, evidence_form
+from lape.evaluation.kinds.forms import FIGURE, LANGSPEC, MOST_MASKS, NAMES, REASONS, by_language, evidence_form
 from lape.evaluation.kinds.perplexity.section import UNITS
 from lape.storage.schema import COUNT, FLAG, NUMBER, TEXT, mapping, record
 
@@ -13,7 +13,7 @@ MASK_COSTS = record(
         "off": by_language(by_language(record(dict.fromkeys(UNITS, FIGURE)))),
         "dominance": record({**_OWN, "others_nats": FIGURE}),
     },
-    {"over_control": record({**_OWN, "control_nats": FIGURE})},
+    {"over_control": record({**_OWN, "control_nats": FIGURE}), "langspec": LANGSPEC},
 )
 FORM = evidence_form(
     {
