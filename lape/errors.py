@@ -24,7 +24,7 @@ class MaskMismatch(LapeError):
 
 
 class MeansMissing(LapeError):
-    """Switching a language on needs mean activations that the mask does not carry."""
+    """Switching a language needs mean activations, or their deviations, that the mask does not carry."""
 
 
 class UnknownLabel(LapeError):

@@ -121,7 +121,9 @@ class Steering:
     def of(cls, mask: lape.NeuronMask, tokenizer) -> Steering:
         """The steering that is timed."""
         intervention = lape.Intervention(mask, off="fr", on="es", strength=1.5)
-        flat, values = intervention.operations()["set"]
+        flat, values = (
+            torch.cat(parts) for parts in zip(*(each[1:3] for each in intervention.operations()), strict=True)
+        )
         layers, neurons = flat // mask.shape[1], flat % mask.shape[1]
         edits = {int(layer): (neurons[layers == layer], values[layers == layer]) for layer in layers.unique()}
         return cls(intervention, edits, tokenizer(PROMPT, return_tensors="pt")["input_ids"], NEW_TOKENS)

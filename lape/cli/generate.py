@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model
 from lape.errors import LapeError
 from lape.generation.settings import MAX_NEW_TOKENS, MODE, REPETITION_PENALTY, SEED, STRENGTH, TEMPERATURE, TOP_P
+
+if TYPE_CHECKING:
+    from lape.masks.mask import NeuronMask
 
 
 def register(commands: Any) -> None:
@@ -18,6 +21,22 @@ def register(commands: Any) -> None:
     generate.add_argument("prompt", metavar="PROMPT")
     generate.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
     generate.add_argument("--off", type=codes, default=[], help="languages to switch off, such as en")
+    generate.add_argument(
+        "--off-value",
+        type=_number_or_name,
+        default=0.0,
+        help="activation of a neuron that is off, or mean: its mean over other languages (default: %(default)s)",
+    )
+    generate.add_argument(
+        "--off-mode", default="set", help="set to the off value, or scale by it (default: %(default)s)"
+    )
+    generate.add_argument(
+        "--off-within",
+        type=float,
+        metavar="DEVIATIONS",
+        help="switch a neuron off only where its activation is so near to its mean in the language, such as 2; reads "
+        "histograms.safetensors beside the mask (record with --histograms)",
+    )
     generate.add_argument("--on", help="language to steer to")
     generate.add_argument("--mode", default=MODE, help="replace, add or scale (default: %(default)s)")
     generate.add_argument("--strength", type=float, default=STRENGTH, help="factor of the mode (default: %(default)s)")
@@ -27,6 +46,13 @@ def register(commands: Any) -> None:
     generate.add_argument("--repetition-penalty", type=float, default=REPETITION_PENALTY, help="(default: %(default)s)")
     generate.add_argument("--seed", type=int, default=SEED, help="(default: %(default)s)")
     generate.add_argument("--chat", action="store_true", help="send the prompt through the model's chat template")
+
+
+def _number_or_name(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def _generate(options: argparse.Namespace) -> None:
@@ -43,13 +69,13 @@ def _generate(options: argparse.Namespace) -> None:
         raise LapeError(NO_PROMPT)
     variants: dict[str, Intervention | None] = {"on": None}
     if options.off or options.on:
-        mask = NeuronMask.load(options.mask or bundled_folder(options.model))
+        folder = options.mask or bundled_folder(options.model)
+        mask = _with_what_off_needs(NeuronMask.load(folder), folder, options)
+        off = {name: getattr(options, name) for name in ("off", "off_value", "off_mode", "off_within")}
         if options.off:
-            variants["off"] = Intervention(mask, off=options.off)
+            variants["off"] = Intervention(mask, **off)
         if options.on:
-            variants["steered"] = Intervention(
-                mask, off=options.off, on=options.on, mode=options.mode, strength=options.strength
-            )
+            variants["steered"] = Intervention(mask, **off, on=options.on, mode=options.mode, strength=options.strength)
     model, tokenizer = load_model(options)
     prompt = [{"role": "user", "content": options.prompt}] if options.chat else options.prompt
     *_, last = side_by_side(model, tokenizer, prompt, variants, **settings)
@@ -63,3 +89,17 @@ def _generate(options: argparse.Namespace) -> None:
     }
     columns = [f"{name} ({found['neurons_changed'][name]} neurons changed):\n{last.texts[name]}" for name in variants]
     emit(options, found, "\n\n".join(columns))
+
+
+def _with_what_off_needs(mask: NeuronMask, folder: Path, options: argparse.Namespace) -> NeuronMask:
+    """The mask with the numbers that switching off as asked takes, from the recordings beside it."""
+    from lape.masks.calibration import with_deviations, with_other_means
+    from lape.recording.histograms import ActivationHistograms
+    from lape.recording.statistics import ActivationStatistics
+
+    off = {mask.known(code) for code in options.off}
+    if options.off_value == "mean" and not off <= mask.other_means.keys():
+        mask = with_other_means(mask, ActivationStatistics.load_from(folder, "--off-value mean"))
+    if options.off_within is not None and not off <= mask.deviations.keys():
+        mask = with_deviations(mask, ActivationHistograms.load_from(folder, "--off-within"))
+    return mask

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, get_args
+from functools import reduce
+from typing import Literal, NamedTuple, Protocol, get_args
 
 import torch
 from torch import nn
@@ -19,7 +20,34 @@ from lape.errors import LapeError, unknown_label
 from lape.models.sites import ActivationSites, Routed
 
 Positions = Literal["all", "prompt", "generated"]
-Operations = Mapping[str, tuple[torch.Tensor, torch.Tensor]]  # `set`, `add`, `scale` to flat indices [n], values [n]
+
+
+class Operation(NamedTuple):
+    """One thing that is done to some neurons.
+
+    Attributes:
+        name: `set`, `add` or `scale`.
+        neurons: Flat indices, int64 `[n]`.
+        values: What they are set to, what is added to them or what they are multiplied by, `[n]`.
+        ranges: float32 `[2, k, n]`, the lower and upper ends of k ranges of activations. At a token where its
+            activation is in none of them a neuron is left alone; None leaves none alone.
+    """
+
+    name: str
+    neurons: torch.Tensor
+    values: torch.Tensor
+    ranges: torch.Tensor | None = None
+
+
+def within(activation: torch.Tensor, ranges: torch.Tensor) -> torch.Tensor:
+    """Where activations lie in one of k ranges, ends included: bool, of their shape.
+
+    Args:
+        activation: In any dtype; it is compared in float32 at least.
+        ranges: float32 `[2, k, ...]`, each of the k broadcast to the activation.
+    """
+    inside = ((activation >= low) & (activation <= high) for low, high in zip(*ranges, strict=True))
+    return reduce(torch.logical_or, inside)
 
 
 def check_edit(positions: str, **numbers: float) -> None:
@@ -109,6 +137,7 @@ class Cells:
         rows: int64 `[n]`, or a full slice when every row is edited.
         columns: int64 `[n]`.
         values: `[n, 1]`, one per cell for all positions.
+        ranges: float32 `[2, k, n, 1]`: a cell changes where its activation lies in one of k; None: everywhere.
     """
 
     operation: str
@@ -116,32 +145,48 @@ class Cells:
     rows: torch.Tensor | slice
     columns: torch.Tensor
     values: torch.Tensor
+    ranges: torch.Tensor | None
 
     def like(self, activation: torch.Tensor) -> Cells:
-        """The same cells on the device and in the dtype of an activation."""
+        """The same cells on the device and in the dtype of an activation; ranges are not rounded to it."""
         device = activation.device
         rows = self.rows if isinstance(self.rows, slice) else self.rows.to(device)
-        return replace(self, rows=rows, columns=self.columns.to(device), values=self.values.to(activation))
+        ranges = None if self.ranges is None else self.ranges.to(device)
+        values = self.values.to(activation)
+        return replace(self, rows=rows, columns=self.columns.to(device), values=values, ranges=ranges)
 
     def edit(self, activation: torch.Tensor) -> None:
         """Changes an activation `[batch, neuron, position]` in place."""
-        self._apply(activation, (self.rows, self.columns), self.values)
+        self._apply(activation, (self.rows, self.columns), self.values, self.ranges)
 
     def edit_routed(self, activation: torch.Tensor, rows: torch.Tensor) -> None:
         """Changes an activation `[token, neuron]` in place, whose tokens are of these rows `[token]`."""
         if isinstance(self.rows, slice):
-            self._apply(activation, (self.rows, self.columns), self.values.T)
+            ranges = None if self.ranges is None else self.ranges.mT
+            self._apply(activation, (self.rows, self.columns), self.values.T, ranges)
         else:
             token, cell = (rows[:, None] == self.rows).nonzero(as_tuple=True)
-            self._apply(activation, (token, self.columns[cell]), self.values[cell, 0])
+            ranges = None if self.ranges is None else self.ranges[:, :, cell, 0]
+            self._apply(activation, (token, self.columns[cell]), self.values[cell, 0], ranges)
 
-    def _apply(self, activation: torch.Tensor, index: tuple[torch.Tensor | slice, ...], values: torch.Tensor) -> None:
-        if self.operation == "set":
+    def _apply(
+        self,
+        activation: torch.Tensor,
+        index: tuple[torch.Tensor | slice, ...],
+        values: torch.Tensor,
+        ranges: torch.Tensor | None,
+    ) -> None:
+        if self.operation == "set" and ranges is None:
             activation[index] = values
-        elif self.operation == "add":
-            activation[index] += values
+            return
+        before = activation[index]
+        if self.operation == "add":
+            after = before + values
+        elif self.operation == "scale":
+            after = before * values
         else:
-            activation[index] *= values
+            after = values
+        activation[index] = after if ranges is None else after.where(within(before, ranges), before)
 
 
 class LayerEdit:
@@ -181,7 +226,7 @@ class LayerEdit:
 
 
 def layer_edits(
-    entries: Sequence[tuple[Operations, Positions] | None], sites: ActivationSites, run: Run
+    entries: Sequence[tuple[Sequence[Operation], Positions] | None], sites: ActivationSites, run: Run
 ) -> dict[int, LayerEdit]:
     """Compiles a plan into one edit per edited layer.
 
@@ -190,22 +235,27 @@ def layer_edits(
         sites: Where the model's activations are.
         run: What the decoder's current pass is.
     """
-    parts: dict[tuple[str, Positions], list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]] = {}
+    parts: dict[tuple[str, Positions, int], list[tuple[int, Operation]]] = {}
     for row, entry in enumerate(entries):
         if entry is None:
             continue
         operations, positions = entry
-        for operation, (flat, values) in operations.items():
-            parts.setdefault((operation, positions), []).append((torch.full_like(flat, row), flat, values))
+        for operation in operations:
+            gates = 0 if operation.ranges is None else operation.ranges.shape[1]
+            parts.setdefault((operation.name, positions, gates), []).append((row, operation))
     cells: dict[int, dict[int, list[Cells]]] = {}
-    for (operation, positions), found in parts.items():
-        rows, flat, values = (torch.cat(tensors) for tensors in zip(*found, strict=True))
+    for (name, positions, gates), found in parts.items():
+        rows = torch.cat([torch.full_like(operation.neurons, row) for row, operation in found])
+        flat = torch.cat([operation.neurons for _, operation in found])
+        values = torch.cat([operation.values for _, operation in found])
+        ranges = torch.cat([operation.ranges for _, operation in found], dim=-1) if gates else None
         experts = flat // sites.width  # counted through all layers
         for number in experts.unique().tolist():
             here = experts == number
             edited_rows = slice(None) if run.rows is None else rows[here]
             columns, column_values = flat[here] % sites.width, values[here][:, None]
+            column_ranges = None if ranges is None else ranges[..., here, None]
             layer, expert = divmod(number, sites.experts)
             of_expert = cells.setdefault(layer, {}).setdefault(expert, [])
-            of_expert.append(Cells(operation, positions, edited_rows, columns, column_values))
+            of_expert.append(Cells(name, positions, edited_rows, columns, column_values, column_ranges))
     return {layer: LayerEdit(cells[layer], run) for layer in sorted(cells)}

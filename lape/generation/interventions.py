@@ -11,7 +11,7 @@ Hooks belong to the model, not to a thread: do not run two plans on one model at
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import KW_ONLY, dataclass
 from typing import Literal, TypeVar, get_args
@@ -21,10 +21,10 @@ from transformers import PreTrainedModel
 
 from lape.errors import HookNotFired, LapeError, LapeWarning, MeansMissing, unknown_label
 from lape.generation.constrained import SoftConstraint, logit_edits
-from lape.generation.edits import Edits, Operations, Positions, Run, check_edit, check_layers, layer_edits
+from lape.generation.edits import Edits, Operation, Positions, Run, check_edit, check_layers, layer_edits
 from lape.generation.residual import ResidualIntervention
 from lape.generation.residual_edits import stream_edits
-from lape.generation.settings import MODE, STRENGTH, Mode
+from lape.generation.settings import MODE, STRENGTH, Mode, OffMode
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import activation_sites, decoder_layers
 from lape.models.hooks import hooked
@@ -38,20 +38,25 @@ class Intervention:
 
     Attributes:
         mask: Where the languages' neurons and means are.
-        off: Language or languages whose neurons are set to `off_value`.
+        off: Language or languages whose neurons are switched off.
         on: Language whose neurons are switched on, or None.
         mode: How: `replace` sets strength x mean, `add` adds strength x mean, `scale` multiplies by strength.
         strength: Factor of the mode; the default is that of the page and of `lape generate`, and suits `replace`.
         off_value: Activation of a neuron that is off; `mean` is its mean over the languages it is none of, which
             the mask must carry (`lape.masks.calibration.with_other_means`).
+        off_mode: `set` sets the activation to `off_value`, `scale` multiplies it by `off_value`.
+        off_within: Switches a neuron off only at tokens where its activation lies within so many standard deviations
+            of its mean over a language that is off and has it; the mask must carry both
+            (`lape.masks.calibration.with_deviations`). None switches it off at all tokens.
         layers: Layers to edit; None is all of them.
         positions: `all`, only those of the `prompt` (the pass that begins with an empty key-value cache),
             or only those `generated` after it.
 
     Raises:
         UnknownLabel: A language, mode or position does not exist; names the near ones.
-        MeansMissing: `replace` or `add` with a mask that has no means for the language, or off by `mean` with one
-            that has none over other languages.
+        MeansMissing: `replace` or `add` with a mask that has no means for the language, off by `mean` with one that
+            has none over other languages, or `off_within` with one that has no deviations.
+        LapeError: A number is out of range.
     """
 
     mask: NeuronMask
@@ -61,6 +66,8 @@ class Intervention:
     mode: Mode = MODE
     strength: float = STRENGTH
     off_value: float | Literal["mean"] = 0.0
+    off_mode: OffMode = "set"
+    off_within: float | None = None
     layers: range | None = None
     positions: Positions = "all"
 
@@ -69,13 +76,16 @@ class Intervention:
         object.__setattr__(self, "off", off)
         for code in (*off, *([self.on] if self.on is not None else [])):
             self.mask.known(code)
-        if self.mode not in get_args(Mode):
-            raise unknown_label("mode", self.mode, get_args(Mode))
+        for name, value, modes in (("mode", self.mode, Mode), ("off_mode", self.off_mode, OffMode)):
+            if value not in get_args(modes):
+                raise unknown_label(name, value, get_args(modes))
         check_edit(self.positions, strength=self.strength)
         if isinstance(self.off_value, str):
             self._check_other_means()
         else:
             check_edit(self.positions, off_value=self.off_value)
+        if self.off_within is not None:
+            self._check_deviations(self.off_within)
         if self.on is not None and self.mode != "scale" and self.on not in self.mask.means:
             raise MeansMissing(
                 f"The mask has no mean activations for {self.on!r}, so {self.mode!r} cannot switch it on. "
@@ -85,15 +95,28 @@ class Intervention:
     def _check_other_means(self) -> None:
         if self.off_value != "mean":
             raise unknown_label("off_value that is no number", str(self.off_value), ["mean"])
+        if self.off_mode == "scale":
+            raise LapeError("off_mode 'scale' multiplies by off_value, which must then be a number, not 'mean'.")
         if missing := [code for code in self.off if code not in self.mask.other_means]:
             raise MeansMissing(
                 f"The mask has no means over other languages for {', '.join(missing)}, so 'mean' cannot switch them "
                 "off. Give it them with lape.masks.calibration.with_other_means, or set off_value to a number."
             )
 
+    def _check_deviations(self, deviations: float) -> None:
+        check_edit(self.positions, off_within=deviations)
+        if deviations < 0:
+            raise LapeError(f"off_within must be at least 0 deviations, not {deviations}.")
+        known = self.mask.own_means.keys() & self.mask.deviations.keys()
+        if missing := [code for code in self.off if code not in known]:
+            raise MeansMissing(
+                f"The mask has no deviations for {', '.join(missing)}, which off_within needs. Give it them with "
+                "lape.masks.calibration.with_deviations, or leave off_within out."
+            )
+
     @property
     def off_neurons(self) -> torch.Tensor:
-        """Sorted flat indices of the neurons that are set to `off_value`."""
+        """Sorted flat indices of the neurons that are switched off."""
         if not self.off:
             return torch.empty(0, dtype=torch.long)
         off = torch.cat([self.mask.flat(code) for code in self.off]).unique()
@@ -118,35 +141,38 @@ class Intervention:
             return torch.ones(len(flat), dtype=torch.bool)
         return torch.isin(flat // self.mask.shape[1], torch.tensor(list(self.layers), dtype=torch.long))
 
-    def _off_values(self, off: torch.Tensor) -> torch.Tensor:
-        """What these neurons are set to, sorted flat indices of languages that are off."""
-        if not isinstance(self.off_value, str):
-            return torch.full((len(off),), float(self.off_value))
-        if not self.off:
-            return torch.empty(0)
+    def operations(self) -> list[Operation]:
+        """What is done; operations that change nothing are left out: `add` of strength 0 and `scale` by 1."""
+        done = []
+        if self.off and (self.off_mode, self.off_value) != ("scale", 1):
+            done.append(self._switched_off(self.off_neurons))
+        if self.on is None or (self.mode, self.strength) in (("add", 0), ("scale", 1)):
+            return done
+        flat = self.mask.flat(self.on)
+        factors = torch.ones(len(flat)) if self.mode == "scale" else self.mask.means[self.on]
+        values = (self.strength * factors)[self._edited(flat)]
+        return [*done, Operation("set" if self.mode == "replace" else self.mode, self.on_neurons, values)]
+
+    def _switched_off(self, off: torch.Tensor) -> Operation:
+        """What is done to neurons of languages that are off, by their sorted flat indices."""
+        # Each neuron of each language, those of a neuron beside each other in the order of the languages.
         flat, order = torch.cat([self.mask.flat(code) for code in self.off]).sort(stable=True)
-        values = torch.cat([self.mask.other_means[code] for code in self.off])[order]
-        return values[torch.searchsorted(flat, off)]  # of several languages that have a neuron the first
+        first = torch.searchsorted(flat, off)
 
-    def operations(self) -> Operations:
-        """What is done: operation (`set`, `add`, `scale`) to flat indices `[n]` and values `[n]`.
+        def column(numbers: Mapping[str, torch.Tensor]) -> torch.Tensor:
+            return torch.cat([numbers[code] for code in self.off])[order]
 
-        Operations that change nothing are left out: `add` of strength 0 and `scale` by 1.
-        """
-        off, on = self.off_neurons, self.on_neurons
-        neurons, values = off, self._off_values(off)
-        done = {}
-        if self.on is not None and self.mode == "scale":
-            if self.strength != 1:
-                done["scale"] = on, torch.full((len(on),), float(self.strength))
-        elif self.on is not None:
-            flat = self.mask.flat(self.on)
-            means = self.strength * self.mask.means[self.on][self._edited(flat)]
-            if self.mode == "replace":
-                neurons, values = torch.cat([off, on]), torch.cat([values, means])
-            elif self.strength != 0:
-                done["add"] = on, means
-        return {"set": (neurons, values), **done}
+        if isinstance(self.off_value, str):  # of several languages that have a neuron the first
+            values = column(self.mask.other_means)[first]
+        else:
+            values = torch.full((len(off),), float(self.off_value))
+        if self.off_within is None:
+            return Operation(self.off_mode, off, values)
+        number = torch.searchsorted(flat, off, right=True) - first  # of languages that have it
+        places = torch.arange(int(number.max()) if len(off) else 1)[:, None]
+        every = first + torch.minimum(places, number - 1)  # a neuron of fewer languages has its last range again
+        middle, reach = column(self.mask.own_means), self.off_within * column(self.mask.deviations)
+        return Operation(self.off_mode, off, values, torch.stack([middle - reach, middle + reach])[:, every])
 
 
 Entry = Intervention | ResidualIntervention | SoftConstraint

@@ -8,6 +8,7 @@ from typing import Literal
 from lape.errors import LapeError
 
 Mode = Literal["replace", "add", "scale"]
+OffMode = Literal["set", "scale"]
 
 # How a language is switched on.
 MODE: Mode = "replace"

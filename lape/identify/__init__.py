@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from lape.errors import BadFile, LapeError, MaskMismatch, unknown_label
+from lape.errors import LapeError, MaskMismatch, unknown_label
 from lape.identify.alignment import alignment, alignment_ranking
 from lape.identify.baselines import (
     difference,
@@ -213,10 +213,7 @@ def load_recorded(folder: Path, method: str) -> Recorded:
         UnknownLabel: There is no method of that name.
         BadFile: The file is missing or damaged; says how to make it.
     """
-    wanted = reads(method)
-    if not (file := folder / wanted.file).is_file():
-        raise BadFile(f"There is no file {str(file)!r}. {method!r} reads it; make it with {wanted.command}.")
-    return wanted.load(file)
+    return reads(method).load_from(folder, repr(method))
 
 
 def reads(method: str) -> type[Recorded]:

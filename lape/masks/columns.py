@@ -16,6 +16,8 @@ import torch
 from lape.errors import BadFile
 from lape.storage.names import NUMBERS, types_text
 
+Column = Mapping[str, torch.Tensor]  # language code to [n]
+
 
 @dataclass(frozen=True)
 class NeuronColumn:
@@ -35,7 +37,7 @@ class NeuronColumn:
     high: float | None = None
     defines: bool = False
 
-    def checked(self, given: Mapping[str, torch.Tensor], order: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    def checked(self, given: Column, order: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """The numbers as float32, in the order of the neurons.
 
         Args:

@@ -18,7 +18,7 @@ from torch import nn
 
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.masks.algebra import Choose, combined, difference, intersection, union
-from lape.masks.columns import NeuronColumn, columns_of
+from lape.masks.columns import Column, NeuronColumn, columns_of
 from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
 from lape.models.architectures import activation_sites
 from lape.models.identity import ModelIdentity, identity, warn_of_another
@@ -35,14 +35,18 @@ class NeuronMask:
 
     Attributes:
         neurons: Language code to int32 `[n, 2]` of (layer, neuron), sorted; every language has a key.
-        means: Language code to float32 `[n]`, the neuron's mean activation over that language's tokens;
-            a language whose means are not known has no key.
+        means: Language code to float32 `[n]`, what the neuron is switched on with: its mean activation over that
+            language's tokens, or what else `lape.masks.calibration` put there; a language whose means are not known
+            has no key, and so for all columns below.
         shape: `(layers, neurons per layer)` of the model.
         metadata: Where it comes from; the keys are listed in `lape/storage/metadata.py`.
         selection: Language code to float32 `[n]`, the probability that the neuron is selected when other text is
-            read (`lape.evaluation.metrics.stability.selection`); a language for which it was not computed has no key.
+            read (`lape.evaluation.metrics.stability.selection`).
         other_means: Language code to float32 `[n]`, the neuron's mean activation over the languages it is none of
-            (`lape.masks.calibration.with_other_means`); a language for which it was not computed has no key.
+            (`lape.masks.calibration.with_other_means`).
+        own_means: Language code to float32 `[n]`, the neuron's mean activation over that language's tokens,
+            whatever it is switched on with (`lape.masks.calibration.with_deviations`).
+        deviations: The same, of its standard deviation.
 
     Example:
         >>> mask = NeuronMask({"fr": torch.tensor([[0, 3], [1, 2]])}, {}, (2, 4))
@@ -51,15 +55,17 @@ class NeuronMask:
     """
 
     neurons: Mapping[str, torch.Tensor]
-    means: Annotated[Mapping[str, torch.Tensor], NeuronColumn("mean", "means", defines=True)]
+    means: Annotated[Column, NeuronColumn("mean", "means", defines=True)]
     shape: tuple[int, int]
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    selection: Annotated[
-        Mapping[str, torch.Tensor], NeuronColumn("selection", "selection probabilities", low=0, high=1)
-    ] = field(default_factory=dict)
-    other_means: Annotated[Mapping[str, torch.Tensor], NeuronColumn("other_mean", "means over other languages")] = (
-        field(default_factory=dict)
+    selection: Annotated[Column, NeuronColumn("selection", "selection probabilities", low=0, high=1)] = field(
+        default_factory=dict
     )
+    other_means: Annotated[Column, NeuronColumn("other_mean", "means over other languages")] = field(
+        default_factory=dict
+    )
+    own_means: Annotated[Column, NeuronColumn("own_mean", "own means")] = field(default_factory=dict)
+    deviations: Annotated[Column, NeuronColumn("deviation", "deviations", low=0)] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         flat = {code: flat_of(pairs, self.shape, repr(code)) for code, pairs in self.neurons.items()}

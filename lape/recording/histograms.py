@@ -73,6 +73,23 @@ class ActivationHistograms(Recorded):
         """Share of the tokens that reached each neuron at which it was active; 0 where there were none."""
         return self.active[self.known(language)].double() / self.counts[language].sum(-1).clamp(min=1)
 
+    def quantile(self, language: str, share: float, neurons: torch.Tensor | slice) -> torch.Tensor:
+        """See `Recorded`; of tokens, those in a bin being spread over it evenly.
+
+        Activations beyond a neuron's range are taken to lie at its end, three deviations from its mean over all
+        languages. 0 for a neuron that no token reached.
+        """
+        counts = self.counts[self.known(language)].flatten(0, 1)[neurons].double()
+        low, high = (end.flatten()[neurons].double() for end in (self.low, self.high))
+        upto = counts.cumsum(-1)
+        wanted = (share * upto[:, -1:]).round(decimals=6)  # 0.7 x 10 is a little above 7
+        at = ((upto < wanted) | (upto == 0)).sum(-1, keepdim=True).clamp(max=counts.shape[-1] - 1)
+        inside = counts.gather(1, at)
+        place = at - 1 + (wanted - upto.gather(1, at) + inside) / inside.clamp(min=1)
+        bins = counts.shape[-1] - 2
+        found = low + (high - low) * place.squeeze(1).clamp(0, bins) / bins
+        return found.where(upto[:, -1] > 0, 0.0)
+
     def shares(self, language: str, neurons: slice) -> torch.Tensor:
         """The share of a language's tokens in each bin, of some neurons by flat index: float64 `[neurons, bins + 2]`.
 

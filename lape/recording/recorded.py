@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
 
-from lape.errors import LapeError, unknown_label
+from lape.errors import BadFile, LapeError, unknown_label
 from lape.languages import NOISE
 
 
@@ -57,6 +58,25 @@ class Recorded(ABC):
         """
         raise LapeError(f"It was not counted how often neurons are active for these {self.what}.")
 
+    def quantile(self, language: str, share: float, neurons: torch.Tensor | slice) -> torch.Tensor:
+        """What each neuron's activation is at most for a share of the language's tokens or texts.
+
+        Args:
+            language: Its code.
+            share: From 0, the lowest activation, to 1, the highest.
+            neurons: Flat indices.
+
+        Returns:
+            float64 `[n]`.
+
+        Raises:
+            LapeError: It was not recorded.
+        """
+        raise LapeError(
+            f"There are no quantiles in these {self.what}. Take activation histograms (lape record --histograms) for "
+            "those over tokens, or means of texts (lape record --texts) for those over texts."
+        )
+
     @abstractmethod
     def of_layers(self, layers: Sequence[int]) -> Self:
         """The same of some layers, in this order; the metadata stays that of all."""
@@ -73,6 +93,28 @@ class Recorded(ABC):
         Raises:
             BadFile: It is missing or damaged, or its tensors do not fit each other.
         """
+
+    def provenance(self, languages: Sequence[str]) -> dict[str, Any]:
+        """What was read for some languages and how: tokens, corpora, dtype, quantization, library, date."""
+        found = {key: self.metadata.get(key) for key in ("dtype", "quantization", "library", "date")}
+        corpora = self.metadata.get("corpora", {})
+        by_language = {"tokens": {code: self.tokens[code] for code in languages}}
+        return {**found, **by_language, "corpora": {code: corpora.get(code, []) for code in languages}}
+
+    @classmethod
+    def load_from(cls, folder: Path, reader: str) -> Self:
+        """Reads its file in a folder.
+
+        Args:
+            folder: Such as that of a mask.
+            reader: What needs it, for the error.
+
+        Raises:
+            BadFile: As `load`; where it is missing, says how to make it.
+        """
+        if not (file := folder / cls.file).is_file():
+            raise BadFile(f"There is no file {str(file)!r}. {reader} reads it; make it with {cls.command}.")
+        return cls.load(file)
 
     def known(self, language: str) -> str:
         """Returns a language code, or raises when it was not recorded."""

@@ -170,13 +170,6 @@ class ActivationStatistics(Recorded):
             added(self.routed, other.routed),
         )
 
-    def provenance(self, languages: Sequence[str]) -> dict[str, Any]:
-        """What was counted for some languages and how: tokens, corpora, dtype, quantization, library, date."""
-        found = {key: self.metadata.get(key) for key in ("dtype", "quantization", "library", "date")}
-        corpora = self.metadata.get("corpora", {})
-        by_language = {"tokens": {code: self.tokens[code] for code in languages}}
-        return {**found, **by_language, "corpora": {code: corpora.get(code, []) for code in languages}}
-
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `statistics.safetensors`; the same statistics give the same bytes."""
         tensors = {}

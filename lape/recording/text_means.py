@@ -8,6 +8,7 @@ tokens of a text. The means have 2 bytes a text and neuron: 88 MB for Gemma 3 27
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -53,9 +54,14 @@ class TextMeans(Recorded):
 
         It is what the expert neurons of Kojima et al. (NAACL 2024) are switched on with: float64 `[layers, neurons]`.
         """
-        ordered = self.means[self.known(language)].sort(dim=0).values
-        middle = (len(ordered) - 1) // 2, len(ordered) // 2
-        return ordered[list(middle)].double().mean(0)
+        return self.quantile(language, 0.5, slice(None)).view(self.shape)
+
+    def quantile(self, language: str, share: float, neurons: torch.Tensor | slice) -> torch.Tensor:
+        """See `Recorded`; of texts, interpolated between the nearest two."""
+        ordered = self.means[self.known(language)].flatten(1)[:, neurons].sort(dim=0).values
+        place = share * (len(ordered) - 1)
+        below, above = (ordered[round_(place)].double() for round_ in (math.floor, math.ceil))
+        return below + (place - math.floor(place)) * (above - below)
 
     def probability(self, language: str) -> torch.Tensor:
         """Share of a language's tokens at which each neuron was active, routed to it or not."""

@@ -175,7 +175,10 @@ def plain(intervention: Intervention) -> dict[str, Any]:
     Args:
         intervention: Of a mask of the model that is served.
     """
-    operations = {name: [flat.tolist(), values.tolist()] for name, (flat, values) in intervention.operations().items()}
+    operations = [
+        {key: part.tolist() if isinstance(part, torch.Tensor) else part for key, part in operation._asdict().items()}
+        for operation in intervention.operations()
+    ]
     layers = intervention.layers
     if layers is not None and not set(layers) <= set(range(intervention.mask.shape[0])):
         raise LapeError(f"{layers} names layers the model does not have; it has {intervention.mask.shape[0]}.")

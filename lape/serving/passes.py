@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import nn
 
+from lape.generation.edits import within
 from lape.serving.batch import RunningBatch
 from lape.serving.sites import ServedSites
 
@@ -24,30 +26,40 @@ class ServedCells:
         operation: `set`, `add` or `scale`.
         columns: int64 `[n]`.
         values: `[n]`.
+        ranges: float32 `[2, k, n]`: a neuron changes where its activation lies in one of k; None: everywhere.
     """
 
     operation: str
     columns: torch.Tensor
     values: torch.Tensor
+    ranges: torch.Tensor | None
 
-    def edit(self, output: torch.Tensor, up: torch.Tensor | None, rows: torch.Tensor) -> None:
+    def edit(
+        self,
+        output: torch.Tensor,
+        up: torch.Tensor | None,
+        rows: torch.Tensor,
+        activation: Callable[[], torch.Tensor],
+    ) -> None:
         """Does to the activation what is asked, where only its product with the up half is at hand.
 
         Args:
             output: `[token, neuron]`, changed in place.
             up: What the activation was multiplied by; None where it was not.
             rows: int64 `[m]`.
+            activation: Computes it, `[token, neuron]`.
         """
         cells = rows[:, None], self.columns.to(output.device)
-        values = self.values.to(output)
+        values, before = self.values.to(output), output[cells]
         if self.operation == "scale":
-            output[cells] *= values
-            return
-        change = values.expand(len(rows), -1) if up is None else values * up[cells]
-        if self.operation == "set":
-            output[cells] = change
+            after = before * values
         else:
-            output[cells] += change
+            change = values.expand_as(before) if up is None else values * up[cells]
+            after = change if self.operation == "set" else before + change
+        if self.ranges is not None:
+            ranges = self.ranges[:, :, None].to(output.device)
+            after = after.where(within(activation()[cells], ranges), before)
+        output[cells] = after
 
 
 @dataclass(frozen=True)
@@ -72,13 +84,16 @@ class ServedPlan:
             here: Those of them that the worker has.
         """
         layers: dict[int, tuple[ServedCells, ...]] = {}
-        for operation, (flat, values) in plain["operations"].items():
-            flat, values = torch.tensor(flat, dtype=torch.long), torch.tensor(values, dtype=torch.float32)
+        for operation in plain["operations"]:
+            flat = torch.tensor(operation["neurons"], dtype=torch.long)
+            values = torch.tensor(operation["values"], dtype=torch.float32)
+            ranges = None if operation["ranges"] is None else torch.tensor(operation["ranges"], dtype=torch.float32)
             columns = flat % neurons - here.start
             kept = (columns >= 0) & (columns < len(here))
             for layer in (flat[kept] // neurons).unique().tolist():
                 chosen = kept & (flat // neurons == layer)
-                cells = ServedCells(operation, columns[chosen], values[chosen])
+                chosen_ranges = None if ranges is None else ranges[..., chosen]
+                cells = ServedCells(operation["name"], columns[chosen], values[chosen], chosen_ranges)
                 layers[layer] = (*layers.get(layer, ()), cells)
         return cls(plain["positions"], layers)
 
@@ -160,6 +175,7 @@ class Passes:
         if self.counts is not None and self._counted is not None:
             self.counts.add(layer, self.sites.activation(module, given, output), self._counted)
         up = given[..., self.sites.neurons :] if self.sites.gated else None
+        activation = partial(self.sites.activation, module, given, output)
         for plan, rows in self._edited:
             for cells in plan.layers.get(layer, ()):
-                cells.edit(output, up, rows)
+                cells.edit(output, up, rows, activation)

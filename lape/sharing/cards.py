@@ -164,7 +164,7 @@ def _means(mask: NeuronMask) -> str:
         return kept
     tokens = sorted({value_text(count) for count in _mapping(calibration.get("tokens")).values()})
     parts = [f"{' or '.join(tokens)} tokens per language" if tokens else ""]
-    parts += [code(calibration[key]) for key in ("dtype", "quantization", "date") if calibration.get(key)]
+    parts += [code(calibration[key]) for key in ("means", "dtype", "quantization", "date") if calibration.get(key)]
     return f"{kept}, measured later: {', '.join(filter(None, parts))}"
 
 

@@ -13,7 +13,8 @@ Keys of a mask; those of statistics are in `lape/recording/statistics.py`:
     experts       int?   experts per layer of a mixture; neuron n of expert e is number e * width + n of its layer
     layers        list?  the layers that have neurons, where not all have
     architecture, dtype, quantization, tokens, corpora, block, special_tokens, library, date   as in the statistics
-    calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library
+    calibration   dict?  of means that were added later: tokens, corpora, dtype, quantization, date, library, and
+                         what they are where they are no means (`means`)
     released      dict?  of an imported mask: {file, sha256, url}
     collection, commit   str?   repo on the Hub it was got from, and its commit
     uploaded      str?   name of the file that a visitor of the page brought it as

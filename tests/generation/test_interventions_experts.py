@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from families import LAYERS, byte_tokenizer, token_ids
+from families import LAYERS, byte_tokenizer, gated_mask, lies_within, token_ids
 from mixtures import EXPERTS, MIXTURES, WIDTH, build_mixture, experts_of, in_plain_loops, mixture_mask
 from transformers import PreTrainedModel
 
@@ -28,13 +28,14 @@ def by_hand(model: PreTrainedModel, plan: Sequence[Intervention | None]) -> torc
     def change(layer: int, token: int, expert: int, activation: torch.Tensor) -> torch.Tensor:
         activation = activation.clone()
         one = plan[token // IDS.shape[1]]
-        for operation, (flat, values) in (one.operations() if one else {}).items():
-            for index, value in zip(flat.tolist(), values.tolist(), strict=True):
+        for operation in one.operations() if one else []:
+            for number, (index, value) in enumerate(zip(*map(torch.Tensor.tolist, operation[1:3]), strict=True)):
                 at, place = divmod(index, SHAPE[1])
                 if at == layer and place // WIDTH == expert:
                     old = activation[place % WIDTH]
-                    new = {"set": value, "add": old + value, "scale": old * value}[operation]
-                    activation[place % WIDTH] = new
+                    new = {"set": value, "add": old + value, "scale": old * value}[operation.name]
+                    if operation.ranges is None or lies_within(old, operation.ranges[:, :, number]):
+                        activation[place % WIDTH] = new
         return activation
 
     with in_plain_loops(model, change):
@@ -44,11 +45,11 @@ def by_hand(model: PreTrainedModel, plan: Sequence[Intervention | None]) -> torc
 def plan_of(name: str, mask: NeuronMask) -> list[Intervention | None]:
     return {
         "off": [Intervention(mask, off="aa")] * 3,
-        "replace": [Intervention(mask, off="cc", on="bb", strength=2.0)] * 3,
+        "replace": [Intervention(mask, off=["aa", "cc"], off_within=0.5, on="bb", strength=2.0)] * 3,
         "rows": [
             None,
             Intervention(mask, off="aa", on="bb", mode="add", strength=1.5),
-            Intervention(mask, off="cc", on="aa", mode="scale", strength=3.0),
+            Intervention(mask, off=["bb", "cc"], off_within=1, on="aa", mode="scale", strength=3.0),
         ],
     }[name]
 
@@ -57,7 +58,7 @@ def plan_of(name: str, mask: NeuronMask) -> list[Intervention | None]:
 def test_edits_are_those_of_plain_loops(mixture: str, name: str) -> None:
     model = build_mixture(mixture)
     before = model(IDS).logits
-    plan = plan_of(name, mixture_mask(SHAPE, MIXTURES[mixture].layers))
+    plan = plan_of(name, gated_mask(mixture_mask(SHAPE, MIXTURES[mixture].layers)))
     expected = by_hand(model, plan)
     torch.testing.assert_close(edited(model, plan), expected, atol=1e-3, rtol=1e-3)
     if name != "rows":

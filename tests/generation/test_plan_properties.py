@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from drawing import CODES, masks
-from families import LAYERS, WIDTH, build, token_ids
+from families import LAYERS, WIDTH, build, gated_mask, token_ids
 from hooking import hooks, watch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ IDS = token_ids(ROWS, PROMPT + 1)
 
 @st.composite
 def interventions(draw: Any) -> Intervention:
-    mask = draw(masks(CODES[:3], SHAPE))
+    mask = gated_mask(draw(masks(CODES[:3], SHAPE)))
     off = draw(st.lists(st.sampled_from(mask.languages), unique=True))
     on = draw(st.none() | st.sampled_from(mask.languages))
     modes = ["replace", "add", "scale"] if on in mask.means else ["scale"]
@@ -34,7 +34,9 @@ def interventions(draw: Any) -> Intervention:
         on=on,
         mode=draw(st.sampled_from(modes)),
         strength=draw(st.sampled_from([0.0, 1.0]) | st.floats(-8, 8, width=32)),
-        off_value=draw(st.just(0.0) | st.floats(-3, 3, width=32)),
+        off_value=draw(st.sampled_from([0.0, 1.0]) | st.floats(-3, 3, width=32)),
+        off_mode=draw(st.sampled_from(["set", "scale"])),
+        off_within=draw(st.none() | st.sampled_from([0.0, 0.5, 2.0])),
         layers=draw(st.none() | st.sampled_from([range(0), range(1), range(1, 3), range(0, 3, 2), range(2, -1, -1)])),
         positions=draw(st.sampled_from(["all", "prompt", "generated"])),
     )
@@ -66,9 +68,14 @@ def by_hand(raw: torch.Tensor, entry: Intervention, layer: int, pass_: str) -> t
     }
     on = here[entry.on] if entry.on is not None else {}
     for code in entry.off:
-        for neuron in here[code]:
+        for neuron, place in here[code].items():
             if neuron not in on:
-                edited[:, neuron] = entry.off_value
+                mean, deviation = entry.mask.own_means[code][place], entry.mask.deviations[code][place]
+                for position, value in enumerate(raw[:, neuron]):
+                    reach = float("inf") if entry.off_within is None else entry.off_within * deviation
+                    if mean - reach <= value <= mean + reach:
+                        factor = value if entry.off_mode == "scale" else 1
+                        edited[position, neuron] = factor * entry.off_value
     for neuron, place in on.items():
         if entry.mode == "scale":
             edited[:, neuron] *= entry.strength

@@ -340,15 +340,24 @@ def test_means_over_other_languages(tmp_path: Path) -> None:
         with_other_means(mask.only(["aa"]), statistics)
 
 
+def set_to(intervention: Intervention) -> dict[int, float]:
+    """The neurons that are set, to what, by their flat indices."""
+    done = intervention.operations()
+    assert {operation.name for operation in done} == {"set"}
+    return {
+        index: value
+        for operation in done
+        for index, value in zip(operation.neurons.tolist(), operation.values.tolist(), strict=True)
+    }
+
+
 def test_neurons_that_are_off_are_set_to_their_mean_over_other_languages() -> None:
     neurons = {"aa": [(0, 0), (1, 1)], "bb": [(0, 0), (0, 1)], "cc": [(0, 1)]}
     others = {"aa": torch.tensor([0.5, -2.0]), "bb": torch.tensor([0.75, 4.0])}
     mask = replace(mask_of(neurons, {"cc": [9.0]}, shape=(2, 2)), other_means=others)
-    flat, values = Intervention(mask, off=["aa", "bb"], off_value="mean").operations()["set"]
-    assert dict(zip(flat.tolist(), values.tolist(), strict=True)) == {0: 0.5, 1: 4.0, 3: -2.0}
-    flat, values = Intervention(mask, off="bb", on="cc", strength=2.0, off_value="mean").operations()["set"]
-    assert dict(zip(flat.tolist(), values.tolist(), strict=True)) == {0: 0.75, 1: 18.0}
-    assert len(Intervention(mask, on="cc", off_value="mean").operations()["set"][0]) == 1
+    assert set_to(Intervention(mask, off=["aa", "bb"], off_value="mean")) == {0: 0.5, 1: 4.0, 3: -2.0}
+    assert set_to(Intervention(mask, off="bb", on="cc", strength=2.0, off_value="mean")) == {0: 0.75, 1: 18.0}
+    assert set_to(Intervention(mask, on="cc", strength=1.0, off_value="mean")) == {1: 9.0}
     with pytest.raises(MeansMissing, match=r"no means over other languages for cc.*with_other_means"):
         Intervention(mask, off=["aa", "cc"], off_value="mean")
     with pytest.raises(UnknownLabel, match=r"'men'. Did you mean 'mean'"):

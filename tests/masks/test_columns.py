@@ -41,6 +41,8 @@ def test_the_columns_there_are() -> None:
         "means": ("mean", True),
         "selection": ("selection", False),
         "other_means": ("other_mean", False),
+        "own_means": ("own_mean", False),
+        "deviations": ("deviation", False),
     }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import vllm_standin as standin
-from families import byte_tokenizer, random_mask
+from families import byte_tokenizer, gated_mask, lies_within, random_mask
 from torch import nn
 from transformers import PreTrainedTokenizerFast
 
@@ -64,13 +64,14 @@ def forward(
         first = layer.mlp.gate_up_proj(hidden)
         gate, up = first.chunk(2, dim=-1) if first.shape[-1] > standin.WIDTH else (first, torch.ones(()))
         activation = nn.functional.silu(gate) if first.shape[-1] > standin.WIDTH else gate.relu()
-        for operation, (flat, values) in (intervention.operations() if intervention else {}).items():
-            for place, value in zip(flat.tolist(), values.tolist(), strict=True):
+        for name, flat, values, ranges in intervention.operations() if intervention else []:
+            for index, (place, value) in enumerate(zip(flat.tolist(), values.tolist(), strict=True)):
                 for token in range(len(ids)):
+                    cell = activation[token, place % standin.WIDTH]
                     here = intervention.positions in ("all", "prompt" if token < prompt else "generated")
+                    here = here and (ranges is None or lies_within(cell, ranges[:, :, index]))
                     if place // standin.WIDTH == number and here:
-                        cell = activation[token, place % standin.WIDTH]
-                        cell.copy_({"set": value, "add": cell + value, "scale": cell * value}[operation])
+                        cell.copy_({"set": value, "add": cell + value, "scale": cell * value}[name])
         seen.append(activation)
         hidden = hidden + layer.mlp.down_proj(activation * up)
     return seen, int((hidden[-1] @ model.embed.weight.T).argmax())
@@ -111,6 +112,7 @@ PLANS: dict[str, dict[str, Any]] = {
     "off": {"off": "aa"},
     "value": {"off": ["aa", "cc"], "off_value": -2.0, "positions": "generated"},
     "steered": {"off": "bb", "on": "aa", "strength": 3.0},
+    "gated": {"off": ["aa", "bb"], "off_within": 0.5, "off_value": 4.0},
     "added": {"off": "cc", "on": "bb", "mode": "add", "strength": 4.0, "positions": "prompt"},
     "scaled": {"on": "cc", "mode": "scale", "strength": -3.0, "layers": range(1, 3)},
 }
@@ -139,7 +141,7 @@ def test_requests_of_one_batch_are_steered_apart(llm: standin.LLM) -> None:
 
 
 def _mask() -> Any:
-    mask = random_mask(SHAPE)
+    mask = gated_mask(random_mask(SHAPE))
     return replace(mask, means={**mask.means, "cc": torch.ones(mask.count("cc"))})
 
 
@@ -253,7 +255,12 @@ def test_parts_of_workers_are_put_together_in_any_order() -> None:
 
 def test_a_plan_is_divided_among_workers() -> None:
     """Layers 0 to 2 of six neurons each; the second half of them has neurons 3 to 5."""
-    given = {"positions": "all", "operations": {"set": [[1, 4, 9, 17], [1.0, 2.0, 3.0, 4.0]], "scale": [[11], [5.0]]}}
+    ranges = [[[-1.0, -2.0, -3.0, -4.0]], [[1.0, 2.0, 3.0, 4.0]]]
+    operations = [
+        {"name": "set", "neurons": [1, 4, 9, 17], "values": [1.0, 2.0, 3.0, 4.0], "ranges": ranges},
+        {"name": "scale", "neurons": [11], "values": [5.0], "ranges": None},
+    ]
+    given = {"positions": "all", "operations": operations}
     parts = [ServedPlan.of(given, 6, here) for here in (range(0, 3), range(3, 6))]
     listed = [
         {
@@ -268,6 +275,8 @@ def test_a_plan_is_divided_among_workers() -> None:
         1: [("set", [0], [3.0]), ("scale", [2], [5.0])],
         2: [("set", [2], [4.0])],
     }
+    assert [cells.ranges for cells in parts[1].layers[1]][1] is None
+    assert parts[1].layers[1][0].ranges.tolist() == [[[-3.0]], [[3.0]]]
 
 
 def test_a_tensor_parallel_worker_says_which_neurons_it_has() -> None:
@@ -284,7 +293,7 @@ def test_a_stage_of_a_pipeline_has_its_layers() -> None:
 
 
 def test_a_plan_is_what_json_can_say() -> None:
-    intervention = Intervention(_mask(), **PLANS["steered"])
+    intervention = Intervention(_mask(), **PLANS["steered"], off_within=1)
     assert json.loads(json.dumps(plain(intervention))) == plain(intervention)
     with pytest.raises(LapeError, match="names layers the model does not have"):
         plain(replace(intervention, layers=range(2, 4)))

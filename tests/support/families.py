@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -194,6 +194,21 @@ def random_mask(shape: tuple[int, int], seed: int = 0) -> NeuronMask:
     }
     means = {code: torch.randn(len(neurons[code]), generator=generator) for code in ("aa", "bb")}
     return NeuronMask(neurons, means, shape)
+
+
+def gated_mask(mask: NeuronMask) -> NeuronMask:
+    """The same mask with ranges about 0, which hold some activations of a tiny model and not others."""
+    generator = torch.Generator().manual_seed(1)
+    means, deviations = (
+        {code: size * torch.rand(mask.count(code), generator=generator) + least for code in mask.languages}
+        for size, least in ((0.2, -0.1), (0.2, 0.0))
+    )
+    return replace(mask, own_means=means, deviations=deviations)
+
+
+def lies_within(activation: torch.Tensor, ranges: torch.Tensor) -> bool:
+    """Whether a number lies in one of the ranges `[2, k]`."""
+    return any(low <= float(activation) <= high for low, high in ranges.T.tolist())
 
 
 def byte_tokenizer(template: str | None = None) -> PreTrainedTokenizerFast:
