@@ -121,6 +121,11 @@ RECORD = ("record", "--corpus", "{corpus}", "--model", "no/model", "--out", "out
         (["generate", "Bonjour", "--mask", "{recorded}", "--off", "rf"], "No language in the mask 'rf'"),
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--mode", "swap"], "No mode 'swap'"),
         (["generate", "Bonjour", "--mask", "{recorded}", "--on", "fr", "--strength", "inf"], "strength must be"),
+        (["generate", "Bonjour", "--mask", "{recorded}", "--off", "fr", "--off-value", "men"], "Did you mean 'mean'"),
+        (
+            ["generate", "Bonjour", "--mask", "{recorded}", "--off", "fr", "--off-within", "2"],
+            "lape record --histograms",
+        ),
         (["generate", "", "--model", "{tiny}"], "The prompt is empty"),
         (["generate", "", "--model", "no/model"], "The prompt is empty"),
         (["generate", "\udc80", "--model", "{tiny}"], "The prompt holds half a character"),

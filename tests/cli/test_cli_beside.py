@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,11 @@ def test_recordings_lie_beside_statistics_and_masks_are_made_from_them(
         assert mask.languages == ("en", "fr")
         assert mask.metadata["settings"]["noise"] == 5
         assert {len(mask.means[code]) for code in mask.languages} == {1}
+    masked = shutil.copytree(out, tmp_path / "dln", dirs_exist_ok=True)
+    off = ["--mask", str(masked), "--off", "fr", "--off-value", "mean", "--off-within", "1.5", "--max-new-tokens", "2"]
+    capsys.readouterr()
+    assert main(["generate", "Bonjour", "--model", str(tiny_folder), *off, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["neurons_changed"] == {"on": 0, "off": 1}
     anew = ["--tokens", "32", "--block", "16", "--out", str(out)]
     assert main(["record", "--model", str(tiny_folder), "--corpus", str(corpus), *anew]) == 0
     assert [path.name for path in out.iterdir()] == ["statistics.safetensors"]  # what lay beside was of another text

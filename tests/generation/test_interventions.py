@@ -22,6 +22,7 @@ from families import (
     WIDTH,
     build,
     columns,
+    gated_mask,
     layers_of,
     random_mask,
     token_ids,
@@ -43,6 +44,7 @@ from lape import (
     activation_sites,
     intervene,
 )
+from lape.generation.edits import within
 from lape.generation.interventions import Plan
 from lape.models.embedded import SMOLLM2
 
@@ -167,15 +169,17 @@ def test_a_pass_that_begins_a_cache_is_of_the_prompt(tiny_model: PreTrainedModel
 @both_layouts
 @pytest.mark.parametrize("rows", [None, 1])
 @pytest.mark.parametrize("mode", ["replace", "add", "scale"])
-def test_values_at_the_activation(name: str, mode: str, rows: int | None) -> None:
-    plan = Intervention(MASK, off="aa", on="bb", mode=mode, strength=1.7, off_value=-0.25)
+@pytest.mark.parametrize("off_mode", ["set", "scale"])
+def test_values_at_the_activation(name: str, off_mode: str, mode: str, rows: int | None) -> None:
+    plan = Intervention(MASK, off="aa", on="bb", mode=mode, strength=1.7, off_mode=off_mode, off_value=-0.25)
     raw, edited = activations(build(name), plan if rows is None else [None, plan])
 
     expected = raw.clone()
     rows_edited = slice(rows, None)
     for layer, neuron in MASK.neurons["aa"].tolist():
         if [layer, neuron] not in MASK.neurons["bb"].tolist():  # what both have stays the target's
-            expected[layer, rows_edited, :, neuron] = -0.25
+            cell = expected[layer, rows_edited, :, neuron]
+            cell[:] = -0.25 if off_mode == "set" else -0.25 * cell
     for (layer, neuron), mean in zip(MASK.neurons["bb"].tolist(), MASK.means["bb"], strict=True):
         cell = expected[layer, rows_edited, :, neuron]
         if mode == "replace":
@@ -186,6 +190,32 @@ def test_values_at_the_activation(name: str, mode: str, rows: int | None) -> Non
             cell *= 1.7
     assert torch.equal(edited, expected)
     assert not torch.equal(edited, raw)
+
+
+@pytest.mark.parametrize("rows", [None, 1])
+def test_off_within_leaves_activations_alone_that_are_not_the_languages(family: str, rows: int | None) -> None:
+    width = FAMILIES[family].width
+    mask = gated_mask(random_mask((LAYERS, width)))
+    plan = Intervention(mask, off=["aa", "bb"], off_within=0.75, off_value=-0.25)
+    seen = watch(model := build(family), plan if rows is None else [None, plan], lambda: model(IDS))
+    raw, edited = (torch.stack(tensors).view(LAYERS, *IDS.shape, width) for tensors in zip(*seen, strict=True))
+    expected, inside = raw.clone(), 0
+    for code in plan.off:
+        numbers = zip(mask.neurons[code].tolist(), mask.own_means[code], mask.deviations[code], strict=True)
+        for (layer, neuron), mean, deviation in numbers:
+            for row in range(rows or 0, 2):
+                for place, value in enumerate(raw[layer, row, :, neuron]):
+                    if mean - 0.75 * deviation <= value <= mean + 0.75 * deviation:
+                        expected[layer, row, place, neuron] = -0.25
+                        inside += 1
+    assert torch.equal(edited, expected)
+    assert 0 < inside < 0.9 * 9 * (2 - (rows or 0)) * plan.count
+
+
+def test_ranges_are_not_rounded_to_the_activation() -> None:
+    activation = torch.tensor([1.0, 2.0, 3.0], dtype=torch.bfloat16)
+    ranges = torch.tensor([[[0.0], [2.001]], [[0.999], [3.0]]])  # bfloat16 has nothing between 0.996 and 1
+    assert within(activation, ranges).tolist() == [False, False, True]
 
 
 def test_neurons_of_both_languages_stay_the_targets() -> None:
@@ -201,7 +231,7 @@ def test_neurons_of_both_languages_stay_the_targets() -> None:
 @pytest.mark.parametrize(("mode", "strength"), [("add", 0.0), ("scale", 1.0)])
 def test_neutral_strength_is_the_untouched_model(name: str, mode: str, strength: float) -> None:
     model = build(name)
-    plan = Intervention(MASK, on="bb", mode=mode, strength=strength)
+    plan = Intervention(MASK, off="aa", off_mode="scale", off_value=1, on="bb", mode=mode, strength=strength)
     assert torch.equal(edited_logits(model, plan), model(IDS).logits)
     with intervene(model, plan):
         assert not hooks(model)  # nothing to do costs nothing
@@ -358,6 +388,23 @@ def test_blocks_nest(tiny_model: PreTrainedModel) -> None:
     assert not torch.equal(nested, outer_alone)
 
 
+def test_nested_blocks_deactivate_first_what_both_languages_have(tiny_model: PreTrainedModel) -> None:
+    on = Intervention(MASK, on="bb", mode="add", strength=2.0)
+    expected = activations(tiny_model, replace(on, off="aa"))[1]
+    with intervene(tiny_model, OFF):
+        found = activations(tiny_model, on)[1]
+    own = MASK.neurons["aa"].tolist()
+    changed = [
+        (layer, neuron, 2.0 * mean)
+        for (layer, neuron), mean in zip(MASK.neurons["bb"].tolist(), MASK.means["bb"], strict=True)
+        if [layer, neuron] in own
+    ]
+    assert changed
+    for layer, neuron, value in changed:
+        assert found[layer, :, :, neuron].eq(value).all()  # 0 and then the mean, not the activation and the mean
+        assert not expected[layer, :, :, neuron].eq(value).any()
+
+
 @both_layouts
 def test_gradients_flow_except_through_what_is_set(name: str) -> None:
     model = build(name)
@@ -436,6 +483,11 @@ def test_a_mask_of_another_revision_is_reported(
         ({"off": "aa", "off_value": float("inf")}, LapeError, "off_value must be a finite number"),
         ({"on": "bb", "strength": 1e39}, LapeError, r"strength must be a finite number of float32, not 1e\+39"),
         ({"off": "aa", "off_value": -1e300}, LapeError, "off_value must be a finite number"),
+        ({"off": "aa", "off_mode": "scal"}, UnknownLabel, "No off_mode 'scal'. Did you mean 'scale'"),
+        ({"off": "aa", "off_mode": "scale", "off_value": "mean"}, LapeError, "must then be a number, not 'mean'"),
+        ({"off": "aa", "off_within": -1}, LapeError, "off_within must be at least 0 deviations, not -1"),
+        ({"off": "aa", "off_within": float("nan")}, LapeError, "off_within must be a finite number"),
+        ({"off": ["aa", "cc"], "off_within": 2}, MeansMissing, "no deviations for aa, cc.*with_deviations"),
         ({"on": "cc"}, MeansMissing, "no mean activations for 'cc'.*lape calibrate"),
         ({"on": "cc", "mode": "add"}, MeansMissing, "'add' cannot switch it on"),
     ],

@@ -12,6 +12,7 @@ import oracle
 import pytest
 import torch
 from families import build, random_mask, token_ids
+from recordings import histograms_of, texts_of
 from samples import mask_of, statistics_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -27,7 +28,7 @@ from lape import (
     intervene,
 )
 from lape.cli import main
-from lape.masks.calibration import calibrate, with_other_means
+from lape.masks.calibration import calibrate, with_deviations, with_differences, with_other_means, with_quantiles
 from lape.storage.names import MASK_NAME, STATISTICS_NAME
 
 TEXTS = {
@@ -362,3 +363,59 @@ def test_neurons_that_are_off_are_set_to_their_mean_over_other_languages() -> No
         Intervention(mask, off=["aa", "cc"], off_value="mean")
     with pytest.raises(UnknownLabel, match=r"'men'. Did you mean 'mean'"):
         Intervention(mask, off="aa", off_value="men")
+
+
+def test_deviations_are_about_the_language_s_own_mean_whatever_switches_it_on(tmp_path: Path) -> None:
+    histograms = histograms_of({"aa": [[0, 2, 6, 0], [1, 1, 1, 1]], "bb": [[0, 4, 0, 0], [0, 0, 0, 3]]})
+    deviations = {"aa": torch.tensor([[0.5, 0.25]]), "bb": torch.tensor([[0.125, 2.0]])}
+    histograms = replace(histograms, deviations=deviations)
+    mask = mask_of({"aa": [(0, 0), (0, 1)], "bb": [(0, 1)]}, {"aa": [7.0, 8.0]}, shape=(1, 2))
+    found = with_deviations(mask, histograms)
+    found.save(tmp_path)
+    found = NeuronMask.load(tmp_path)
+    assert found == mask
+    assert {code: values.tolist() for code, values in found.own_means.items()} == {"aa": [1.75, 1.5], "bb": [3.0]}
+    assert {code: values.tolist() for code, values in found.deviations.items()} == {"aa": [0.5, 0.25], "bb": [2.0]}
+    (off,) = Intervention(found, off=["bb", "aa"], off_within=2).operations()
+    assert off.neurons.tolist() == [0, 1]
+    assert [sorted(ranges) for ranges in off.ranges.permute(2, 1, 0).tolist()] == [
+        [[0.75, 2.75], [0.75, 2.75]],
+        [[-1.0, 7.0], [1.0, 2.0]],
+    ]
+    with pytest.raises(MaskMismatch, match=r"the activation histograms for 1 layers? x 2 neurons"):
+        with_deviations(random_mask((3, 48)), histograms)
+    with pytest.raises(UnknownLabel, match="No language in these activation histograms 'cc'"):
+        with_deviations(mask_of({"cc": [(0, 1)]}, shape=(1, 2)), histograms)
+
+
+def test_a_quantile_in_the_place_of_means() -> None:
+    texts = texts_of({"aa": [[4.0, 1.0], [0.0, 2.0], [2.0, 8.0]], "bb": [[1.0, 5.0]]})
+    mask = mask_of({"aa": [(0, 1)], "bb": [(0, 0), (0, 1)]}, {"aa": [9.0]}, shape=(1, 2))
+    found = with_quantiles(mask, texts, 1)
+    assert {code: values.tolist() for code, values in found.means.items()} == {"aa": [8.0], "bb": [1.0, 5.0]}
+    assert set_to(Intervention(found, on="bb", strength=2.0)) == {0: 2.0, 1: 10.0}
+    assert found.metadata["calibration"]["means"] == "quantile 1 of means of texts"
+    with pytest.raises(LapeError, match=r"no quantiles in these activation statistics\. Take activation histograms"):
+        with_quantiles(mask, statistics_of({"aa": [[1, 2]], "bb": [[1, 2]]}), 0.5)
+    with pytest.raises(LapeError, match="from 0 to 1, not 90"):
+        with_quantiles(mask, texts, 90)
+
+
+def test_differences_between_languages_are_what_add_adds() -> None:
+    codes = ["aa", "bb", "cc"]
+    statistics = statistics_of({code: [[1, 2, 3]] for code in codes}, 4)
+    means = {code: (statistics.sum[code] / 4).flatten().tolist() for code in codes}
+    mask = mask_of({"aa": [(0, 0)], "bb": [(0, 1), (0, 2)], "cc": [(0, 0)]}, {"aa": [9.0]}, shape=(1, 3))
+    every = with_differences(mask, statistics)
+    assert every.means["aa"].tolist() == pytest.approx([means["aa"][0] - (means["bb"][0] + means["cc"][0]) / 2])
+    moved = with_differences(mask, statistics, off="aa")
+    assert set(moved.means) == {"bb", "cc"}  # there is nothing to move aa from
+    assert moved.means["bb"].tolist() == pytest.approx([means["bb"][n] - means["aa"][n] for n in (1, 2)])
+    both = with_differences(mask, statistics, off="aa", both=True)
+    (added,) = Intervention(both, off="aa", on="bb", mode="add", strength=2.0).operations()[1:]
+    assert (added.name, added.neurons.tolist()) == ("add", [0, 1, 2])
+    assert added.values.tolist() == pytest.approx([2 * (means["bb"][n] - means["aa"][n]) for n in range(3)])
+    assert both.flat("aa").tolist() == [0]
+    assert both.metadata["calibration"]["means"] == "differences from aa"
+    with pytest.raises(UnknownLabel, match="No language in the mask 'dd'"):
+        with_differences(mask, statistics, off=["aa", "dd"])

@@ -11,6 +11,7 @@ import pytest
 import torch
 from families import build, byte_tokenizer
 from mixtures import build_mixture
+from recordings import histograms_of, texts_of
 
 from lape.errors import BadFile, LapeError
 from lape.languages import NOISE
@@ -58,6 +59,10 @@ def test_histograms_are_those_of_a_plain_loop() -> None:
             counts = [0] * (bins + 2)
             for value in of[code]:
                 counts[min(max(math.floor((value - low) / ((high - low) / bins)) + 1, 0), bins + 1)] += 1
+            for least in (1, 10, 15, 30):  # what so many of the 30 tokens are at most, to the width of a bin
+                quantile = found.quantile(code, least / 30, torch.tensor([layer * found.shape[1] + neuron])).item()
+                true = min(max(sorted(of[code])[least - 1], low), high)
+                assert abs(quantile - true) <= (high - low) / bins + 1e-6
             assert found.counts[code][layer, neuron].tolist() == counts
             assert found.active[code][layer, neuron] == sum(value > 0 for value in of[code])
             own = sum(of[code]) / 30
@@ -90,6 +95,24 @@ def test_a_mixture_of_experts_counts_what_is_routed() -> None:
         assert torch.equal(histograms.probability(code), statistics.probability(code))
         assert torch.allclose(histograms.mean(code), statistics.mean(code), atol=1e-5)
         assert torch.allclose(texts.means[code].double().mean(0), statistics.sum[code] / 30, rtol=1e-3, atol=1e-3)
+
+
+def test_quantiles_of_a_histogram_by_hand() -> None:
+    """Below the range, four bins from 0 to 1, and above it."""
+    rows = [[0, 0, 4, 0, 4, 0], [3, 2, 0, 0, 0, 5], [0, 0, 0, 0, 0, 0]]
+    histograms = histograms_of({"aa": rows})
+    expected = {0: [0.25, 0, 0], 0.25: [0.375, 0, 0], 0.5: [0.5, 0.25, 0], 0.75: [0.875, 1, 0], 1: [1, 1, 0]}
+    for share, values in expected.items():
+        assert histograms.quantile("aa", share, slice(None)).tolist() == pytest.approx(values)
+    tenths = histograms_of({"aa": [[0, 7, 0, 3, 0, 0]]})
+    assert tenths.quantile("aa", 0.7, slice(None)).item() == 0.25  # not the next token's bin
+
+
+def test_quantiles_of_texts_lie_between_the_nearest_two() -> None:
+    texts = texts_of({"aa": [[4.0, 1.0], [0.0, 2.0], [2.0, 8.0], [8.0, 4.0]]})
+    assert texts.quantile("aa", 0.5, slice(None)).tolist() == texts.mean("aa").flatten().tolist() == [3.0, 3.0]
+    assert texts.quantile("aa", 0.9, torch.tensor([1])).tolist() == pytest.approx([4 + 0.7 * 4])
+    assert texts.quantile("aa", 1, slice(None)).tolist() == [8.0, 8.0]
 
 
 @pytest.mark.parametrize("kind", [ActivationHistograms, TextMeans])

@@ -154,11 +154,13 @@ def test_a_mask_without_means_is_not_said_to_steer() -> None:
 
 def test_calibration_and_release_are_told() -> None:
     calibration = {"tokens": {"fr": 5120, "es": 5120}, "dtype": "float32", "quantization": None, "date": "2026-01-02"}
+    calibration["means"] = "quantile 0.9 of means of texts"
     released = {"file": "LLaMA.pth", "sha256": "0f", "url": "https://example.org/LLaMA.pth"}
     card = mask_card(
         mask_of(NEURONS, {"fr": [1.0, 2.0, 3.0]}, model="org/tiny", calibration=calibration, released=released)
     )
-    means = "of French (`fr`) only, measured later: 5,120 tokens per language, `float32`, `2026-01-02`"
+    means = "of French (`fr`) only, measured later: 5,120 tokens per language, "
+    means += "`quantile 0.9 of means of texts`, `float32`, `2026-01-02`"
     assert f"| mean activations | {means} |" in card
     assert "| released as | file `LLaMA.pth`, sha256 `0f`, url `https://example.org/LLaMA.pth` |" in card
     assert "https://example.org/LLaMA.pth" not in links(card)
