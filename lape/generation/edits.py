@@ -244,11 +244,12 @@ def layer_edits(
             gates = 0 if operation.ranges is None else operation.ranges.shape[1]
             parts.setdefault((operation.name, positions, gates), []).append((row, operation))
     cells: dict[int, dict[int, list[Cells]]] = {}
-    for (name, positions, gates), found in parts.items():
+    for (name, positions, _), found in parts.items():
         rows = torch.cat([torch.full_like(operation.neurons, row) for row, operation in found])
         flat = torch.cat([operation.neurons for _, operation in found])
         values = torch.cat([operation.values for _, operation in found])
-        ranges = torch.cat([operation.ranges for _, operation in found], dim=-1) if gates else None
+        all_ranges = [operation.ranges for _, operation in found if operation.ranges is not None]
+        ranges = torch.cat(all_ranges, dim=-1) if all_ranges else None
         experts = flat // sites.width  # counted through all layers
         for number in experts.unique().tolist():
             here = experts == number
