@@ -112,7 +112,7 @@ def with_other_means(mask: NeuronMask, recorded: Recorded) -> NeuronMask:
     return replace(mask, other_means=found)
 
 
-def with_deviations(mask: NeuronMask, histograms: ActivationHistograms) -> NeuronMask:
+def with_deviations(mask: NeuronMask, histograms: Recorded) -> NeuronMask:
     """The same mask with the mean and standard deviation of each neuron's activation, so that off can be gated.
 
     Off then leaves a neuron alone at tokens where its activation is not what it is in the language, as NeuronLens
@@ -120,9 +120,10 @@ def with_deviations(mask: NeuronMask, histograms: ActivationHistograms) -> Neuro
 
     Args:
         mask: Of one model.
-        histograms: Of the same model, with all languages of the mask; they have the mean and deviation as such.
+        histograms: Of the same model, with all languages of the mask; no other recording has deviations.
 
     Raises:
+        LapeError: It is another recording.
         MaskMismatch: The histograms are of another shape.
         UnknownLabel: They lack a language of the mask.
 
@@ -130,6 +131,11 @@ def with_deviations(mask: NeuronMask, histograms: ActivationHistograms) -> Neuro
         >>> mask = with_deviations(mask, histograms)  # doctest: +SKIP
         >>> off = Intervention(mask, off="fr", off_within=2)  # doctest: +SKIP
     """
+    if not isinstance(histograms, ActivationHistograms):
+        raise LapeError(
+            f"There are no deviations in these {histograms.what}. Take {ActivationHistograms.what} "
+            f"({ActivationHistograms.command})."
+        )
     _check_shape(mask, histograms)
     deviations = {code: histograms.deviations[histograms.known(code)] for code in mask.languages}
     means = {code: histograms.mean(code) for code in mask.languages}

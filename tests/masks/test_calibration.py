@@ -386,6 +386,8 @@ def test_deviations_are_about_the_language_s_own_mean_whatever_switches_it_on(tm
         with_deviations(random_mask((3, 48)), histograms)
     with pytest.raises(UnknownLabel, match="No language in these activation histograms 'cc'"):
         with_deviations(mask_of({"cc": [(0, 1)]}, shape=(1, 2)), histograms)
+    with pytest.raises(LapeError, match=r"no deviations in these means of texts\. Take .*lape record --histograms"):
+        with_deviations(mask, texts_of({"aa": [[1.0, 2.0]]}))
 
 
 def test_a_quantile_in_the_place_of_means() -> None:
