@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings, lowest
+from lape.identify.ranking import SCORE_DECIMALS, Ranking, Rankings
 from lape.identify.settings import check_settings
 from lape.recording.text_means import TextMeans
 
@@ -31,8 +31,11 @@ def expert(
     of all other languages the negatives. Average precision is scikit-learn's: texts in descending order of value,
     `AP = sum_n (R_n - R_(n-1)) P_n` over the distinct values, P and R being precision and recall of the texts down to
     that value. High where the language's texts come first, low where they come last: a neuron of low average precision
-    is one that the language leaves silent. Kojima et al. take as many of the lowest as of the highest, and switch both
-    on with the median over the language's texts, which is what a mask of this method holds as its means.
+    is one that the language leaves silent. Of equal ones those come first whose means lie further apart (`distance`):
+    where the texts of a group are much alike, as questions of one pattern are, a thousand neurons reach 1.
+
+    Kojima et al. take as many of the lowest as of the highest, and switch both on with the median over the language's
+    texts, which is what a mask of this method holds as its means.
 
     Args:
         texts: Means of texts in every language.
@@ -45,16 +48,33 @@ def expert(
     """
     check_settings(top_rate=top_rate, bottom_rate=bottom_rate)
     selected, size = {}, texts.shape[0] * texts.shape[1]
-    for code, precision in zip(languages, average_precision(texts, languages), strict=True):
-        best, worst = lowest(-precision, round(top_rate * size)), lowest(precision, round(bottom_rate * size))
+    for code, ranking in expert_ranking(texts, languages):
+        lowest_first = Ranking(ranking.neurons, tuple(-key for key in ranking.keys))
+        best, worst = ranking.first(round(top_rate * size)), lowest_first.first(round(bottom_rate * size))
         selected[code] = torch.cat([best, worst]).unique()
     return selected
 
 
 def expert_ranking(texts: TextMeans, languages: Sequence[str]) -> Rankings:
-    """Ranks all neurons by average precision, highest first."""
-    precision = average_precision(texts, languages)
-    return ((code, Ranking(torch.arange(len(row)), (-row,))) for code, row in zip(languages, precision, strict=True))
+    """Ranks all neurons by average precision, highest first, and where it is equal by distance, furthest first."""
+    ranked = zip(languages, average_precision(texts, languages), distance(texts, languages), strict=True)
+    return ((code, Ranking(torch.arange(len(row)), (-row, -apart))) for code, row, apart in ranked)
+
+
+def distance(texts: TextMeans, languages: Sequence[str]) -> torch.Tensor:
+    """How far each neuron's mean over a language's texts is above that over all others, in standard deviations.
+
+    Float64 `[languages, neurons]`, to 12 decimals; the deviation is that of all texts, and 0 where it is 0.
+    """
+    flat = [texts.means[code].flatten(1) for code in languages]
+    counts = [len(of) for of in flat]
+    sums = torch.stack([of.sum(0, dtype=torch.float64) for of in flat])
+    squares = sum(torch.linalg.vector_norm(of, dim=0, dtype=torch.float64) ** 2 for of in flat)
+    total, number = sums.sum(0), sum(counts)
+    deviation = (squares / number - (total / number) ** 2).clamp(min=0).sqrt()
+    rows = [own / count - (total - own) / (number - count) for own, count in zip(sums, counts, strict=True)]
+    found = torch.stack([torch.where(deviation > 0, row / deviation, 0.0) for row in rows])
+    return found.round(decimals=SCORE_DECIMALS)
 
 
 def average_precision(texts: TextMeans, languages: Sequence[str]) -> torch.Tensor:

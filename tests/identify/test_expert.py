@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import statistics
 
 import pytest
 import torch
@@ -22,6 +23,12 @@ def random_means(seed: int) -> dict[str, list[list[float]]]:
     return {code: [[draw.choice(values) for _ in range(neurons)] for _ in range(draw.randint(1, 6))] for code in codes}
 
 
+def distance(own: list[float], others: list[float]) -> float:
+    """The difference of means in standard deviations of all."""
+    deviation = statistics.pstdev([*own, *others])
+    return round((statistics.fmean(own) - statistics.fmean(others)) / deviation, 9) if deviation else 0.0
+
+
 def column(rows: list[list[float]], neuron: int) -> list[float]:
     return [row[neuron] for row in rows]
 
@@ -39,9 +46,12 @@ def test_average_precision_is_that_of_a_plain_loop() -> None:
         rates = {"top_rate": 0.3, "bottom_rate": 0.2}
         mask = lape.identify(texts_of(means), "expert", codes, **rates)
         for row, code in enumerate(codes):
+            others = [each for other in codes if other != code for each in means[other]]
             values = found[row].tolist()
-            best = sorted(range(neurons), key=lambda at, values=values: (-values[at], at))[: round(0.3 * neurons)]
-            worst = sorted(range(neurons), key=lambda at, values=values: (values[at], at))[: round(0.2 * neurons)]
+            apart = [distance(column(means[code], at), column(others, at)) for at in range(neurons)]
+            places = [(-value, -far, at) for at, (value, far) in enumerate(zip(values, apart, strict=True))]
+            best = [at for *_, at in sorted(places)][: round(0.3 * neurons)]
+            worst = [at for *_, at in sorted((-low, -near, at) for low, near, at in places)][: round(0.2 * neurons)]
             assert neurons_of(mask)[code] == [(0, at) for at in sorted({*best, *worst})], f"seed {seed}"
 
 
