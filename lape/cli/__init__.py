@@ -16,7 +16,21 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from lape.cli import bench, collect, combine, diff, evaluate, generate, identify, look, machine, record, released, share
+from lape.cli import (
+    bench,
+    collect,
+    combine,
+    diff,
+    evaluate,
+    generate,
+    identify,
+    look,
+    machine,
+    record,
+    relations,
+    released,
+    share,
+)
 from lape.errors import LapeError, LapeWarning
 from lape.interrupts import STOPPED, interrupts
 from lape.processes import launched
@@ -79,7 +93,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"lape {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show logs of the libraries, and tracebacks")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (record, identify, released, combine, diff, generate, look, evaluate, bench, share, collect, machine):
+    recording, measuring = (record, relations), (evaluate, bench)
+    for module in (*recording, identify, released, combine, diff, generate, look, *measuring, share, collect, machine):
         module.register(commands)
     return parser
 

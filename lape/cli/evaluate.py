@@ -48,6 +48,9 @@ def register(commands: Any) -> None:
         help="questions of harm and lines of firing a language, prompts a file of confusion (default: %(default)s)",
     )
     evaluate.add_argument(
+        "--facts", help="of relations: JSON file of questions, the one that `lape relations` asked (default: ours)"
+    )
+    evaluate.add_argument(
         "--sources", type=codes, default=[], help="codes that steering starts from (default: all with openings)"
     )
     evaluate.add_argument(

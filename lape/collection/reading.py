@@ -64,9 +64,10 @@ EVIDENCE: Mapping[str, Form] = {
     "top_rates": listing(NUMBER),
     "strengths": mapping(listing(NUMBER, least=1)),
 }
+EXPECTED = tuple(name for name, kind in KINDS.items() if kind.expected)  # relations are no languages
 # Options of evidence that are names of a list: what a name is called, and the list.
 NAMES: Mapping[str, tuple[str, tuple[str, ...]]] = {
-    "kinds": ("kind of evidence", tuple(KINDS)),
+    "kinds": ("kind of evidence", EXPECTED),
     "rivals": ("mask to compare with", (NONE, EXCLUSIVE, EQUAL, *OFFERED)),
     "identifier": ("language identifier", tuple(IDENTIFIERS)),
     "mode": ("mode", get_args(Mode)),
@@ -240,7 +241,7 @@ def _evidence(table: Mapping[str, Any], place: str, problems: _Problems) -> Evid
     with problems.at(place):
         EvidencePlan((), given).options  # noqa: B018  # says which numbers it takes
         if given and not kinds:
-            raise LapeError(f"Say what is measured, with the key kinds: {', '.join(KINDS)}.")
+            raise LapeError(f"Say what is measured, with the key kinds: {', '.join(EXPECTED)}.")
     return EvidencePlan(tuple(kind for kind in KINDS if kind in kinds), given)
 
 

@@ -49,7 +49,7 @@ def measure(
     if len(wanted) > 1:
         reasons = {name: KINDS[name].missing(subject, asked) for name in wanted}
         for name, reason in reasons.items():
-            if reason and processes.first:
+            if reason and KINDS[name].expected and processes.first:
                 _note(f"{name} is left out: {reason}")
         wanted = [name for name in wanted if not reasons[name]]
     for name in wanted:

@@ -35,6 +35,8 @@ from lape.version import __version__
 Made = Mapping[str, torch.Tensor]  # of one language's text
 Make = Callable[[Iterator[torch.Tensor]], Made]
 
+LIBRARY = {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+
 
 class TextPasses:
     """Text of some languages that a model reads, once or more often, always in the same blocks.
@@ -86,14 +88,9 @@ class TextPasses:
         check_text(tokenizer, corpora, self._blocks, block, allow_short)
         self._tokenizer, self._corpora, self._allow_short = tokenizer, corpora, allow_short
         self._progress, self._kept = progress, kept
-        self._date = datetime.datetime.now(datetime.UTC).date().isoformat()
+        self._date = today()
         self._described: dict[str, dict[str, Any]] = {}
-        self._model = {
-            **asdict(identity(model)),
-            "architecture": model.config.model_type,
-            "block": block,
-            "special_tokens": {"document_end": end, "bos": before or False},
-        }
+        self._model = read_by(model, tokenizer, block)
         self._settings = {**self._model, "languages": list(corpora), "blocks": self._blocks, **(settings or {})}
 
     @property
@@ -103,7 +100,7 @@ class TextPasses:
             **self._model,
             "tokens": dict(self.tokens),
             "corpora": {code: [found] for code, found in self._described.items()},
-            "library": {"lape": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+            "library": LIBRARY,
             "date": self._date,
         }
 
@@ -168,6 +165,21 @@ class TextPasses:
             raise CheckpointMismatch(f"The text of {code!r} is not the one {str(file)!r} was made from. {way_out}")
         self._date = min(self._date, str(metadata.get("date")))
         return tensors
+
+
+def read_by(model: PreTrainedModel, tokenizer: Tokenizer, block: int) -> dict[str, Any]:
+    """What metadata says of the model that reads blocks of so many tokens, and of what stands before them."""
+    return {
+        **asdict(identity(model)),
+        "architecture": model.config.model_type,
+        "block": block,
+        "special_tokens": {"document_end": document_end(tokenizer), "bos": prefix_of(tokenizer) or False},
+    }
+
+
+def today() -> str:
+    """The date of a recording that is made now."""
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def counted_and_hashed(blocks: Iterable[torch.Tensor]) -> tuple[int, str]:

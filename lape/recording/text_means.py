@@ -3,7 +3,8 @@
 File `texts.safetensors`: per language code `means.<code>` float16 `[texts, layers, neurons]` (float32 where one is
 above 65,504), and `active.<code>` int32 `[layers, neurons]`, the tokens at which the activation was above 0. One
 metadata key `lape` with the keys of statistics (`lape/recording/statistics.py`) and `kind` "texts"; its `block` is the
-tokens of a text. The means have 2 bytes a text and neuron: 88 MB for Gemma 3 270M, 100 texts in each of 12 languages.
+tokens of a text, of the longest where they differ. The means have 2 bytes a text and neuron: 88 MB for Gemma 3 270M,
+100 texts in each of 12 languages.
 """
 
 from __future__ import annotations

@@ -71,7 +71,7 @@ def html_of(found: Mapping[str, Evidence], left_out: Sequence[str] = ()) -> str:
     parts: list[tuple[str, str, list[str]]] = [
         ("results", "What came out", [headlines(found).html(), *notices(_said(left_out)), *_summaries(found)]),
     ]
-    for name, kind in KINDS.items():
+    for name, kind in _listed(found):
         shown = read(name, found[name], kind.section) if name in found else [notice(_missing(kind))]
         parts.append((name, kind.heading, shown))
     parts.append(("made", "How it was measured", [show(found).html() for show in (made, versions, texts)]))
@@ -89,7 +89,7 @@ def markdown_of(found: Mapping[str, Evidence], left_out: Sequence[str] = ()) -> 
         headlines(found).markdown(),
         *map(plain, _said(left_out)),
     ]
-    for name, kind in KINDS.items():
+    for name, kind in _listed(found):
         blocks.append(f"## {kind.heading}")
         if name not in found:
             blocks.append(_missing(kind))
@@ -104,7 +104,7 @@ def markdown_of(found: Mapping[str, Evidence], left_out: Sequence[str] = ()) -> 
 def headlines(found: Mapping[str, Evidence]) -> Table:
     """The main figure of each kind, and what to hold it against."""
     rows = []
-    for name, kind in KINDS.items():
+    for name, kind in _listed(found):
         if name in found:
             headline = read(name, found[name], kind.headline)
             rows.append([headline.what, headline.figure, headline.against])
@@ -176,6 +176,11 @@ def _summaries(found: Mapping[str, Evidence]) -> list[str]:
 
 def _said(left_out: Sequence[str]) -> list[str]:
     return [f"Left out: {reason}" for reason in left_out]
+
+
+def _listed(found: Mapping[str, Evidence]) -> list[tuple[str, Kind]]:
+    """The kinds that were measured, and those of which it is said that they were not."""
+    return [(name, kind) for name, kind in KINDS.items() if name in found or kind.expected]
 
 
 def _missing(kind: Kind) -> str:

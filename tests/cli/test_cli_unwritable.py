@@ -23,6 +23,7 @@ READS = {"list", "push", "diff", "generate", "look", "neurons", "models", "docto
 INTO_A_FILE = {
     "pull": ["pull", "org/collection", "--model", "org/tiny", "--out", "taken/masks"],
     "record": ["record", "--corpus", "corpus", "--out", "taken"],
+    "relations": ["relations", "--out", "taken"],
     "identify": ["identify", "mask", "--out", "taken/new"],
     "import": ["import", "mask.pth", "--model", "org/other", "--shape", "2x4", "--out", "taken/new"],
     "combine": ["combine", "mask", "mask", "--how", "union", "--out", "taken/new"],

@@ -93,7 +93,8 @@ def test_every_kind_is_registered_under_its_name_with_a_command_that_exists() ->
         assert kind.command in (f"lape evaluate {name}", "lape tune", f"lape {name}")
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "stability"])  # it counts points, some skipped
+# Stability counts points, some skipped; relations are no languages (test_relations.py).
+@pytest.mark.parametrize("name", [name for name in KINDS if name not in ("stability", "relations")])
 def test_a_plan_names_the_number_of_its_cells(name: str, recorded: Subject, prompts: str, benchmark: str) -> None:
     few = {"max_new_tokens": 1, "items": 2, "shift_items": 2, "tokens": 64, "block": 32, "seeds": 2}
     tried = {"top_rates": (0.2,), "strengths": {"replace": (1.0,)}, "offs": ("source",)}
@@ -228,6 +229,7 @@ def test_what_a_kind_needs_is_said(tmp_path: Path) -> None:
     assert "--groups 16" in str(missing["stability"])
     assert "lape calibrate" in str(missing["steering"])
     assert "lape calibrate" in str(missing["tuning"])
+    assert "`lape relations`" in str(missing["relations"])
 
 
 def test_another_mask_to_compare_with_is_another_setting(recorded: Subject, tmp_path: Path) -> None:

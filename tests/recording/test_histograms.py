@@ -16,7 +16,7 @@ from recordings import histograms_of, texts_of
 from lape.errors import BadFile, LapeError
 from lape.languages import NOISE
 from lape.models.architectures import activation_sites
-from lape.recording.averaging import record_texts
+from lape.recording.averaging import record_prompts, record_texts
 from lape.recording.binning import record_histograms
 from lape.recording.histograms import ActivationHistograms
 from lape.recording.noise import RandomTokens
@@ -32,14 +32,17 @@ PREFIXED = byte_tokenizer("<|im_end|> $A")
 def activations(model: Any, code: str, blocks: int) -> torch.Tensor:
     """Of every token of a language's blocks, read one by one: float32 `[blocks, tokens, layers, neurons]`."""
     ids = PREFIXED("".join(f"{text}<|endoftext|>" for text in TEXTS[code]), add_special_tokens=False)["input_ids"]
-    sites, found = activation_sites(model), []
+    return torch.stack([alone(model, ids[10 * number : 10 * (number + 1)]) for number in range(blocks)])
+
+
+def alone(model: Any, ids: list[int]) -> torch.Tensor:
+    """Of every token of one text after the prefix: float32 `[tokens, layers, neurons]`."""
+    sites = activation_sites(model)
     seen: dict[int, torch.Tensor] = {}
     watching = {layer: lambda values, _, layer=layer: seen.update({layer: values[0, 1:]}) for layer in sites.layers}
-    for number in range(blocks):
-        with sites.watch(watching), torch.no_grad():
-            sites.decoder(input_ids=torch.tensor([[1, *ids[10 * number : 10 * (number + 1)]]]), use_cache=False)
-        found.append(torch.stack([seen[layer] for layer in sites.layers], dim=1))
-    return torch.stack(found)
+    with sites.watch(watching), torch.no_grad():
+        sites.decoder(input_ids=torch.tensor([[1, *ids]]), use_cache=False)
+    return torch.stack([seen[layer] for layer in sites.layers], dim=1)
 
 
 def test_histograms_are_those_of_a_plain_loop() -> None:
@@ -113,6 +116,26 @@ def test_quantiles_of_texts_lie_between_the_nearest_two() -> None:
     assert texts.quantile("aa", 0.5, slice(None)).tolist() == texts.mean("aa").flatten().tolist() == [3.0, 3.0]
     assert texts.quantile("aa", 0.9, torch.tensor([1])).tolist() == pytest.approx([4 + 0.7 * 4])
     assert texts.quantile("aa", 1, slice(None)).tolist() == [8.0, 8.0]
+
+
+def test_means_of_prompts_of_any_length_are_those_of_each_alone(tmp_path: Path) -> None:
+    model = build("llama")
+    prompts = {"capital": ["abc", "abcdefg", "xyz", "é"], "color": ["grass", "snow"]}
+    found = record_prompts(model, PREFIXED, prompts, progress=False)
+    for label, texts in prompts.items():
+        rows = [PREFIXED(text, add_special_tokens=False)["input_ids"] for text in texts]
+        each = [alone(model, ids) for ids in rows]
+        assert torch.allclose(found.means[label].float(), torch.stack([of.mean(0) for of in each]), atol=1e-3)
+        assert torch.equal(found.active[label], sum((of > 0).sum(0) for of in each))
+        assert found.tokens[label] == sum(map(len, rows))
+    assert found.metadata["block"] == 7
+    assert found.metadata["corpora"]["capital"][0]["tokens"] == 3 + 7 + 3 + 2
+    found.save(tmp_path / "texts.safetensors")
+    assert torch.equal(TextMeans.load(tmp_path / "texts.safetensors").means["color"], found.means["color"])
+    with pytest.raises(LapeError, match="A text of 'color' is empty"):
+        record_prompts(model, PREFIXED, {"color": ["grass", ""]}, progress=False)
+    with pytest.raises(LapeError, match="exceed the model's context"):
+        record_prompts(model, PREFIXED, {"color": ["grass" * 1000]}, progress=False)
 
 
 @pytest.mark.parametrize("kind", [ActivationHistograms, TextMeans])

@@ -151,7 +151,7 @@ def test_what_is_left_out_is_named_everywhere_and_the_rest_is_shown(
     (tmp_path / "README.md").write_text("\n".join(MARKS) + "\n", encoding="utf-8")
     reasons = [
         "'harm.json' is of the kind newer, not layers, stability, firing, perplexity, tuning, steering, bench, "
-        "confusion, harm.",
+        "confusion, harm, relations.",
         "'perplexity.json' does not say its results.masks.lape.off.de.fr.delta_nats as a mapping. Measure it again.",
         "'tuning.json' is not JSON (it is nested deeper than 64).",
     ]

@@ -426,6 +426,34 @@ def bench(share: float = 0.9, residual: float = 0.97, cost: float = 1.0) -> dict
     )
 
 
+def relations(own: float = 0.5) -> dict[str, Any]:
+    def lost(capital: float, color: float, other: float) -> dict[str, Any]:
+        return {
+            "lost": {
+                "capital": {"capital": figure(capital, 0.05), "color": figure(other, 0.05)},
+                "color": {"capital": figure(other, 0.05), "color": figure(color, 0.05)},
+            },
+            "elsewhere": {off: figure(other, 0.05) for off in ("capital", "color")},
+            "own": figure((capital + color) / 2, 0.05),
+            "others": figure(other, 0.05),
+        }
+
+    masks = {"own": lost(own + 0.1, own - 0.1, 0.2), "random0": lost(0.05, 0.05, 0.0), "random1": lost(0.15, 0.15, 0.0)}
+    return file(
+        "relations",
+        {
+            "asked": {"capital": 15, "color": 15, "plural": 15},
+            "right": {"capital": 10, "color": 10, "plural": 3},
+            "neurons": {"capital": 8, "color": 8},
+            "masks": masks,
+            "random": {"own": figure(0.1, 0.05), "others": figure(0.0)},
+            "over_random": figure(own - 0.1, 0.05),
+        },
+        corpora={"capital": {"source": "relations.json", "sha256": "ef" * 32}},
+        max_new_tokens=6,
+    )
+
+
 EVERYTHING = {
     "bench": bench(),
     "layers": layers(),
@@ -436,4 +464,5 @@ EVERYTHING = {
     "steering": steering(),
     "stability": stability(),
     "harm": harm(),
+    "relations": relations(),
 }

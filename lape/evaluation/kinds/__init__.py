@@ -9,10 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lape.evaluation.kinds import bench, confusion, firing, harm, layers, perplexity, stability, steering, tuning
+from lape.evaluation.kinds import (
+    bench,
+    confusion,
+    firing,
+    harm,
+    layers,
+    perplexity,
+    relations,
+    stability,
+    steering,
+    tuning,
+)
 from lape.evaluation.kinds.kind import Evidence, Headline, Kind
 
 __all__ = ["KINDS", "Evidence", "Headline", "Kind"]
 
-_ALL = (layers, stability, firing, perplexity, tuning, steering, bench, confusion, harm)
+_ALL = (layers, stability, firing, perplexity, tuning, steering, bench, confusion, harm, relations)
 KINDS: Mapping[str, Kind] = {module.KIND.name: module.KIND for module in _ALL}

@@ -47,6 +47,7 @@ class Kind:
         headline: Its row in the table that sums up all kinds.
         panel: What the page's Measure tab unfolds; None shows nothing there.
         runs_model: Whether measuring runs the model.
+        expected: Whether it is said where it was not measured; False for what few masks can be measured by.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Kind:
     panel: Callable[[Evidence], list[str]] | None = None
     needs: tuple[Need, ...] = ()
     runs_model: bool = True
+    expected: bool = True
 
     def missing(self, subject: Subject, options: Options) -> str | None:
         """Why the kind cannot be measured here, or None."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from lape.errors import BadFile, unknown_label
 from lape.languages import base_language, language
@@ -17,6 +17,7 @@ from lape.storage.json import read_json, read_regular
 
 DEV, TEST = "dev", "test"  # settings are chosen on one half, and reported on the other
 HALVES = (DEV, TEST)
+Prompted = TypeVar("Prompted")
 FEWEST = 2 * len(HALVES)  # openings per language: an interval needs two in each half
 
 
@@ -32,8 +33,8 @@ def openings(code: str) -> list[str]:
     return everything[written]
 
 
-def half(prompts: Sequence[str], name: str) -> tuple[str, ...]:
-    """Those of a language's openings that are for `tuning`, or for `reporting`."""
+def half(prompts: Sequence[Prompted], name: str) -> tuple[Prompted, ...]:
+    """Those of a language's openings that settings are chosen on, or those that are for reporting."""
     if name not in HALVES:
         raise unknown_label("half of the openings", name, HALVES)
     return tuple(prompts[HALVES.index(name) :: len(HALVES)])

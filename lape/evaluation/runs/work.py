@@ -25,12 +25,13 @@ class Options:
     Attributes:
         tokens: Of held-out text for each language.
         block: Tokens per block.
-        seeds: How many random masks are the control of costs.
+        seeds: How many random masks are the control of costs and of lost answers.
         rivals: Names of the masks whose costs are measured beside; None takes all there are.
         items: Per language: questions of the next-line check, lines told by firing, prompts of each file of confusion.
         seed: Of questions, lines, prompts and resamples.
         compare: Folders of masks whose places are compared.
         prompts: File or folder of openings, None takes those of the project; of confusion, the benchmark's folder.
+        facts: File of relations with their questions; None takes those of the project.
         identifier: Name of the language identifier.
         max_new_tokens: Of each output.
         output_seeds: Of the random controls of outputs.
@@ -54,6 +55,7 @@ class Options:
     seed: int = 0
     compare: tuple[Path, ...] = ()
     prompts: str | None = None
+    facts: str | None = None
     identifier: str = "py3langid"
     max_new_tokens: int = Decoding.max_new_tokens
     output_seeds: tuple[int, ...] = (0,)
