@@ -25,7 +25,7 @@ from lape.recording.residual import record_residuals
 from lape.storage.names import GROUPS_NAME, RESIDUALS_NAME, STATISTICS_NAME
 
 FEW: dict[str, Any] = {"max_new_tokens": 2, "items": 2, "tokens": 64, "block": 32, "seeds": 1}
-STRENGTHS = {"replace": (1.0, 2.0), "add": (1.0,), "diffmean": (1.0,), "constraint": (5.0,)}
+STRENGTHS = {"replace": (1.0, 2.0), "add": (1.0,), "difference": (1.0,), "diffmean": (1.0,), "constraint": (5.0,)}
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_masks_have_as_many_neurons_as_the_given_one_or_their_own_count(subject:
 
 
 def test_every_mask_takes_the_first_way_and_the_given_one_all(subject: Subject, prompts: str) -> None:
-    ways = ["replace", "add", "diffmean", "constraint"]
+    ways = ["replace", "add", "difference", "diffmean", "constraint"]
     asked = Options(**FEW, prompts=prompts, methods=["difference"], counts=["equal"], ways=ways, strengths=STRENGTHS)
     cells = Counted()
     work = KINDS["bench"].plan(subject, asked)
@@ -82,6 +82,7 @@ def test_every_mask_takes_the_first_way_and_the_given_one_all(subject: Subject, 
     assert list(results["entrants"]) == [
         *(f"{name}: replace" for name in (GIVEN, "difference", RANDOM)),
         f"{GIVEN}: add",
+        f"{GIVEN}: difference",
         "diffmean",
         "constraint",
     ]

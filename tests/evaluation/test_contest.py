@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+import torch
 from families import random_mask
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import mask_of, statistics_of
 from test_steering import OPENINGS, SHAPE, ByFirstLetter, output
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
@@ -20,6 +22,7 @@ from lape.evaluation.metrics.continuations import Bench, Decoding, continue_prom
 from lape.evaluation.metrics.dominance import following
 from lape.evaluation.metrics.openings import DEV, TEST, half
 from lape.evaluation.metrics.steering import PairOutputs
+from lape.evaluation.metrics.ways import WAYS
 
 
 @pytest.fixture
@@ -117,3 +120,16 @@ def test_texts_beside_the_own_one_go_round() -> None:
     assert following(["de", "en", "fr"], "fr", 1) == ["fr", "de"]
     assert following(["de", "en", "fr"], "en", None) == ["en", "fr", "de"]
     assert following(["de", "en"], "de", 4) == ["de", "en"]
+
+
+def test_neurons_of_both_languages_move_by_the_difference_of_their_means() -> None:
+    mask = mask_of({"aa": [(0, 1)], "bb": [(0, 2), (1, 0)]}, shape=(2, 3))
+    statistics = statistics_of({"aa": [[1, 2, 3], [4, 5, 6]], "bb": [[9, 8, 7], [6, 5, 9]]})
+    way = WAYS["difference"]
+    assert way.prepared is not None
+    plan = way.entry(way.prepared(mask, statistics, "aa"), "aa", "bb", 2.0)
+    (done,) = [each for each in plan.operations() if len(each.neurons)]
+    means = {code: statistics.mean(code).flatten() for code in ("aa", "bb")}
+    assert done.name == "add"
+    assert done.neurons.tolist() == [1, 2, 3]
+    assert torch.allclose(done.values.double(), 2 * (means["bb"] - means["aa"])[[1, 2, 3]])

@@ -11,8 +11,10 @@ from lape.generation.constrained import SoftConstraint
 from lape.generation.interventions import Entry, Intervention
 from lape.generation.residual import ResidualIntervention
 from lape.generation.settings import Mode
+from lape.masks.calibration import with_differences
 from lape.masks.mask import NeuronMask
 from lape.recording.residual_means import ResidualMeans
+from lape.recording.statistics import ActivationStatistics
 from lape.recording.vocabulary import TokenCounts
 
 
@@ -25,12 +27,14 @@ class Way:
         kind: What it switches with: a mask, residual means or counts of tokens.
         entry: `(what it switches with, source, target, strength) -> Entry`.
         strengths: That are tried unless somebody says otherwise.
+        prepared: `(mask, statistics, source) -> mask`, what is made of a mask before; None takes it as it is.
     """
 
     text: str
     kind: type[NeuronMask] | type[ResidualMeans] | type[TokenCounts]
     entry: Callable[[Any, str, str, float], Entry]
     strengths: Sequence[float]
+    prepared: Callable[[NeuronMask, ActivationStatistics, str], NeuronMask] | None = None
 
     @property
     def neurons(self) -> bool:
@@ -41,6 +45,11 @@ class Way:
 def neurons(mode: Mode, mask: NeuronMask, source: str, target: str, strength: float) -> Intervention:
     """The neurons of the source off, and those of the target on."""
     return Intervention(mask, off=source, on=target, mode=mode, strength=strength)
+
+
+def moved_from(mask: NeuronMask, statistics: ActivationStatistics, source: str) -> NeuronMask:
+    """A mask that moves the source's neurons and those of each target by the difference of their means."""
+    return with_differences(mask, statistics, off=source, both=True)
 
 
 def residual(method: str, means: ResidualMeans, source: str, target: str, strength: float) -> ResidualIntervention:
@@ -68,6 +77,13 @@ WAYS: Mapping[str, Way] = {
     ),
     "scale": Way(
         "neurons of the source off, the target's multiplied", NeuronMask, partial(neurons, "scale"), (2.0, 4.0, 8.0)
+    ),
+    "difference": Way(
+        "neurons of the source and of the target moved by the difference of their means",
+        NeuronMask,
+        partial(neurons, "add"),
+        (1.0, 1.5, 2.0),
+        moved_from,
     ),
     "diffmean": Way(
         "residual stream moved by the difference of means, at one layer",

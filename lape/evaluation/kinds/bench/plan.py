@@ -27,7 +27,7 @@ from lape.identify import reads
 from lape.masks.mask import NeuronMask
 from lape.recording.residual_means import ResidualMeans
 from lape.recording.vocabulary import TokenCounts, count_tokens
-from lape.storage.names import RESIDUALS_NAME
+from lape.storage.names import RESIDUALS_NAME, STATISTICS_NAME
 
 OTHERS = 4  # texts besides its own that each language is measured on: all of them would take an hour a mask
 ELSEWHERE = "elsewhere"
@@ -80,7 +80,7 @@ def plan(subject: Subject, options: Options) -> Work:
     def measure(cells: Cells) -> dict[str, Any]:
         model, tokenizer = subject.loaded
         masks, same = compared(subject, methods, options.counts)
-        entrants = _entrants(masks, ways, strengths, source, _materials(subject))
+        entrants = _entrants(subject, masks, ways, strengths, source)
         bench = Bench(model, tokenizer, judge, options.decoding)
         found = contest(bench, entrants, prompts[source], source, targets, items=options.items, cells=cells)
         costs = _costs(subject, masks, texts, options.seeds, cells)
@@ -131,11 +131,12 @@ def _ways(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dic
     for name in names or ():
         if name not in WAYS:
             raise unknown_label("way of switching", name, WAYS)
-    lacking = {
-        name: f"there is no {RESIDUALS_NAME}; make it with lape record --residuals."
-        for name in names or WAYS
-        if WAYS[name].kind is ResidualMeans and subject.residuals is None
-    }
+    lacking = {}
+    for name in names or WAYS:
+        if WAYS[name].kind is ResidualMeans and subject.residuals is None:
+            lacking[name] = f"there is no {RESIDUALS_NAME}; make it with lape record --residuals."
+        if WAYS[name].prepared and subject.statistics is None:
+            lacking[name] = f"there is no {STATISTICS_NAME}; make it with lape record."
     if names and lacking:
         raise LapeError(f"{next(iter(lacking))!r} cannot be compared: {next(iter(lacking.values()))}")
     return [name for name in names or WAYS if name not in lacking], lacking
@@ -148,21 +149,24 @@ def _materials(subject: Subject) -> dict[type, Any]:
 
 
 def _entrants(
+    subject: Subject,
     masks: Mapping[str, Compared],
     ways: Sequence[str],
     strengths: Mapping[str, Sequence[float]],
     source: str,
-    materials: Mapping[type, Any],
 ) -> dict[str, Entrant]:
     """What takes part: every mask the first way that switches neurons, the given one every such way, and the others."""
-    entrants = {}
+    entrants, materials = {}, _materials(subject)
     of_neurons = [way for way in ways if WAYS[way].neurons]
     for way in ways:
         if not WAYS[way].neurons:
             entrants[way] = _entrant(way, materials[WAYS[way].kind], source, strengths)
             continue
         for name in masks if way == of_neurons[0] else [GIVEN]:
-            entrants[f"{name}: {way}"] = _entrant(way, masks[name].mask, source, strengths)
+            mask, prepared = masks[name].mask, WAYS[way].prepared
+            if prepared and subject.statistics is not None:
+                mask = prepared(mask, subject.statistics, source)
+            entrants[f"{name}: {way}"] = _entrant(way, mask, source, strengths)
     return entrants
 
 
