@@ -20,6 +20,7 @@ ENGINES = ("transformers", "vllm")
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
+    from lape.recording.altered import ALTERATIONS
     from lape.recording.beside import RECORDINGS
     from lape.recording.binning import BINS
 
@@ -27,6 +28,12 @@ def register(commands: Any) -> None:
     add_model(record)
     record.add_argument("--corpus", required=True, help="folder, file, or hf:ID[:config]")
     record.add_argument("--languages", type=codes, help="codes, such as fr,es (default: all of the folder)")
+    record.add_argument(
+        "--alter",
+        choices=tuple(ALTERATIONS),
+        help="read the same text in Latin letters, or with its words shuffled, to tell what a mask stands for "
+        "(docs/measuring.md)",
+    )
     record.add_argument("--tokens", type=int, default=100_000, help="tokens per language (default: %(default)s)")
     record.add_argument("--block", type=int, default=512, help="tokens per block (default: %(default)s)")
     record.add_argument(
@@ -83,6 +90,7 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
     """What one of several processes does, or the only one."""
     from lape.evaluation.metrics.stability import UntilStable
     from lape.languages import NOISE
+    from lape.recording.altered import altered
     from lape.recording.beside import record_beside
     from lape.recording.binning import check_bins
     from lape.recording.corpora import read_corpora
@@ -100,6 +108,8 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
         raise LapeError("vllm divides its work itself: start it without torchrun, and tell it how many GPUs to use.")
     prepare_out(options.out, processes)
     corpora = read_corpora(options.corpus, options.languages)
+    if options.alter:
+        corpora = altered(corpora, options.alter)
     until = None if options.until_stable is None else UntilStable(options.until_stable)
     if until and len(corpora) < 2:
         raise LapeError(f"--until-stable compares masks, which need two languages or more; there is {len(corpora)}.")

@@ -15,6 +15,7 @@ from lape.evaluation.kinds.kind import Evidence, Headline, Kind
 from lape.evaluation.kinds.rivals import rival_masks
 from lape.evaluation.metrics.cells import Cells
 from lape.evaluation.metrics.layers import layers
+from lape.evaluation.metrics.stability import mean_agreement
 from lape.evaluation.runs.evidence import json_hash
 from lape.evaluation.runs.subject import Subject
 from lape.evaluation.runs.work import Options, Work
@@ -162,7 +163,7 @@ def masks(evidence: Evidence) -> Table:
         ends = [
             percent(mean(one[f"{end}_eighth_share"] for one in found)) if found else "" for end in ("first", "last")
         ]
-        rows.append([name, "" if index is None else number(index, 2), *ends])
+        rows.append([name, _index(index), *ends])
     head = ["mask", "Jaccard with this one, mean", "in the first eighth", "in the last eighth"]
     return Table("Other masks beside this one, means over languages", head, rows)
 
@@ -171,13 +172,18 @@ def pair(overlap: Mapping[str, Any]) -> Table:
     """What two masks share: a row for each language of both, and their mean (`evaluation.layers.mask_overlap`)."""
     rows = []
     for code, found in overlap["languages"].items():
-        index, shared = found["jaccard"], found["shared"]
+        shared = found["shared"]
         counts = [shared, found["first"] - shared, found["second"] - shared]
-        rows.append([named(code), *(number(count, 0) for count in counts), "" if index is None else number(index, 2)])
-    average = overlap["mean_jaccard"]
-    rows.append(["mean", "", "", "", "" if average is None else number(average, 2)])
-    head = ["language", "in both", "only in A", "only in B", "Jaccard"]
+        indices = [found["jaccard"], found["by_chance"]]
+        rows.append([named(code), *(number(count, 0) for count in counts), *map(_index, indices)])
+    chances = mean_agreement({code: found["by_chance"] for code, found in overlap["languages"].items()})
+    rows.append(["mean", "", "", "", _index(overlap["mean_jaccard"]), _index(chances)])
+    head = ["language", "in both", "only in A", "only in B", "Jaccard", "by chance"]
     return Table("Neurons of mask A and mask B", head, rows, strong=frozenset({len(rows) - 1}))
+
+
+def _index(value: float | None) -> str:
+    return "" if value is None else number(value, 2)
 
 
 def pair_figure(one: NeuronMask, other: NeuronMask) -> str:
@@ -200,7 +206,7 @@ def _by_language(evidence: Evidence) -> Table:
     rows = []
     for name, other in others.items():
         indices = [other["overlap"]["languages"].get(code, {}).get("jaccard") for code in codes]
-        rows.append([name, *("" if index is None else number(index, 2) for index in indices)])
+        rows.append([name, *map(_index, indices)])
     return Table("Jaccard index with this mask, by language", ["mask", *codes], rows)
 
 

@@ -77,8 +77,11 @@ def mask_overlap(one: NeuronMask, other: NeuronMask) -> dict[str, Any]:
     trained from the other.
 
     Returns:
-        languages: language code, of both masks -> {jaccard (null where neither has a neuron), shared, first, second}:
-            numbers of neurons of both, of the first and of the second
+        languages: language code, of both masks ->
+            jaccard: index of the two sets of neurons; null where neither has any
+            by_chance: the same at the number of neurons that two masks share on average which have as many in each
+                layer, at random: of a and b among n, a b / n
+            shared, first, second: numbers of neurons of both, of the first and of the second
         mean_jaccard: over languages that have one
         first_only, second_only: languages that are in one mask alone
 
@@ -99,6 +102,7 @@ def mask_overlap(one: NeuronMask, other: NeuronMask) -> dict[str, Any]:
         "languages": {
             code: {
                 "jaccard": indices[code],
+                "by_chance": _by_chance(one, other, code),
                 "shared": shared.count(code),
                 "first": one.count(code),
                 "second": other.count(code),
@@ -109,6 +113,13 @@ def mask_overlap(one: NeuronMask, other: NeuronMask) -> dict[str, Any]:
         "first_only": [code for code in one.languages if code not in both],
         "second_only": [code for code in other.languages if code not in both],
     }
+
+
+def _by_chance(one: NeuronMask, other: NeuronMask, code: str) -> float | None:
+    pairs = zip(one.per_layer(code), other.per_layer(code), strict=True)
+    shared = sum(mine * theirs for mine, theirs in pairs) / one.shape[1]
+    either = one.count(code) + other.count(code) - shared
+    return shared / either if either else None
 
 
 def layers(mask: NeuronMask, others: Mapping[str, NeuronMask] | None = None, *, cells: Cells = fresh) -> dict[str, Any]:
