@@ -60,13 +60,13 @@ def shuffled(text: str) -> str:
         >>> shuffled("one two, three\\n国民 AM")
         'two, one three\\nAM国 民'
     """
-    return "".join(map(_shuffled_line, text.splitlines(keepends=True)))
 
+    def line(found: re.Match[str]) -> str:
+        words = WORD.findall(found[0])
+        random.Random(found[0]).shuffle(words)
+        return WORD.sub(lambda _: words.pop(), found[0])
 
-def _shuffled_line(line: str) -> str:
-    words = WORD.findall(line)
-    random.Random(line).shuffle(words)
-    return WORD.sub(lambda _: words.pop(), line)
+    return re.sub(r"[^\r\n]+", line, text)
 
 
 ALTERATIONS: Mapping[str, Callable[[str], str]] = {"romanised": romanised, "shuffled": shuffled}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Sequence
@@ -116,14 +117,22 @@ def test_language_overlap_by_hand() -> None:
 def test_mask_overlap_by_hand() -> None:
     assert mask_overlap(FIRST, SECOND) == {
         "languages": {
-            "fr": {"jaccard": 1 / 4, "shared": 1, "first": 3, "second": 2},
-            "es": {"jaccard": 1 / 5, "shared": 1, "first": 4, "second": 2},
-            "ko": {"jaccard": None, "shared": 0, "first": 0, "second": 0},
+            "fr": {"jaccard": 1 / 4, "by_chance": 1 / 9, "shared": 1, "first": 3, "second": 2},
+            "es": {"jaccard": 1 / 5, "by_chance": 1 / 5, "shared": 1, "first": 4, "second": 2},
+            "ko": {"jaccard": None, "by_chance": None, "shared": 0, "first": 0, "second": 0},
         },
         "mean_jaccard": pytest.approx(9 / 40),
         "first_only": ["th"],
         "second_only": ["de"],
     }
+
+
+def test_chance_is_what_every_mask_of_these_counts_shares_on_average() -> None:
+    layers = [itertools.combinations([(layer, neuron) for neuron in range(4)], 1 + layer) for layer in (0, 1)]
+    others = [mask_of({"fr": [*first, *second]}) for first, second in itertools.product(*layers)]
+    found = [mask_overlap(FIRST, other)["languages"]["fr"] for other in others]
+    shared = sum(overlap["shared"] for overlap in found) / len(found)
+    assert {overlap["by_chance"] for overlap in found} == {shared / (3 + 3 - shared)}
 
 
 def test_masks_that_cannot_be_compared_are_refused() -> None:
@@ -167,11 +176,11 @@ OTHER = mask_of({"fr": [(0, 1), (2, 0), (2, 1), (2, 3)], "es": [], "it": [(0, 0)
 
 def test_a_pair_by_hand() -> None:
     table = pair(mask_overlap(ONE, OTHER))
-    assert table.head == ["language", "in both", "only in A", "only in B", "Jaccard"]
+    assert table.head == ["language", "in both", "only in A", "only in B", "Jaccard", "by chance"]
     assert table.rows == [
-        ["French (fr)", "1", "2", "3", "0.17"],
-        ["Spanish (es)", "0", "0", "0", ""],
-        ["mean", "", "", "", "0.17"],
+        ["French (fr)", "1", "2", "3", "0.17", "0.08"],  # 2 * 1 / 4 shared by chance, among 3 + 4 - 0.5
+        ["Spanish (es)", "0", "0", "0", "", ""],
+        ["mean", "", "", "", "0.17", "0.08"],
     ]
 
 
@@ -195,9 +204,9 @@ def test_diff_prints_the_pair(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert main(words) == 0
     printed = [re.split(r"  +", line.strip()) for line in capsys.readouterr().out.splitlines()]
     assert printed[1:] == [
-        ["French (fr)", "1", "2", "3", "0.17"],
+        ["French (fr)", "1", "2", "3", "0.17", "0.08"],
         ["Spanish (es)", "0", "0", "0"],
-        ["mean", "0.17"],
+        ["mean", "0.17", "0.08"],
         ["only in A: ko"],
         ["only in B: it"],
     ]
