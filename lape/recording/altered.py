@@ -51,14 +51,14 @@ def romanised(text: str) -> str:
 
 
 def shuffled(text: str) -> str:
-    """Text with the words of each line in random order; spaces and line breaks stay where they are.
+    r"""Text with the words of each line in random order; spaces and line breaks stay where they are.
 
     A word is what stands between spaces, with its punctuation. In scripts without spaces every character is one, with
     its marks. A line is the seed of its own order, so that the same line is always shuffled alike.
 
     Example:
-        >>> shuffled("one two, three\\n国民 AM")
-        'two, one three\\nAM国 民'
+        >>> shuffled("one two, three\n国民 AM")
+        'two, one three\nAM国 民'
     """
 
     def line(found: re.Match[str]) -> str:

@@ -29,7 +29,7 @@ LINES = {
     "ja": "ウェールズ議会の「呼称」をAM (Assembly Member) から変え",
     "zh": "人们的AM(议员)担心,AM 来。",
 }
-SPACELESS = "THAI LAO TIBETAN MYANMAR KHMER HIRAGANA KATAKANA KATAKANA-HIRAGANA CJK".split()
+SPACELESS = ["THAI", "LAO", "TIBETAN", "MYANMAR", "KHMER", "HIRAGANA", "KATAKANA", "KATAKANA-HIRAGANA", "CJK"]
 
 
 def words_of(line: str) -> list[str]:
@@ -69,7 +69,7 @@ def test_shuffled_text_has_the_same_words_between_the_same_spaces(code: str) -> 
     ("text", "said"),
     [
         ("«Члены» für 国民议会, AM", "«Chleny» für guo min yi hui, AM"),
-        ("Đại biểu – łódź ǅ n\u0303 1½ ‘x’ ☃ 🙂", "Đại biểu – łódź ǅ n\u0303 1½ ‘x’ ☃ 🙂"),  # all Latin, so all the same
+        ("Đại biểu – łódź ǅ n\u0303 1½ ‘x’ ☃ 🙂", "Đại biểu – łódź ǅ n\u0303 1½ ‘x’ ☃ 🙂"),
         ("상원 ΑΔΠ ある。", "sangwon ADP aru."),
         ("सदस्य\u200d १२", "sdsy 12"),
     ],
