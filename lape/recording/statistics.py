@@ -140,6 +140,21 @@ class ActivationStatistics(Recorded):
         }
         return replace(self, **kept)
 
+    def of_languages(self, languages: Sequence[str]) -> ActivationStatistics:
+        """The same of some languages, in this order, such as to merge them with others of another recording.
+
+        Raises:
+            UnknownLabel: A language was not recorded.
+        """
+        kept = {
+            name: {code: found[code] for code in map(self.known, languages) if code in found}
+            for name in ("active", "sum", "positive_sum", "tokens", "routed")
+            if (found := getattr(self, name))
+        }
+        corpora = self.metadata.get("corpora", {})
+        described = {"tokens": kept["tokens"], "corpora": {code: corpora[code] for code in languages if code in corpora}}
+        return replace(self, **kept, metadata={**self.metadata, **described})
+
     def merge(self, other: ActivationStatistics) -> ActivationStatistics:
         """Adds the counts of another recording of the same model; languages of either are kept.
 

@@ -426,6 +426,14 @@ def test_halves_merge_into_the_whole(tiny_model: PreTrainedModel, tokenizer: Pre
     torch.testing.assert_close(merged.sum["xx"], whole.sum["xx"], rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(merged.positive_sum["xx"], whole.positive_sum["xx"], rtol=1e-12, atol=1e-12)
     assert [part["tokens"] for part in merged.metadata["corpora"]["xx"]] == [6 * BLOCK, 6 * BLOCK]
+    only = {code: merged.of_languages([code]) for code in merged.tokens}
+    assert only["xx"].languages == ("xx",)
+    again = only["xx"].merge(only["yy"])
+    assert (again.tokens, again.metadata) == (merged.tokens, merged.metadata)
+    for name in ("active", "sum", "positive_sum"):
+        assert all(torch.equal(getattr(again, name)[code], getattr(merged, name)[code]) for code in only)
+    with pytest.raises(lape.UnknownLabel, match="'zz'"):
+        merged.of_languages(["xx", "zz"])
 
 
 @pytest.mark.parametrize("key", ["model", "revision", "dtype", "quantization", "block"])
