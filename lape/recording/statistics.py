@@ -151,8 +151,8 @@ class ActivationStatistics(Recorded):
             for name in ("active", "sum", "positive_sum", "tokens", "routed")
             if (found := getattr(self, name))
         }
-        corpora = self.metadata.get("corpora", {})
-        described = {"tokens": kept["tokens"], "corpora": {code: corpora[code] for code in languages if code in corpora}}
+        read = self.metadata.get("corpora", {})
+        described = {"tokens": kept["tokens"], "corpora": {code: read[code] for code in languages if code in read}}
         return replace(self, **kept, metadata={**self.metadata, **described})
 
     def merge(self, other: ActivationStatistics) -> ActivationStatistics:
