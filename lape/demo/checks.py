@@ -48,15 +48,15 @@ def checked_text(what: str, text: object, most: int) -> str:
     return text
 
 
-def checked_code(what: str, code: object, languages: Sequence[str]) -> str:
-    """The code of one of some languages.
+def checked_name(what: str, name: object, names: Sequence[str]) -> str:
+    """One of some names, such as the codes of languages.
 
     Raises:
-        LapeError: It is not that.
+        LapeError: It is none of them.
     """
-    if not isinstance(code, str) or code not in languages:
-        raise LapeError(f"The {what} must be one of {', '.join(languages)}, not {shown_value(code)}.")
-    return code
+    if not isinstance(name, str) or name not in names:
+        raise LapeError(f"The {what} must be one of {', '.join(names)}, not {shown_value(name)}.")
+    return name
 
 
 def checked_number(limit: Limit, value: Any) -> float:

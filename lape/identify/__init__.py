@@ -103,6 +103,7 @@ def identify(
     languages: Sequence[str] | None = None,
     *,
     per_language: PerLanguage | None = None,
+    at_most: bool = False,
     noise: float | None = None,
     **settings: Any,
 ) -> NeuronMask:
@@ -115,6 +116,8 @@ def identify(
         languages: The languages to tell apart, at least two; None takes all that were recorded.
         per_language: As many neurons for every language, or for each its own number; the most specific ones in
             the method's order. It takes the place of the method's own cut. None leaves that in place.
+        at_most: Whether a language for which the method has fewer neurons than that to choose from gets all of
+            these; otherwise it is refused.
         noise: Drops a neuron from a language when its probability of being active on random tokens, which were
             recorded beside the languages, is above `noise` times that in the language. A method's own cut is made
             before, so that languages have fewer neurons; `per_language` counts what is left. None drops nothing.
@@ -161,8 +164,10 @@ def identify(
         rankings = METHODS[method].rank(there, codes, **used)
         if quiet:
             rankings = ((code, ranking.only(quiet[code])) for code, ranking in rankings)
-        selected = _first(rankings, counts, method)
+        selected = _first(rankings, counts, method, at_most)
         used["per_language"] = counts if isinstance(per_language, Mapping) else per_language
+        if at_most:
+            used["per_language"] = {code: len(flat) for code, flat in selected.items()}
     if noise is not None:
         used["noise"] = noise
     means = {code: there.mean(code).flatten()[flat].float() for code, flat in selected.items()}
@@ -272,13 +277,13 @@ def _quiet(recorded: Recorded, codes: Sequence[str], noise: float) -> dict[str, 
     return {code: (active <= noise * recorded.probability(code)).flatten() for code in codes}
 
 
-def _first(rankings: Rankings, counts: Mapping[str, int], method: str) -> dict[str, torch.Tensor]:
+def _first(rankings: Rankings, counts: Mapping[str, int], method: str, at_most: bool) -> dict[str, torch.Tensor]:
     """The first neurons of each language's ranking."""
     first, there = {}, {}
     for code, ranking in rankings:
         first[code], there[code] = ranking.first(counts[code]), len(ranking.neurons)
     for code, number in counts.items():
-        if number > there[code]:
+        if number > there[code] and not at_most:
             raise LapeError(
                 f"{method!r} has only {there[code]} neurons to choose from for {code!r}, fewer than the {number} "
                 f"asked. Every language has at least {min(there.values())}."

@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -140,3 +141,17 @@ class ResidualMeans:
             metadata,
             {layer: tensors[layered[layer]].double() for layer in sorted(layered)},
         )
+
+
+def residuals_beside(mask: str | os.PathLike[str]) -> ResidualMeans | None:
+    """The means of the residual stream that lie beside a mask, or None where there are none.
+
+    Args:
+        mask: A mask's folder or file.
+
+    Raises:
+        BadFile: They are damaged.
+    """
+    folder = Path(mask) if Path(mask).is_dir() else Path(mask).parent
+    file = folder / RESIDUALS_NAME
+    return ResidualMeans.load(file) if file.is_file() else None

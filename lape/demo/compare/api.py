@@ -35,14 +35,16 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         show_random: bool = DEFAULTS.show_random,
         chat: bool = DEFAULTS.chat,
         show_plain: bool = DEFAULTS.show_plain,
+        method: str = DEFAULTS.method,
+        switching: str = DEFAULTS.switching,
     ) -> Iterator[dict]:
         """Continues a prompt with a language's neurons on, off, and steered to another language.
 
         Streams one dictionary per update, keyed by column: `on` (the untouched model), `off`, `steered` (for a list of
-        targets one `steered:<code>` each), and `plain` and `random` when asked for. Each holds the text, its language
-        with a confidence from 0 to 1 (or null when too short to say), tokens and their rate, whether the text repeats
-        itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the character where it
-        begins to differ from `on` (or null).
+        targets one `steered:<code>` each), and `residual`, `plain` and `random` when asked for. Each holds the text,
+        its language with a confidence from 0 to 1 (or null when too short to say), tokens and their rate, whether the
+        text repeats itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the character
+        where it begins to differ from `on` (or null).
 
         Args:
             request: Who asks, which gradio fills in.
@@ -59,6 +61,9 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
             show_random: Whether to add as many random neurons as a control.
             chat: Whether to send the prompt through the model's chat template.
             show_plain: Whether to add the untouched model, asked in words for the first target.
+            method: What chose the neurons: `own` is the mask as it is; another, such as `margin`, finds as many.
+            switching: `neurons`, or the way of moving the residual stream to the first target in a column more:
+                `diffmean`, `dimensions`, `recover` or `lda`, where its means lie beside the mask.
         """
         given = {name: value for name, value in locals().items() if name in vars(DEFAULTS)} | {"targets": target}
         try:

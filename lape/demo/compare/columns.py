@@ -11,7 +11,8 @@ from lape.demo.compare.request import CompareRequest
 from lape.demo.compare.variants import STEERED
 from lape.demo.words import word
 from lape.evaluation.metrics.language import MIN_WIDTH
-from lape.generation.interventions import Intervention
+from lape.generation.interventions import Entry, Intervention
+from lape.generation.residual import ResidualIntervention
 from lape.languages import base_language, language
 
 ENDINGS = {"eos": "the model ended it", "stopped": "stopped"}
@@ -19,7 +20,7 @@ BEFORE, AFTER = 40, 60  # characters shown around the first difference
 
 
 def kind_of(name: str) -> str:
-    """What kind of column it is: `on`, `off`, `steered`, `plain` or `random`."""
+    """What kind of column it is: `on`, `off`, `steered`, `residual`, `plain` or `random`."""
     return "steered" if name.startswith(STEERED) else name
 
 
@@ -27,23 +28,28 @@ def expected_language(name: str, request: CompareRequest) -> str:
     """The language a column's text should be in."""
     if name.startswith(STEERED):
         return name.removeprefix(STEERED)
-    return request.targets[0] if name == "plain" else request.source
+    return request.targets[0] if name in ("plain", "residual") else request.source
 
 
-def head(name: str, variant: Intervention | None, request: CompareRequest) -> str:
-    """Title of a column, and how many neurons are changed in it."""
+def head(name: str, variant: Entry | None, request: CompareRequest) -> str:
+    """Title of a column, and what is changed in it."""
     kind = kind_of(name)
     title = word(f"compare.column_{kind}")  # gradio translates it where it stands
     if kind == "steered":
         title += f": {escape(language(expected_language(name, request)).name)}"
+    elif kind == "residual":
+        title += f": {escape(request.switching)}"
     return (
         f'<div class="lape-head lape-{escape(kind)}"><h2>{title}</h2>'
         f"<p>{escape(_changed(name, variant, request))}</p></div>"
     )
 
 
-def _changed(name: str, variant: Intervention | None, request: CompareRequest) -> str:
-    if variant is None:
+def _changed(name: str, variant: Entry | None, request: CompareRequest) -> str:
+    if isinstance(variant, ResidualIntervention):
+        source, target = language(request.source).name, language(variant.on).name
+        return f"No neurons changed: the residual stream is moved from {source} to {target}"
+    if not isinstance(variant, Intervention):
         return f"No neurons changed; asked: “{instruction(request)}”" if name == "plain" else "The untouched model"
     off, on = len(variant.off_neurons), len(variant.on_neurons)
     if name == "random":

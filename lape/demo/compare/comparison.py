@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.backend import Backend
 from lape.demo.compare.chat import Talks, prompts_of
-from lape.demo.compare.request import CompareRequest, checked
+from lape.demo.compare.request import CompareRequest, request_for
 from lape.demo.compare.variants import Variants, neurons_changed, variants_of
 from lape.errors import LapeError
 from lape.evaluation.metrics.difference import first_difference
@@ -63,8 +63,7 @@ def request_of(backend: Backend, values: Mapping[str, Any], visitor: str = "") -
     Raises:
         LapeError: One of them is not what it should be.
     """
-    loaded = backend.ready(visitor)
-    return checked(loaded.known_mask.languages, values, chat=loaded.chat)
+    return request_for(backend.ready(visitor), values)
 
 
 def compare(

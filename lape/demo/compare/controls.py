@@ -8,10 +8,14 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.checks import MODES
-from lape.demo.compare.request import LIMITS, MOST_TARGETS, CompareRequest, opening
+from lape.demo.compare.request import LIMITS, MOST_TARGETS, NEURONS, CompareRequest, opening
 from lape.demo.examples import examples_for
 from lape.demo.languages import titles
+from lape.demo.loaded import OWN, Loaded
+from lape.demo.methods import about_method, own_and_rivals, own_method
+from lape.demo.part import QUIET, visitor_of
 from lape.demo.words import word
+from lape.generation.residual import RESIDUAL_METHODS
 from lape.languages import language
 
 
@@ -77,6 +81,15 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
             )
     with gr.Accordion(word("compare.parameters"), open=False, elem_classes="lape-parameters"):
         with gr.Row():
+            for name, menu in menus(backend.loaded, start.method, start.switching).items():
+                inputs[name] = gr.Dropdown(
+                    **menu,
+                    value=getattr(start, name),
+                    label=word(f"compare.{name}"),
+                    min_width=260,
+                    elem_id=f"lape-{name}",
+                )
+        with gr.Row():
             inputs["strength"] = _slider("strength", start)
             inputs["mode"] = gr.Dropdown(
                 [*MODES],
@@ -97,7 +110,40 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
                 precision=0,
                 min_width=150,
             )
+
+    def told(request: gr.Request, method: Any, switching: Any) -> list[gr.Dropdown]:
+        loaded = backend.visitors.shown(visitor_of(request)).loaded
+        return [gr.Dropdown(info=menu["info"]) for menu in menus(loaded, str(method), str(switching)).values()]
+
+    chosen = [inputs["method"], inputs["switching"]]
+    gr.on([menu.change for menu in chosen], told, chosen, chosen, preprocess=False, **QUIET)
     return inputs, examples, expected
+
+
+def menus(loaded: Loaded | None, method: str, switching: str) -> dict[str, dict[str, Any]]:
+    """The menus of what was recorded: what chose the neurons, and how they are switched; hidden without a choice.
+
+    Args:
+        loaded: With the mask itself.
+        method: The chosen one, or anything.
+        switching: The same.
+
+    Returns:
+        By field of `CompareRequest`, what a menu has beside its value: choices, whether it is seen, a line about the
+        chosen one.
+    """
+    methods = own_and_rivals(loaded)
+    ways = [(word("compare.switching_neurons"), NEURONS)]
+    ways += [(f"{word('compare.switching_stream')} · {way}", way) for way in (loaded.ways if loaded else [])]
+    known = switching if switching in RESIDUAL_METHODS else NEURONS
+    return {
+        "method": {
+            "choices": methods,
+            "visible": len(methods) > 1,
+            "info": about_method(own_method(loaded) if method == OWN else method),
+        },
+        "switching": {"choices": ways, "visible": len(ways) > 1, "info": word(f"compare.about_{known}")},
+    }
 
 
 def _slider(name: str, start: CompareRequest) -> gr.Slider:

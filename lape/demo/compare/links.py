@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from lape.demo.compare.export import fingerprint
-from lape.demo.compare.request import LIMITS, CompareRequest, checked
+from lape.demo.compare.request import LIMITS, CompareRequest, request_for
 from lape.demo.loaded import Loaded
 from lape.errors import LapeError
 
@@ -57,7 +57,7 @@ def from_query(query: Mapping[str, str], loaded: Loaded) -> tuple[CompareRequest
     given |= {name: _number(given[name]) for name in LIMITS if name in given}
     given |= {name: {"0": False, "1": True}.get(given[name], given[name]) for name in FLAGS if name in given}
     try:
-        request = checked(loaded.known_mask.languages, given, chat=loaded.chat)
+        request = request_for(loaded, given)
     except LapeError as error:
         raise LapeError(f"This link cannot be opened, so the page shows its defaults. {error}") from error
     return request, f"Opened from a link. {_other(query, loaded)}"

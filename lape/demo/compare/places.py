@@ -18,7 +18,7 @@ from lape.demo.words import word
 from lape.languages import language
 
 _STEERED = ("steered", *(f"steered-{number}" for number in range(2, MOST_TARGETS + 1)))
-PLACES = ("on", "off", *_STEERED, "plain", "random")
+PLACES = ("on", "off", *_STEERED, "residual", "plain", "random")
 
 
 @dataclass(frozen=True)

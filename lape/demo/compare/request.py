@@ -10,19 +10,21 @@ from lape.demo.checks import (
     PROMPT_CHARACTERS,
     STRENGTH,
     Limit,
-    checked_code,
     checked_mode,
+    checked_name,
     checked_number,
     checked_text,
     shown_value,
 )
 from lape.demo.examples import EXAMPLES, examples_for
+from lape.demo.loaded import OWN, Loaded
 from lape.errors import LapeError
 from lape.generation import settings
 from lape.generation.settings import Mode
 from lape.languages import language
 
 MOST_TARGETS = 4  # columns of one batch that fit a page
+NEURONS = "neurons"  # what is switched, in the place of a way of moving the residual stream
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class CompareRequest:
         show_random: Whether to add the column with as many random neurons as the first steered one changes.
         chat: Whether the prompt goes through the model's chat template.
         show_plain: Whether to add the column that is only asked for the first target, in words.
+        method: What chose the neurons: one of the mask's rivals, or `OWN` for the mask as it is.
+        switching: `NEURONS`, or the way of moving the residual stream to the first target in a column more.
     """
 
     prompt: str = EXAMPLES[0].prompt
@@ -58,6 +62,8 @@ class CompareRequest:
     show_random: bool = False
     chat: bool = False
     show_plain: bool = False
+    method: str = OWN
+    switching: str = NEURONS
 
 
 DEFAULTS = CompareRequest()
@@ -82,20 +88,40 @@ def opening(languages: Sequence[str]) -> CompareRequest:
     return replace(DEFAULTS, prompt="", source=languages[0], targets=(languages[1],))
 
 
-def checked(languages: Sequence[str], values: Mapping[str, Any], *, chat: bool = False) -> CompareRequest:
+def request_for(loaded: Loaded, values: Mapping[str, Any]) -> CompareRequest:
+    """Builds a request from untrusted values, for a model and its mask.
+
+    Raises:
+        LapeError: As `checked`, or what was recorded does not give the method's neurons.
+    """
+    request = checked(loaded.known_mask.languages, values, chat=loaded.chat, methods=loaded.rivals, ways=loaded.ways)
+    loaded.by_method(request.method)
+    return request
+
+
+def checked(
+    languages: Sequence[str],
+    values: Mapping[str, Any],
+    *,
+    chat: bool = False,
+    methods: Sequence[str] = (),
+    ways: Sequence[str] = (),
+) -> CompareRequest:
     """Builds a request from untrusted values.
 
     Args:
         languages: Codes that have neurons.
         values: A value of any kind for every field of `CompareRequest`; fields left out take their default.
         chat: Whether the model has a chat template.
+        methods: What can choose the neurons in the mask's place.
+        ways: Those of moving the residual stream.
 
     Raises:
         LapeError: A value is not what it should be; one sentence that says what is allowed.
     """
     given = {field.name: values.get(field.name, getattr(DEFAULTS, field.name)) for field in fields(CompareRequest)}
     _check_prompt(given["prompt"])
-    source = checked_code("prompt's language", given["source"], languages)
+    source = checked_name("prompt's language", given["source"], languages)
     given["targets"] = _targets(given["targets"], languages)
     if source in given["targets"]:
         raise LapeError(
@@ -103,6 +129,8 @@ def checked(languages: Sequence[str], values: Mapping[str, Any], *, chat: bool =
             "choose two different ones."
         )
     given["mode"] = checked_mode(given["mode"])
+    given["method"] = checked_name("method", given["method"], (OWN, *methods))
+    given["switching"] = checked_name("way of switching", given["switching"], (NEURONS, *ways))
     for name in ("show_random", "show_plain", "chat"):
         if not isinstance(given[name], bool):
             raise LapeError(f"{name} must be true or false, not {shown_value(given[name])}.")
@@ -119,7 +147,7 @@ def _check_prompt(prompt: object) -> None:
 def _targets(codes: object, languages: Sequence[str]) -> tuple[str, ...]:
     """One code or several, each once."""
     if not isinstance(codes, list | tuple):
-        return (checked_code("language to steer to", codes, languages),)
+        return (checked_name("language to steer to", codes, languages),)
     if not 1 <= len(codes) <= MOST_TARGETS:
         raise LapeError(f"Choose 1 to {MOST_TARGETS} languages to steer to, not {len(codes):,}.")
-    return tuple(dict.fromkeys(checked_code("language to steer to", code, languages) for code in codes))
+    return tuple(dict.fromkeys(checked_name("language to steer to", code, languages) for code in codes))

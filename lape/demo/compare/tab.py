@@ -14,7 +14,7 @@ from lape.demo.backend import Backend
 from lape.demo.compare.api import endpoint
 from lape.demo.compare.chat import Talks, continued
 from lape.demo.compare.comparison import compare, identifier, request_of
-from lape.demo.compare.controls import build_controls
+from lape.demo.compare.controls import build_controls, menus
 from lape.demo.compare.export import Comparison, about
 from lape.demo.compare.links import from_query, is_link
 from lape.demo.compare.notes import as_tried, control_note, hint, unsteered
@@ -82,6 +82,8 @@ def build_compare(backend: Backend) -> Part:
         else:
             start = kept
             settings = {inputs["source"]: gr.Dropdown(known), inputs["targets"]: gr.Dropdown(known)}
+        for name, menu in menus(loaded, start.method, start.switching).items():
+            settings[inputs[name]] = gr.Dropdown(**menu, **({} if kept else {"value": getattr(start, name)}))
         return {
             **places.cleared(chat=start.chat),
             **(heads(replace(start, prompt="-"), visitor) if known else places.hidden()),
@@ -167,7 +169,7 @@ def build_compare(backend: Backend) -> Part:
             return
         try:
             asked = request_of(backend, dict(zip(FIELDS, values, strict=True)), visitor)
-            loaded = backend.ready(visitor)
+            loaded = backend.ready(visitor).by_method(asked.method)
             made_with, began = about(loaded), time.perf_counter()
             yield heads(asked, visitor) | {line: status("Generating…")}
             with closing(compare(backend, asked, visitor, before)) as states:
@@ -206,7 +208,7 @@ def build_compare(backend: Backend) -> Part:
     # Apart, because whatever an event may write to, the browser draws anew at every update.
     everything = [*drawn_to, talks, clear, address, version, control, examples, expected, *asked]
 
-    for name in ("source", "targets", "show_random", "show_plain"):
+    for name in ("source", "targets", "show_random", "show_plain", "method", "switching"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
     inputs["source"].change(_direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
     anew = [*drawn_to, talks, clear]

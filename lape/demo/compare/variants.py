@@ -5,33 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lape.demo.compare.request import CompareRequest
+from lape.demo.compare.request import NEURONS, CompareRequest
 from lape.demo.loaded import Loaded
-from lape.generation.interventions import Intervention
+from lape.generation.interventions import Entry, Intervention
+from lape.generation.residual import ResidualIntervention
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
 
 STEERED = "steered:"  # and a language, is the name of a column
-Variants = Mapping[str, Intervention | None]
+Variants = Mapping[str, Entry | None]
 
 
-def variants_of(loaded: Loaded, request: CompareRequest) -> dict[str, Intervention | None]:
-    """The columns of a request: name to what is done to the model's neurons.
+def variants_of(loaded: Loaded, request: CompareRequest) -> dict[str, Entry | None]:
+    """The columns of a request: name to what is done to the model.
 
-    They are `on`, `off`, `steered:<code>` of each target, `plain` and `random`. A mask without means for a target,
-    such as a released one, has no column for it.
+    They are `on`, `off`, `steered:<code>` of each target, `residual`, `plain` and `random`. A mask without means for a
+    target, such as a released one, has no column for it.
+
+    Args:
+        loaded: With the mask itself; the neurons are those of the request's method.
+        request: A checked one.
 
     Raises:
         LapeError: There is no mask.
     """
+    loaded = loaded.by_method(request.method)
     off = Intervention(loaded.known_mask, off=request.source)
     steered = [
         replace(off, on=target, mode=request.mode, strength=request.strength)
         for target in request.targets
         if steers_to(loaded, target, request.mode)
     ]
-    variants: dict[str, Intervention | None] = {"on": None, "off": off}
+    variants: dict[str, Entry | None] = {"on": None, "off": off}
     variants |= {f"{STEERED}{variant.on}": variant for variant in steered}
+    if request.switching != NEURONS and loaded.residuals is not None:
+        variants["residual"] = ResidualIntervention(
+            loaded.residuals, off=request.source, on=request.targets[0], method=request.switching
+        )
     if request.show_plain:
         variants["plain"] = None
     if request.show_random:
@@ -50,7 +60,7 @@ def steers_to(loaded: Loaded, target: str, mode: str) -> bool:
 def neurons_changed(variants: Variants) -> dict[str, tuple[int, int]]:
     """How many neurons are off and on in each column."""
     return {
-        name: (len(variant.off_neurons), len(variant.on_neurons)) if variant else (0, 0)
+        name: (len(variant.off_neurons), len(variant.on_neurons)) if isinstance(variant, Intervention) else (0, 0)
         for name, variant in variants.items()
     }
 

@@ -11,6 +11,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, WIKIPEDIA, allowance
 from lape.demo.languages import is_rtl, titles
+from lape.demo.methods import about_method
 from lape.demo.part import QUIET, Outputs, failures_to
 from lape.demo.sliders import SLIDERS, slider
 from lape.demo.status import status
@@ -198,7 +199,7 @@ def _settings(most: int) -> tuple[Any, Any, Any, dict[str, Any]]:
             info=word("find.method_info"),
             min_width=260,
         )
-    about = gr.Markdown(word("find.about_lape"), elem_id="lape-find-about")
+    about = gr.Markdown(_about("lape"), elem_id="lape-find-about")
     rates = {}
     with gr.Accordion(word("find.settings"), open=False), gr.Row():
         for name in SLIDERS:
@@ -218,7 +219,11 @@ def _applied(method: Any) -> list[Any]:
         return [gr.skip() for _ in (method, *SLIDERS)]
     settings = method_settings(method)
     sliders = [gr.Slider(**slider(name, settings.get(name))) for name in SLIDERS]
-    return [word(f"find.about_{method}"), *sliders]
+    return [_about(method), *sliders]
+
+
+def _about(method: str) -> str:
+    return f"**{method}**: {about_method(method)}"
 
 
 def _filled(

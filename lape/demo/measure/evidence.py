@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.checks import checked_code, shown_value
+from lape.demo.checks import checked_name, shown_value
 from lape.demo.part import QUIET, Outputs, Part, failure, failures_to, visitor_of
 from lape.demo.report import report_html
 from lape.demo.words import word
@@ -142,7 +142,7 @@ def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
     names = mask_names(found)
     if not names:
         raise LapeError(NOTHING)
-    name = checked_code("mask", name, names)
+    name = checked_name("mask", name, names)
     if not isinstance(unit, str) or unit not in CHANGES:
         raise LapeError(f"The figure must be {' or '.join(CHANGES)}, not {shown_value(unit)}.")
 

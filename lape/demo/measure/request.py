@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lape.demo.checks import STRENGTH, checked_code, checked_mode, checked_number, checked_text
+from lape.demo.checks import STRENGTH, checked_mode, checked_name, checked_number, checked_text
 from lape.errors import LapeError, UnknownLabel
 from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.openings import openings
@@ -45,7 +45,7 @@ def checked_texts(languages: Sequence[str], rows: Sequence[tuple[Any, Any]]) -> 
         text = checked_text("text", "" if given is None else given, TEXT_CHARACTERS)
         if not text.strip():
             continue
-        code = checked_code("language of a text", code, languages)
+        code = checked_name("language of a text", code, languages)
         if code in found:
             raise LapeError(f"There are two texts in {language(code).name}; choose another language, or join them.")
         found[code] = text
@@ -68,8 +68,8 @@ def checked_steering(
         raise LapeError("There is no opening; write the beginning of a sentence, one a line.")
     if len(lines) > OPENINGS:
         raise LapeError(f"There are {len(lines):,} openings, and at most {OPENINGS} are allowed; leave some out.")
-    source = checked_code("language of the openings", source, languages)
-    target = checked_code("language to steer to", target, languages)
+    source = checked_name("language of the openings", source, languages)
+    target = checked_name("language to steer to", target, languages)
     if source == target:
         raise LapeError(f"The openings and the target are both in {language(source).name}; choose two languages.")
     setting = Setting(checked_mode(mode), checked_number(STRENGTH, strength))

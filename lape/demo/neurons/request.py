@@ -6,9 +6,7 @@ from collections.abc import Sequence
 
 from lape.demo.checks import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
-from lape.identify import methods_reading
 from lape.inspection.table import SORTS
-from lape.recording.statistics import ActivationStatistics
 
 TEXT_TOKENS = 1024  # about 3 s of a CPU, during which the model is nobody else's
 
@@ -22,18 +20,6 @@ def text_to_color(text: object) -> str:
     if not (found := checked_text("text", text, PROMPT_CHARACTERS)).strip():
         raise LapeError("The text is empty; write something to look at.")
     return found
-
-
-def checked_method(method: object) -> str:
-    """The name of a method of identification that reads activation statistics.
-
-    Raises:
-        LapeError: There is none of that name.
-    """
-    offered = methods_reading(ActivationStatistics)
-    if not isinstance(method, str) or method not in offered:
-        raise LapeError(f"The method must be one of {', '.join(offered)}, not {shown_value(method)}.")
-    return method
 
 
 def checked_languages(codes: object, known: Sequence[str], *, least: int) -> list[str]:
