@@ -141,10 +141,10 @@ def test_the_plain_column_is_the_untouched_model_asked_in_words(backend: Backend
 
 
 def test_every_column_has_a_place() -> None:
-    names = ["on", "off", *(f"steered:{code}" for code in "abcd"), "plain", "random"]
+    names = ["on", "off", *(f"steered:{code}" for code in "abcd"), "residual", "plain", "random"]
     assert list(places_of(names).values()) == list(PLACES)
     assert places_of(["on", "steered:x", "random"]) == {"on": "on", "steered:x": "steered", "random": "random"}
-    assert len(names) == MOST_TARGETS + 4
+    assert len(names) == MOST_TARGETS + 5
 
 
 COLUMN = Column("Il vivait dans une maison", Identified(None), 5, 1.0, False, "length", 0, 0, None)

@@ -44,8 +44,9 @@ SLIDERS = [RATES.get(name, 0.5) for name in RANGES]
 OUTPUTS = {
     "coloring": ("color", "line", "colored"),
     "identifying": ("line",),
-    "switching": ("line", *RANGES),
-    "resetting": ("line", "box", "methods", "languages", *RANGES),
+    "switching": ("line", "methods", *RANGES),
+    "counting": ("line", *RANGES),
+    "resetting": ("line", "box", "methods", "equal", "languages", *RANGES),
     "listing": ("table", "line"),
     "picking": ("layer", "neuron", "line"),
     "drawing": ("figure", "samples", "line"),
@@ -204,7 +205,7 @@ def test_sliders_choose_for_their_visitor_only(
     visitor: Visitor, backend: Backend, statistics: ActivationStatistics
 ) -> None:
     before = backend.version()
-    said = visitor.said("identifying", "lape", ["zh", "fr"], 0.05, 0.7, 0.8, 0.5)
+    said = visitor.said("identifying", "lape", False, ["zh", "fr"], 0.05, 0.7, 0.8, 0.5)
     expected = identify(statistics, "lape", ["fr", "zh"], top_rate=0.05, filter_rate=0.7, activation_bar_ratio=0.8)
     mask = backend.ready(visitor.session).known_mask
     assert mask == expected
@@ -218,7 +219,7 @@ def test_sliders_choose_for_their_visitor_only(
 
 
 def test_reset_goes_back_to_the_start(visitor: Visitor, backend: Backend) -> None:
-    visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS)
+    visitor.said("identifying", "lape", False, ["zh", "fr"], *SLIDERS)
     found = visitor.ask("resetting")
     assert backend.ready(visitor.session) is backend.ready()
     assert "as the page began" in text_of(found["line"])
@@ -234,13 +235,35 @@ def test_reset_goes_back_to_the_start(visitor: Visitor, backend: Backend) -> Non
 def test_another_method_begins_with_its_own_settings(
     method: str, sliders: set[str], visitor: Visitor, backend: Backend, statistics: ActivationStatistics
 ) -> None:
-    found = visitor.ask("switching", method, [*CODES])
+    found = visitor.ask("switching", method, False, [*CODES])
     assert {name for name in RANGES if found[name]["visible"]} == sliders
     mask = backend.ready(visitor.session).known_mask
     assert mask == identify(statistics, method)
     assert {name: found[name]["value"] for name in sliders} == {
         name: value for name, value in mask.metadata["settings"].items() if name in sliders
     }
+
+
+def test_another_method_can_have_as_many_neurons_as_the_mask(
+    visitor: Visitor, backend: Backend, statistics: ActivationStatistics
+) -> None:
+    mask = backend.ready().known_mask
+    counts = {code: mask.count(code) for code in CODES}
+    found = visitor.ask("switching", "lape", True, [*CODES])
+    assert [name for name in RANGES if found[name]["visible"]] == ["filter_rate", "activation_bar_ratio"]
+    equally = identify(statistics, "lape", per_language=counts, at_most=True)
+    assert backend.ready(visitor.session).known_mask == equally
+    fewer = visitor.ask("switching", "margin", True, ["fr", "zh"])
+    two = backend.ready(visitor.session).known_mask
+    active = statistics.active
+    ahead = {code: active[code] > active[other] for code, other in (("fr", "zh"), ("zh", "fr"))}
+    assert {code: two.count(code) for code in two.languages} == {
+        code: min(counts[code], int(neurons.sum())) for code, neurons in ahead.items()
+    }
+    assert not any(fewer[name]["visible"] for name in RANGES)
+    found = visitor.ask("counting", "margin", False, [*CODES], *SLIDERS)
+    assert [name for name in RANGES if found[name]["visible"]] == ["top_rate"]
+    assert backend.ready(visitor.session).known_mask == identify(statistics, "margin", top_rate=0.1)
 
 
 @pytest.mark.parametrize("settings", [{"filter_rate": 0.2}, {"top_rate": 0.5}, {"activation_bar_ratio": 1.0}])
@@ -255,17 +278,17 @@ def test_the_sliders_show_the_mask_in_use_whatever_its_settings(
     assert sliders
     assert all(part.minimum <= part.value <= part.maximum for part in sliders)
     given = [{**RATES, **settings}.get(name, 0.5) for name in RANGES]
-    visitor.said("identifying", "lape", [*CODES], *given)  # as when another slider is moved
+    visitor.said("identifying", "lape", False, [*CODES], *given)  # as when another slider is moved
     assert backend.ready(visitor.session).known_mask == mask
 
 
 def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor, backend: Backend, page: Page) -> None:
-    visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS)
+    visitor.said("identifying", "lape", False, ["zh", "fr"], *SLIDERS)
     refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
     shown = refresh(gr.Request(session_hash=visitor.session))
     sliders = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == RANGES["top_rate"][1]]
     assert sliders == []
-    backend.change(visitor.session, lambda loaded: replace(loaded, mask=backend.ready().mask))  # made elsewhere
+    backend.change(visitor.session, lambda loaded: replace(loaded, mask=backend.ready().mask, made_from=None))
     shown = refresh(gr.Request(session_hash=visitor.session))
     (slider,) = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == RANGES["top_rate"][1]]
     assert shown[slider].value == 0.1
@@ -273,7 +296,7 @@ def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor,
 
 def test_without_statistics_there_is_nothing_to_choose_from(visitor: Visitor, backend: Backend, page: Page) -> None:
     backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
-    assert visitor.said("identifying", "lape", ["zh", "fr"], *SLIDERS) == WITHOUT
+    assert visitor.said("identifying", "lape", False, ["zh", "fr"], *SLIDERS) == WITHOUT
     refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
     shown = refresh(gr.Request(session_hash=visitor.session))
     (box,) = [part for part in shown if part.elem_id == "lape-live"]
@@ -287,22 +310,22 @@ def test_without_statistics_there_is_nothing_to_choose_from(visitor: Visitor, ba
     [
         (0, [value for value in ODD if value != "lape"], "The method must be one of lape, lap"),
         (
-            1,
+            2,
             [value for value in ODD if value not in (["fr"], [])],
             "The languages must be a list of some of es, fr, zh",
         ),
-        (1, [[], ["fr"], ["fr", "fr"]], "Choose at least 2 languages"),
-        (2, [value for value in ODD if value is not True], "Top rate must be a share above 0 and up to 1"),
-        (2, [True, 0, 1.1], "Top rate must be a share"),
-        (3, [*ODD, -0.1], "Filter rate must be a share from 0 to 1"),
-        (4, [*ODD, 1.1], "Bar must be a share from 0 to 1"),
+        (2, [[], ["fr"], ["fr", "fr"]], "Choose at least 2 languages"),
+        (3, [value for value in ODD if value is not True], "Top rate must be a share above 0 and up to 1"),
+        (3, [True, 0, 1.1], "Top rate must be a share"),
+        (4, [*ODD, -0.1], "Filter rate must be a share from 0 to 1"),
+        (5, [*ODD, 1.1], "Bar must be a share from 0 to 1"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(
     place: int, values: list[Any], said: str, page: Page, backend: Backend
 ) -> None:
     for value in values:
-        given = ["lape", ["fr", "es"], *SLIDERS]
+        given = ["lape", False, ["fr", "es"], *SLIDERS]
         given[place] = value
         line = directly(page, "identifying", *given)
         assert 'role="alert"' in line, value
@@ -312,7 +335,7 @@ def test_settings_that_cannot_be_are_refused(
 
 def test_a_method_that_is_none_is_refused(page: Page) -> None:
     for value in ODD:
-        assert "The method must be one of" in text_of(directly(page, "switching", value, ["fr", "es"]))
+        assert "The method must be one of" in text_of(directly(page, "switching", value, False, ["fr", "es"]))
 
 
 # One by one
@@ -413,7 +436,7 @@ def test_without_a_model_every_event_says_so() -> None:
     page = build_page(Backend(failure="It is asleep."))
     for event, values in {
         "coloring": [TEXT],
-        "identifying": ["lape", ["fr", "es"], *SLIDERS],
+        "identifying": ["lape", False, ["fr", "es"], *SLIDERS],
         "listing": [[], "entropy"],
         "drawing": [0, 0],
         "sampling": [0, 0],

@@ -647,7 +647,7 @@ def test_a_method_shows_its_own_settings(post: Callable[..., tuple[str, Any]]) -
     for method in methods_reading():
         kind, (about, *sliders) = post("_applied", method)
         assert kind == "complete"
-        assert f"find.about_{method}" in str(about)
+        assert f"methods.about_{method}" in str(about)
         settings = method_settings(method)
         assert [slider["visible"] for slider in sliders] == [name in settings for name in RATES]
         for name, slider in zip(RATES, sliders, strict=True):

@@ -319,6 +319,15 @@ def test_too_few_neurons_are_refused_with_what_there_is() -> None:
     )
 
 
+def test_at_most_takes_what_there_is() -> None:
+    statistics = statistics_of({**WORKED, "ja": [[0] * 3] * 2})
+    mask = lape.identify(statistics, "probability", per_language=4, at_most=True)
+    assert mask.metadata["settings"]["per_language"] == {code: mask.count(code) for code in mask.languages}
+    assert {code: mask.count(code) for code in mask.languages} == {"en": 4, "fr": 3, "ja": 0}
+    again = lape.identify(statistics, "probability", **mask.metadata["settings"])
+    assert again == mask
+
+
 def test_equal_count_of_a_mask_keeps_its_most_specific_neurons() -> None:
     statistics = busy()
     mask = lape.identify(statistics, languages=["fr", "en", "de"], **EVEN)
