@@ -71,7 +71,8 @@ CSS = """
   border-bottom-color: var(--border-color-primary); border-left-color: var(--border-color-primary);
   padding: .9rem !important; background: var(--block-background-fill); gap: .7rem !important; }
 .lape-column:has(.lape-on) { border-top-color: var(--lape-source); }
-.lape-column:has(.lape-steered, .lape-residual) { border-top-color: var(--lape-target); }
+.lape-column:has(.lape-steered) { border-top-color: var(--lape-target); }
+.lape-column:has(.lape-residual) { border-top-color: var(--lape-target); }
 .lape-column:has(.lape-random) { border-top-style: dashed; }
 .lape-head h2 { font-size: 1.1rem; font-weight: 650; line-height: 1.4; margin: 0; color: var(--body-text-color); }
 .lape-head p, .lape-facts { font-size: .85rem; line-height: 1.5; margin: 0; color: var(--body-text-color-subdued); }

@@ -14,6 +14,7 @@ from browsing import MARKS, PATIENCE, expect
 
 from lape.demo.compare.request import DEFAULTS
 from lape.demo.examples import EXAMPLES
+from lape.demo.words import texts
 from lape.models.embedded import SMOLLM2
 
 pytestmark = MARKS
@@ -33,8 +34,12 @@ def generate(page: Any) -> None:
 
 
 def test_a_link_opens_the_same_comparison_and_gives_the_same_texts(opened: Callable[..., Any], tmp_path: Path) -> None:
-    page = opened(link(targets="es,zh", show_plain=1, strength=1.5))
+    page = opened(link(targets="es,zh", show_plain=1, strength=1.5, method="difference"))
     expect(page.locator("#lape-status")).to_contain_text("Opened from a link")
+    page.get_by_role("button", name="Parameters").click()
+    expect(page.locator("#lape-method input")).to_have_value("difference")
+    expect(page.locator("#lape-method")).to_contain_text(texts()["en"]["methods.about_difference"])
+    expect(page.locator("#lape-switching")).to_be_hidden()  # nothing was recorded of the residual stream
     generate(page)
     page.locator("#lape-link").click()
     address = page.locator("#lape-address textarea, #lape-address input")
@@ -56,6 +61,7 @@ def test_a_link_opens_the_same_comparison_and_gives_the_same_texts(opened: Calla
     found = json.loads(Path(saving.value.path()).read_text("utf-8"))
     assert saving.value.suggested_filename == "lape-comparison.json"
     assert found["settings"]["targets"] == ["es", "zh"]
+    assert found["settings"]["method"] == found["mask"]["method"] == "difference"
     assert found["columns"]["on"]["text"].strip() == again.locator("#lape-text-on textarea").input_value().strip()
 
 

@@ -157,7 +157,7 @@ def test_the_residual_stream_has_a_column_of_its_own(recorded: Loaded) -> None:
     assert (columns["residual"].off, columns["residual"].on) == (0, 0)
     shown = head("residual", variants_of(recorded, BOTH)["residual"], BOTH)
     assert f"{word('compare.column_residual')}: recover</h2>" in shown
-    assert "No neurons changed: the residual stream is moved from French to Spanish" in shown
+    assert "No neurons changed; the residual stream is moved to Spanish" in shown
     used = about(recorded.by_method(BOTH.method))["mask"]
     assert (used["method"], used["settings"]["per_language"]["es"]) == ("margin", used["neurons"]["es"])
     assert columns["steered:es"].on == used["neurons"]["es"]

@@ -47,8 +47,7 @@ def head(name: str, variant: Entry | None, request: CompareRequest) -> str:
 
 def _changed(name: str, variant: Entry | None, request: CompareRequest) -> str:
     if isinstance(variant, ResidualIntervention):
-        source, target = language(request.source).name, language(variant.on).name
-        return f"No neurons changed: the residual stream is moved from {source} to {target}"
+        return f"No neurons changed; the residual stream is moved to {language(variant.on).name}"
     if not isinstance(variant, Intervention):
         return f"No neurons changed; asked: “{instruction(request)}”" if name == "plain" else "The untouched model"
     off, on = len(variant.off_neurons), len(variant.on_neurons)

@@ -116,7 +116,8 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
         return [gr.Dropdown(info=menu["info"]) for menu in menus(loaded, str(method), str(switching)).values()]
 
     chosen = [inputs["method"], inputs["switching"]]
-    gr.on([menu.change for menu in chosen], told, chosen, chosen, preprocess=False, **QUIET)
+    changes = [menu.change for menu in chosen]  # a link makes both at once
+    gr.on(changes, told, chosen, chosen, preprocess=False, trigger_mode="always_last", **QUIET)
     return inputs, examples, expected
 
 

@@ -32,7 +32,7 @@ def build_live(backend: Backend) -> Part:
     start = backend.loaded
     with gr.Column(visible=_methods(start) != [], elem_id="lape-live") as box:
         method, values = _settings(start)
-        with gr.Row():
+        with gr.Row(elem_classes="lape-more"):
             methods = gr.Dropdown(
                 _methods(start),
                 value=method,
