@@ -34,7 +34,7 @@ def build_live(backend: Backend) -> Part:
         method, values = _settings(start)
         with gr.Row(elem_classes="lape-more"):
             methods = gr.Dropdown(
-                _methods(start),
+                _methods(start) or [method],
                 value=method,
                 label=word("neurons.method"),
                 info=about_method(method),
@@ -131,7 +131,7 @@ def build_live(backend: Backend) -> Part:
         return drawn(method, False, values) | {
             line: _state(backend, visitor),
             box: gr.Column(visible=loaded.methods != []),
-            methods: gr.Dropdown(loaded.methods, value=method, info=about_method(method)),
+            methods: gr.Dropdown(loaded.methods or [method], value=method, info=about_method(method)),
             equal: False,
             languages: gr.CheckboxGroup(_choices(loaded), value=[*backend.languages(visitor)]),
         }
