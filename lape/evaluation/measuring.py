@@ -87,13 +87,13 @@ def command_line(kind: Kind, given: Mapping[str, Any]) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value as it is written on the command line; a folder of this machine by its own name."""
+    """A value as it is written on the command line; a folder outside of the working one by its own name."""
     if isinstance(value, tuple):
         return f"{value[0]}={_shown(value[1])}"
     if isinstance(value, list):
         return ",".join(map(_shown, value))
     text = f"{value:g}" if isinstance(value, float) else str(value)
-    return Path(text).name if Path(text).is_absolute() else text
+    return Path(text).name if Path(text).is_absolute() or text.startswith("../") else text
 
 
 def _note(text: str) -> None:
