@@ -27,7 +27,8 @@ class Compared:
     Attributes:
         mask: With the languages that are measured.
         method: That found it.
-        counts: `equal`, as many neurons for each language as the given mask has, or `own`, the method's own cut.
+        counts: `equal`, as many neurons for each language as the given mask has, or all where the method has fewer;
+            or `own`, the method's own cut.
         how: What `identify` was told besides; None where the mask was not identified here.
         cost: `seconds` and `peak_bytes` of identification, the latter None where the system does not tell it.
     """
@@ -75,7 +76,11 @@ def compared(
             how = dict(its_settings) if method == its_method else {}
             if each == EQUAL:
                 kept = method_settings(method, ranked=True)
-                how = {**{key: value for key, value in how.items() if key in kept}, "per_language": equal}
+                how = {
+                    **{key: value for key, value in how.items() if key in kept},
+                    "per_language": equal,
+                    "at_most": True,
+                }
             if each == EQUAL and (alike := ranked.setdefault(METHODS[method].rank, method)) != method:
                 left_out[name] = f"It ranks neurons as {alike} does."
                 continue
