@@ -130,10 +130,13 @@ class ResidualMethod:
     Attributes:
         layers: Number of layers of the model to those that are edited unless somebody says otherwise.
         edit: What is done after one layer.
+        strength: That the page takes. To keep the norm shortens the way, so that `recover` takes more than 1; at 1.25
+            it steers Gemma 3 270M as often as LAPE's neurons at less cost (dev half of the openings in `lape bench`).
     """
 
     layers: Callable[[int], range]
     edit: Callable[[ResidualIntervention, int], StreamEdit]
+    strength: float = 1.0
 
 
 def diffmean(entry: ResidualIntervention, layer: int) -> StreamEdit:
@@ -197,6 +200,6 @@ def the_middle(layers: int) -> range:
 RESIDUAL_METHODS: Mapping[str, ResidualMethod] = {
     "diffmean": ResidualMethod(one_layer, diffmean),
     "dimensions": ResidualMethod(one_layer, dimensions),
-    "recover": ResidualMethod(range, recover),
+    "recover": ResidualMethod(range, recover, strength=1.25),
     "lda": ResidualMethod(the_middle, lda),
 }

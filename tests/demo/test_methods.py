@@ -150,7 +150,7 @@ def test_the_residual_stream_has_a_column_of_its_own(recorded: Loaded) -> None:
     neurons = last(recorded, replace(BOTH, switching=NEURONS))
     assert list(neurons) == ["on", "off", "steered:es"]
     assert [columns[name].text for name in neurons] == [column.text for column in neurons.values()]
-    moved = ResidualIntervention(recorded.residuals, off="fr", on="es", method="recover")
+    moved = ResidualIntervention(recorded.residuals, off="fr", on="es", method="recover", strength=1.25)
     settings = {"max_new_tokens": 4, "repetition_penalty": BOTH.repetition_penalty}
     *_, alone = lape.generate_rows(recorded.model, recorded.tokenizer, ["Bonjour"], moved, **settings)
     assert columns["residual"].text == alone.texts[0] != columns["on"].text

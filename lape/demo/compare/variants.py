@@ -8,7 +8,7 @@ from dataclasses import replace
 from lape.demo.compare.request import NEURONS, CompareRequest
 from lape.demo.loaded import Loaded
 from lape.generation.interventions import Entry, Intervention
-from lape.generation.residual import ResidualIntervention
+from lape.generation.residual import RESIDUAL_METHODS, ResidualIntervention
 from lape.masks.indices import pairs_of
 from lape.masks.mask import NeuronMask
 
@@ -40,7 +40,11 @@ def variants_of(loaded: Loaded, request: CompareRequest) -> dict[str, Entry | No
     variants |= {f"{STEERED}{variant.on}": variant for variant in steered}
     if request.switching != NEURONS and loaded.residuals is not None:
         variants["residual"] = ResidualIntervention(
-            loaded.residuals, off=request.source, on=request.targets[0], method=request.switching
+            loaded.residuals,
+            off=request.source,
+            on=request.targets[0],
+            method=request.switching,
+            strength=RESIDUAL_METHODS[request.switching].strength,
         )
     if request.show_plain:
         variants["plain"] = None
