@@ -30,6 +30,7 @@ INTO_A_FILE = {
     "calibrate": ["calibrate", "mask", "--corpus", "corpus", "--tokens", "1000", "--out", "taken"],
     "evaluate": ["evaluate", "perplexity", "--mask", "mask", "--corpus", "corpus", "--out", "taken/new"],
     "tune": ["tune", "--mask", "mask", "--corpus", "corpus", "--out", "taken"],
+    "bench": ["bench", "--mask", "mask", "--corpus", "corpus", "--out", "taken/new"],
     "report": ["report", "mask", "--html", "taken/report.html"],
     "collect": ["collect", "plan.toml", "--repo", "org/collection", "--out", "taken"],
 }
