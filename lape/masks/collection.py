@@ -36,13 +36,15 @@ from lape.storage.names import (
     ORIGIN_NAME,
     PICTURE_NAME,
     README_NAME,
+    RESIDUALS_NAME,
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
 from lape.storage.placing import placed, prepare, settle
 from lape.storage.schema import is_text
 
-PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, README_NAME, PICTURE_NAME, EVIDENCE_NAME)
+PULLED = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, RESIDUALS_NAME, README_NAME, PICTURE_NAME, EVIDENCE_NAME)
+RECORDED = (STATISTICS_NAME, RESIDUALS_NAME)
 PULL_ELSEWHERE = "pull into another folder"
 LARGEST_BYTES = 2_000_000_000
 
@@ -194,7 +196,7 @@ def _place(found: FoundMask, target: Path, revision: str | None) -> None:
 def _fetch(collection: str, model: str, method: str, revision: str | None, statistics: bool) -> FoundMask:
     """Downloads a mask into the cache, checks it, and says where it is."""
     path = mask_path(model, method)
-    wanted = {f"{path}/{name}" for name in PULLED if statistics or name != STATISTICS_NAME}.__contains__
+    wanted = {f"{path}/{name}" for name in PULLED if statistics or name not in RECORDED}.__contains__
     snapshot = snapshots.snapshot(collection, revision, wanted, largest=LARGEST_BYTES)
     folder = snapshot.folder / path
     if not os.path.isfile(folder / MASK_NAME):

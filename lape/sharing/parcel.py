@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
@@ -16,6 +17,7 @@ from lape.masks.collection import LARGEST_BYTES
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 from lape.masks.summaries import mask_path
+from lape.recording.residual_means import ResidualMeans
 from lape.recording.statistics import ActivationStatistics
 from lape.sharing.cards import Evidence
 from lape.sharing.markdown import SLUG
@@ -28,6 +30,7 @@ from lape.storage.names import (
     ORIGIN_NAME,
     PICTURE_NAME,
     README_NAME,
+    RESIDUALS_NAME,
     STATISTICS_NAME,
     SUMMARY_NAME,
 )
@@ -35,7 +38,7 @@ from lape.storage.placing import settle
 from lape.storage.schema import LONG_TEXT, TEXT, misfit, record
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
-KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, EVIDENCE_NAME, *MADE_HERE)
+KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, RESIDUALS_NAME, EVIDENCE_NAME, *MADE_HERE)
 SAID = record({}, {"title": TEXT, "summary": LONG_TEXT})  # what a card shows of evidence
 EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json")
 
@@ -71,7 +74,7 @@ def packed(folder: Path) -> Parcel:
 
     Raises:
         BadFile: Something is missing, damaged, too large, or does not belong there; says what.
-        MaskMismatch: The statistics are of another model.
+        MaskMismatch: The statistics or residual means are of another model.
         LapeError: The mask is not of a model on the Hub.
     """
     files = _files(folder)
@@ -89,6 +92,8 @@ def packed(folder: Path) -> Parcel:
     if STATISTICS_NAME in files:
         statistics = ActivationStatistics.load(files[STATISTICS_NAME])
         _check_statistics(mask, statistics)
+    if RESIDUALS_NAME in files:
+        _check_model(mask, RESIDUALS_NAME, ResidualMeans.load(files[RESIDUALS_NAME]).metadata)
     evidence = tuple(_evidence(name, file) for name, file in files.items() if name.startswith("evidence/"))
     readme = None
     if README_NAME in files:
@@ -172,9 +177,13 @@ def _check_statistics(mask: NeuronMask, statistics: ActivationStatistics) -> Non
     if statistics.shape != mask.shape:
         sizes = f"{size_text(mask.shape)}, {STATISTICS_NAME} of {size_text(statistics.shape)}"
         raise MaskMismatch(f"The mask is of {sizes}. Keep only what belongs together.")
-    mine, theirs = mask.metadata["model"], statistics.metadata.get("model")
+    _check_model(mask, STATISTICS_NAME, statistics.metadata)
+
+
+def _check_model(mask: NeuronMask, name: str, metadata: Mapping[str, Any]) -> None:
+    mine, theirs = mask.metadata["model"], metadata.get("model")
     if mine != theirs:
-        raise MaskMismatch(f"The mask is of {mine}, {STATISTICS_NAME} of {theirs}. Keep only what belongs together.")
+        raise MaskMismatch(f"The mask is of {mine}, {name} of {theirs}. Keep only what belongs together.")
 
 
 def _method(folder: Path, mask: NeuronMask, model: str) -> str:

@@ -255,7 +255,10 @@ def test_all_leaves_out_what_it_cannot_measure_and_says_so(subject: list[str], t
         (["evaluate", "steering", "--top-rate", "7"], "top_rate is a share above 0 and up to 1"),
         (["evaluate", "steering", "--identifier", "me"], "No language identifier 'me'"),
         (["tune", "--source", "ko"], "No language in the mask 'ko'"),
-        (["tune", "--strengths", "swap=1"], "'swap=1' is not a name and numbers, such as replace=1,1.5,2; names are replace, add, scale"),
+        (
+            ["tune", "--strengths", "swap=1"],
+            "'swap=1' is not a name and numbers, such as replace=1,1.5,2; names are replace, add, scale",
+        ),
         (["tune", "--strengths", "add="], "'add=' is not a name and numbers"),
         (["tune", "--top-rates", "0.1;0.2"], "'0.1;0.2' is not a list of numbers, such as 0.01,0.02"),
         (["tune", "--offs", "nobody"], "No way of switching off 'nobody'"),

@@ -9,16 +9,19 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hub_standin import READ, STRANGER, WRITE, Hub
 from samples import mask_of, statistics_of
 
 import lape
 from lape.cli import main
-from lape.masks.collection import list_masks
+from lape.masks.collection import list_masks, pull
+from lape.recording.residual_means import ResidualMeans
 from lape.sharing.markdown import HUB
 from lape.sharing.parcel import packed
 from lape.sharing.push import push
@@ -411,6 +414,12 @@ def other_model(folder: Path) -> None:
     statistics_of({"fr": [[1] * 4] * 2}, model="org/else").save(folder / "statistics.safetensors")
 
 
+def residuals(folder: Path, model: str) -> None:
+    tokens, sums = {"fr": 3}, {"fr": torch.ones(2, 5, dtype=torch.float64)}
+    norms = {"fr": torch.ones(2, dtype=torch.float64)}
+    ResidualMeans(sums, norms, tokens, {"tokens": tokens, "model": model}).save(folder / "residuals.safetensors")
+
+
 def other_mask(folder: Path) -> None:
     """The same metadata, but one neuron is another."""
     summary = (folder / "mask.json").read_bytes()
@@ -451,6 +460,7 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (write("statistics.safetensors", b"no"), "damaged or was not written by lape"),
     (other_shape, r"2 layers x 4 neurons, statistics.safetensors of 2 layers x 5 neurons"),
     (other_model, "The mask is of org/tiny, statistics.safetensors of org/else"),
+    (partial(residuals, model="org/else"), "The mask is of org/tiny, residuals.safetensors of org/else"),
     (relabel, r"does not say its languages as a list of different labels, each 1 to 32 of A-Z"),
     (remake(model="tiny"), "'tiny', which is not a model on the Hub but on this machine. Publish the model"),
     (remake(model="./out/tiny"), "is not a model on the Hub but on this machine"),
@@ -630,3 +640,10 @@ def test_the_command_works_in_a_process_of_its_own(hub: Hub, folder: Path) -> No
     run = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (run.returncode, run.stderr.count("Traceback")) == (0, 0)
     assert json.loads(run.stdout)["commit"] == hub.repos[REPO].at("main").oid
+
+
+def test_means_of_the_residual_stream_go_with_their_mask(hub: Hub, folder: Path, tmp_path: Path) -> None:
+    residuals(folder, "org/tiny")
+    assert f"{PLACE}/residuals.safetensors" in push(folder, REPO).changed
+    pulled = pull(REPO, model="org/tiny", into=tmp_path / "pulled")
+    assert (pulled / "residuals.safetensors").read_bytes() == (folder / "residuals.safetensors").read_bytes()
