@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lape.cli.common import add, codes
-from lape.cli.evaluate import add_subject, measure, strengths
+from lape.cli.evaluate import add_subject, measure, named_strengths
 
 
 def register(commands: Any) -> None:
@@ -35,7 +35,7 @@ def register(commands: Any) -> None:
     )
     bench.add_argument(
         "--strengths",
-        type=partial(strengths, WAYS),
+        type=partial(named_strengths, WAYS),
         action="append",
         default=[(name, list(way.strengths)) for name, way in WAYS.items()],
         metavar="WAY=NUMBERS",
@@ -51,4 +51,6 @@ def register(commands: Any) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
+    strengths = dict(options.strengths)  # of a way that is named twice the last counts
+    options.strengths = [(name, some) for name, some in strengths.items() if name in (options.ways or strengths)]
     measure(options, ("bench",))

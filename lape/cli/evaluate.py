@@ -127,7 +127,7 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--strengths",
-        type=partial(strengths, get_args(Mode)),
+        type=partial(named_strengths, get_args(Mode)),
         action="append",
         metavar="MODE=NUMBERS",
         help="that tuning tries, such as replace=1,1.5,2; may be repeated (default: a grid over all modes)",
@@ -147,7 +147,7 @@ def _numbers(text: str) -> list[float]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers, such as 0.01,0.02") from None
 
 
-def strengths(names: Collection[str], text: str) -> tuple[str, list[float]]:
+def named_strengths(names: Collection[str], text: str) -> tuple[str, list[float]]:
     """A name with the strengths to try, such as `replace=1,1.5,2`."""
     name, _, numbers = text.partition("=")
     if name not in names or not (found := _numbers(numbers)):

@@ -13,7 +13,7 @@ from lape.evaluation.kinds.steered import judge_of, openings_of, output_settings
 from lape.evaluation.metrics.bootstrap import mean
 from lape.evaluation.metrics.cells import Cells, one_by_one, under
 from lape.evaluation.metrics.conditions import BASELINE, Openings, baseline_cases, off_cases
-from lape.evaluation.metrics.contest import RULE, Contest, Entrant, contest, front
+from lape.evaluation.metrics.contest import RULE, Entrant, contest, front
 from lape.evaluation.metrics.continuations import Bench, continue_cases
 from lape.evaluation.metrics.dominance import compare
 from lape.evaluation.metrics.language_retention import retained_share
@@ -95,6 +95,9 @@ def plan(subject: Subject, options: Options) -> Work:
                 }
             )
         )
+        compared_entrants = {
+            name: {"way": _way_of(name), "mask": _mask_of(name), **each.values()} for name, each in found.items()
+        }
         return {
             "source": source,
             "rule": RULE,
@@ -111,10 +114,8 @@ def plan(subject: Subject, options: Options) -> Work:
                 }
                 for name, one in masks.items()
             },
-            "entrants": {
-                name: {"way": _way_of(name), "mask": _mask_of(name), **each.values()} for name, each in found.items()
-            },
-            "front": front(_points(found)),
+            "entrants": compared_entrants,
+            "front": front(points(compared_entrants)),
             "left_out": {**lacking, **left_out, **same},
             "untold": judge.untold(mask.languages),
         }
@@ -218,13 +219,19 @@ def _told(subject: Subject, one: Compared) -> dict[str, Any]:
     return {"identification": one.cost, "halves_agreement": halves_agree(subject, one)}
 
 
-def _points(found: Mapping[str, Contest]) -> dict[str, tuple[float, float]]:
-    """Share and cost of each entrant that has a larger share than random neurons: to do nothing is cheap."""
-    averages = {name: each.values()["average"] for name, each in found.items()}
-    random = (average["target_share"]["value"] for name, average in averages.items() if _mask_of(name) == RANDOM)
-    least = max(random, default=0.0)
+def points(entrants: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    """Share and cost of each entrant that steers beyond chance: what does nothing is cheap.
+
+    Beyond chance is a share whose interval lies above that of random neurons.
+
+    Args:
+        entrants: As evidence keeps them.
+    """
+    shares = {name: one["average"]["target_share"] for name, one in entrants.items()}
+    chance = max((share["high"] for name, share in shares.items() if _mask_of(name) == RANDOM), default=0.0)
+    costs = {name: one["average"]["fluency_cost_nats"] for name, one in entrants.items()}
     return {
-        name: (average["target_share"]["value"], average["fluency_cost_nats"]["value"])
-        for name, average in averages.items()
-        if average["fluency_cost_nats"] and average["target_share"]["value"] > least
+        name: (share["value"], costs[name]["value"])
+        for name, share in shares.items()
+        if costs[name] and share["low"] > chance
     }

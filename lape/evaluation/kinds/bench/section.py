@@ -130,7 +130,7 @@ def masks(evidence: Evidence) -> Table:
                 f"{number(langspec['f1']['value'], 2)} / {number(langspec['control_f1']['value'], 2)}",
                 share_text(one["retained_share"]),
                 "not kept" if agree is None else number(agree, 2),
-                f"{cost['seconds']:.2g} s" if cost else "",
+                f"{number(cost['seconds'], 2)} s" if cost else "",
                 f"{cost['peak_bytes'] / 1e6:,.0f} MB" if cost and cost["peak_bytes"] is not None else "",
             ]
         )
