@@ -134,7 +134,7 @@ def scatter(
     up: str,
     front: Sequence[str] = (),
 ) -> str:
-    """Points with their intervals in two directions; those of the front are named, and joined by a line.
+    """Points with their intervals in two directions; those of the front are joined by a line and named beside the plot.
 
     Args:
         series: Name to points by name, at most three series; a point is `(x, y)`.
@@ -180,8 +180,13 @@ def scatter(
             ]
             told = f"{name}: {across} {right.text(2)}; {up} {high.text(0)}"
             parts.append(svg_titled(told, *drawn, _shape(order, *at), style=f"series{order}"))
-            if name in front:
-                parts.append(svg_text(at[0] + 9, at[1] - 7, name))
+    level = float(top)
+    for name in sorted(front, key=lambda name: -every[name][1].value):  # beside the plot, so that no two names overlap
+        at = place(every[name][0].value, every[name][1].value)
+        level = max(level + 18, at[1])
+        ends = [(at[0] + 6, at[1]), (left + plot + 10.0, level)]
+        parts.append(f'<g class="grid">{_line(*ends)}</g>')
+        parts.append(svg_text(left + plot + 14, level + 4, name))
     return "\n".join([*parts, "</svg>"])
 
 

@@ -66,7 +66,7 @@ def compared(
     given = subject.whole_mask
     equal = {code: given.count(code) for code in given.languages}
     its_method, its_settings = str(given.metadata.get("method")), dict(given.metadata.get("settings", {}))
-    found = {GIVEN: Compared(subject.mask, its_method, OWN)}
+    found = {GIVEN: Compared(subject.mask, its_method, EQUAL)}
     left_out: dict[str, str] = {}
     ranked: dict[Any, str] = {}
     for method in methods:
