@@ -180,13 +180,13 @@ def scatter(
             ]
             told = f"{name}: {across} {right.text(2)}; {up} {high.text(0)}"
             parts.append(svg_titled(told, *drawn, _shape(order, *at), style=f"series{order}"))
-    level = float(top)
+    written = float(top)
     for name in sorted(front, key=lambda name: -every[name][1].value):  # beside the plot, so that no two names overlap
         at = place(every[name][0].value, every[name][1].value)
-        level = max(level + 18, at[1])
-        ends = [(at[0] + 6, at[1]), (left + plot + 10.0, level)]
+        written = max(written + 18, at[1])
+        ends = (at[0] + 6, at[1]), (left + plot + 10.0, written)
         parts.append(f'<g class="grid">{_line(*ends)}</g>')
-        parts.append(svg_text(left + plot + 14, level + 4, name))
+        parts.append(svg_text(left + plot + 14, written + 4, name))
     return "\n".join([*parts, "</svg>"])
 
 
