@@ -219,7 +219,7 @@ class Visitor:
     def chooses(self) -> None:
         """Moves a slider, compares with these neurons, goes back to the start."""
         values = self.given("identifying")
-        values[2] = self.chance.choice((0.01, 0.02, 0.05))
+        values[3] = self.chance.choice((0.01, 0.02, 0.05))
         self.call("identifying", values)
         self.call("coloring", ["Bonjour tout le monde"])
         self.call("resetting", [])

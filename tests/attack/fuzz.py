@@ -107,7 +107,8 @@ class Fuzzer:
     def good(self) -> str:
         """How a comparison ends that the page itself could ask for."""
         target = next(one for one in self.calls.targets if one.name == "compare")
-        content = json.dumps({"data": ["Bonjour", "fr", "es", 1, "replace", 2, 0, 0.9, 1.1, 0, False, False, False]})
+        settings = [1, "replace", 2, 0, 0.9, 1.1, 0, False, False, False, "own", "neurons"]
+        content = json.dumps({"data": ["Bonjour", "fr", "es", *settings]})
         said = {"content-type": "application/json"}
         return self.answer(Call(-1, target, "call", "POST", f"{API}/call/compare", said, content.encode())).text
 

@@ -22,6 +22,7 @@ from lape.evaluation.metrics.conditions import (
 )
 from lape.evaluation.metrics.continuations import Bench, Case, Decoding, Output, continue_cases
 from lape.evaluation.metrics.dominance import dominance, over_control, own_conditions
+from lape.evaluation.metrics.langspec import langspec
 from lape.evaluation.metrics.language import identifier
 from lape.evaluation.metrics.likelihood import Scores
 from lape.evaluation.metrics.openings import HALVES
@@ -75,7 +76,8 @@ def own_costs(
 
     Yields:
         Results as `lape.evaluation.metrics.dominance.compare` gives them, for the masks `own neurons` and
-        `random neurons`; what has not been measured yet is None, and `dominance` and `over_control` come with the last.
+        `random neurons`; what has not been measured yet is None, and `dominance`, `over_control` and `langspec` come
+        with the last.
 
     Raises:
         LapeError: A text is too short for two blocks, the model cannot score one, or a language is not in the mask.
@@ -100,6 +102,7 @@ def own_costs(
                     results["masks"][name]["dominance"] = dominance(measured, switched[name])
                 control = {RANDOM: switched[RANDOM]}
                 results["masks"][OWN]["over_control"] = over_control(measured, switched[OWN], control)
+                results["masks"][OWN]["langspec"] = langspec(measured, switched[OWN], control)
             shown = PartialResults(len(kept), cells, results)
         yield shown
 
