@@ -121,7 +121,7 @@ def plan(subject: Subject, options: Options) -> Work:
         }
 
     number = len(methods) * len(options.counts) + 2
-    tried = sum(map(len, strengths.values())) + (number - 1) * len(strengths[ways[0]])
+    tried = sum(map(len, strengths.values())) + (number - 1) * max(map(len, strengths.values()))
     cells = 2 + len(targets) * (tried + number + len(ways) - 1)
     cells += number * len(texts) * (1 + OTHERS + 2 * options.seeds) + number * len(prompts) + 2 * number
     return Work("Comparison of methods and of ways of switching", described, cells, measure, summary)
@@ -143,10 +143,11 @@ def _ways(subject: Subject, names: Sequence[str] | None) -> tuple[list[str], dic
     return [name for name in names or WAYS if name not in lacking], lacking
 
 
-def _materials(subject: Subject) -> dict[type, Any]:
-    """What ways that switch no neurons switch with."""
-    counts = count_tokens(subject.loaded[1], subject.text(), allow_short=True)
-    return {ResidualMeans: subject.residuals, TokenCounts: counts}
+def _material(subject: Subject, way: str) -> ResidualMeans | TokenCounts | None:
+    """What a way that switches no neurons switches with."""
+    if WAYS[way].kind is ResidualMeans:
+        return subject.residuals
+    return count_tokens(subject.loaded[1], subject.text(), allow_short=True)
 
 
 def _entrants(
@@ -157,11 +158,11 @@ def _entrants(
     source: str,
 ) -> dict[str, Entrant]:
     """What takes part: every mask the first way that switches neurons, the given one every such way, and the others."""
-    entrants, materials = {}, _materials(subject)
+    entrants = {}
     of_neurons = [way for way in ways if WAYS[way].neurons]
     for way in ways:
         if not WAYS[way].neurons:
-            entrants[way] = _entrant(way, materials[WAYS[way].kind], source, strengths)
+            entrants[way] = _entrant(way, _material(subject, way), source, strengths)
             continue
         for name in masks if way == of_neurons[0] else [GIVEN]:
             mask, prepared = masks[name].mask, WAYS[way].prepared
