@@ -30,7 +30,7 @@ from lape.demo.space import on_space
 from lape.demo.theme import CSS, KEYS, THEME
 from lape.demo.turns import PLACES, Turns
 from lape.demo.uploads import UPLOAD_BYTES, UPLOADS_KEPT_SECONDS, check_uploads
-from lape.demo.words import translations, word
+from lape.demo.words import LANGUAGES, speaking, tongue, translations, word
 from lape.errors import LapeError
 from lape.models.embedded import GEMMA
 from lape.models.machine import share_arenas
@@ -58,6 +58,12 @@ class Page(gr.Blocks):
             refuse(f"{block_fn.api_name or 'This call'} takes {needed} values, and {len(inputs)} came.")
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             check_uploads(block, value, self.upload_file_set)
+
+    async def process_api(self, *values: Any, request: Any = None, **named: Any) -> dict[str, Any]:
+        """Answers in the language of who asks; what runs in a thread for it has a copy of this context."""
+        headers = getattr(request, "headers", None) or {}
+        with speaking(headers.get("accept-language")):
+            return await super().process_api(*values, request=request, **named)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """Lets go of what gradio would keep in a session: components that took the place of others, and links' values.
@@ -110,9 +116,9 @@ def build_page(backend: Backend) -> Page:
             return shown
 
         def arrive(request: gr.Request, version: int, *values: Any) -> Outputs:
-            """What a page that is just opened shows; as it was built, if nothing has changed since then."""
+            """What a page that is just opened shows; as it was built, if that still is what its visitor would see."""
             shown: Outputs = {built: None}
-            if version != backend.version(visitor_of(request)):
+            if version != backend.version(visitor_of(request)) or tongue() != LANGUAGES[0]:
                 shown |= refresh(request, *values)
             for part in parts:
                 if part.arrive is not None:

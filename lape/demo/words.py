@@ -1,8 +1,13 @@
-"""The words of the page in four languages; gradio picks by the browser's language, English where it has no other.
+"""The words of the page in eight languages; English where a browser asks for another.
 
-The texts are in `lape/data/words/<tab>.json`: name to text by language. `word("compare.stop")` is what to give to a
-component; gradio translates it in the browser. It is plain text, as gradio's own object is not JSON: in an update, that
-breaks the answers of the raw API. Tried in Chromium with gradio 6.31:
+The texts are in `lape/demo/translations/<file>.json`: name to text by language. There are two ways to show one:
+
+- `word("compare.stop")` is what to give to a component; gradio translates it in the browser. It is plain text, as
+  gradio's own object is not JSON: in an update, that breaks the answers of the raw API.
+- `say("compare.done", seconds="3.2")` is the text itself, in the language of who asks, for all that is composed here:
+  status lines, counts, HTML.
+
+Tried in Chromium with gradio 6.31, of `word`:
 
 - translated: `label`, `info`, `placeholder` of every component, the value of `Button`, `DownloadButton`,
   `UploadButton`, `Markdown` and `HTML`, labels of `Tab`, `Accordion` and `Dataset`, the shown names of choices of
@@ -10,22 +15,30 @@ breaks the answers of the raw API. Tried in Chromium with gradio 6.31:
 - one word within a longer text, such as `f"## {word(...)}"`: the first of them only;
 - not translated: `sample_labels` of `Dataset`, headers of `Dataframe`.
 
-A name without its tab before the dot would be mixed up with gradio's own.
+A name without its file before the dot would be mixed up with gradio's own.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import gradio as gr
+from babel import Locale
+from babel.numbers import format_decimal
 
-LANGUAGES = ("en", "fr", "es", "zh")
+LANGUAGES = ("en", "fr", "es", "zh", "ar", "hi", "ko", "ja")
+Text = str | Mapping[str, str]  # by plural category, as CLDR names them, where a text has a count
+_ASKED_IN: ContextVar[str] = ContextVar("asked_in", default=LANGUAGES[0])
 
 
 def word(key: str) -> str:
-    """The words of a key, `<tab>.<name>`, for a component.
+    """The words of a key, `<file>.<name>`, for a component.
 
     Raises:
         KeyError: There is no such key; a mistake of the code that builds the page.
@@ -35,18 +48,74 @@ def word(key: str) -> str:
     return str(translations()(key))
 
 
+def say(key: str, **values: Any) -> str:
+    """The text of a key in the language of who asks, with its fields filled in.
+
+    Args:
+        key: `<file>.<name>`.
+        **values: For the fields of the text. Whole numbers are grouped as the language does; `count` chooses among the
+            plural forms of a text that has some.
+
+    Raises:
+        KeyError: There is no such key, or a field has no value; a mistake of the code that builds the page.
+
+    Example:
+        >>> say("compare.tokens", count=1200)
+        '1,200 tokens'
+    """
+    code = tongue()
+    text = texts()[code][key]
+    if not isinstance(text, str):
+        text = text[_locale(code).plural_form(values["count"])]
+    return text.format(**{name: _written(value, code) for name, value in values.items()})
+
+
+def tongue() -> str:
+    """The language of who asks, one of `LANGUAGES`; English outside of a request."""
+    return _ASKED_IN.get()
+
+
+@contextmanager
+def speaking(accepted: str | None) -> Iterator[None]:
+    """Answers in the language of a request for as long as the block runs.
+
+    Args:
+        accepted: The header Accept-Language. Only its first language counts, as for gradio in the browser.
+    """
+    first = (accepted or "").split(",")[0].split(";")[0].strip().lower().partition("-")[0]
+    before = _ASKED_IN.set(first if first in LANGUAGES else LANGUAGES[0])
+    try:
+        yield
+    finally:
+        _ASKED_IN.reset(before)
+
+
 @cache
 def translations() -> gr.I18n:
-    """All words, as `launch` takes them."""
-    return gr.I18n(**texts())
+    """All words that need nothing filled in, as `launch` takes them."""
+    return gr.I18n(
+        **{
+            code: {key: text for key, text in by_key.items() if isinstance(text, str) and "{" not in text}
+            for code, by_key in texts().items()
+        }
+    )
 
 
 @cache
-def texts() -> dict[str, dict[str, str]]:
+def texts() -> dict[str, dict[str, Text]]:
     """All words: language to key to text."""
-    found: dict[str, dict[str, str]] = {code: {} for code in LANGUAGES}
+    found: dict[str, dict[str, Text]] = {code: {} for code in LANGUAGES}
     for file in sorted((files("lape.demo") / "translations").iterdir(), key=lambda file: file.name):
         for name, by_language in json.loads(file.read_text("utf-8")).items():
             for code in LANGUAGES:
-                found[code][f"{file.name.removesuffix('.json')}.{name}"] = by_language[code]
+                found[code][f"{file.name.removesuffix('.json')}.{name}"] = by_language.get(code, by_language["en"])
     return found
+
+
+@cache
+def _locale(code: str) -> Locale:
+    return Locale.parse(code)
+
+
+def _written(value: Any, code: str) -> Any:
+    return str(format_decimal(value, locale=_locale(code))) if type(value) is int else value
