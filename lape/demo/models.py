@@ -25,11 +25,9 @@ WEIGHTS = ("auto", "full", *(name for name in QUANTIZATIONS if name != "auto"))
 
 def build_models(backend: Backend) -> Part:
     """Adds the bar to the gradio page that is being built."""
-    shown = gr.HTML(_shown(backend.loaded, backend.failure), elem_id="lape-loaded")
-    with gr.Accordion(
-        word("models.model"), open=backend.loaded is None, elem_id="lape-models", visible=not on_zero_gpu()
-    ):
-        with gr.Row(equal_height=True):
+    with gr.Accordion(_title(backend.loaded), open=backend.loaded is None, elem_id="lape-models") as bar:
+        shown = gr.HTML(_shown(backend.loaded, backend.failure), elem_id="lape-loaded")
+        with gr.Row(equal_height=True, visible=not on_zero_gpu()):
             menu = gr.Dropdown(
                 [(_label(preset), preset.model) for preset in PRESETS],
                 value=backend.loaded.name if backend.loaded else resolve_name(None),
@@ -46,7 +44,7 @@ def build_models(backend: Backend) -> Part:
                 info=word("models.weights_info"),
                 min_width=150,
             )
-        with gr.Row(elem_classes="lape-actions"):
+        with gr.Row(elem_classes="lape-actions", visible=not on_zero_gpu()):
             load = gr.Button(word("models.load"), variant="primary", min_width=100, scale=0, elem_id="lape-load")
             unload = gr.Button(
                 word("models.unload"), visible=not backend.shared, min_width=100, scale=0, elem_id="lape-unload"
@@ -76,9 +74,13 @@ def build_models(backend: Backend) -> Part:
 
     def refresh(visitor: str) -> Outputs:
         loaded = backend.visitors.shown(visitor).loaded
-        return {shown: _shown(loaded, backend.failure), load: gr.Button(interactive=True)}
+        return {
+            bar: gr.Accordion(label=_title(loaded)),
+            shown: _shown(loaded, backend.failure),
+            load: gr.Button(interactive=True),
+        }
 
-    everything = [shown, line, load]
+    everything = [bar, shown, line, load]
     begun = load.click(busy, None, everything, trigger_mode="once", **QUIET)
     loads = begun.then(
         loading,
@@ -111,10 +113,10 @@ def _hint(backend: Backend) -> str:
     return "Another model takes the place of this one." if backend.loaded else "No model is loaded."
 
 
-def _shown(loaded: Loaded | None, why: str) -> str:
-    """What is loaded, in small facts, and what should be known about it; else why nothing is."""
+def _title(loaded: Loaded | None) -> str:
+    """What is loaded, in one line."""
     if loaded is None:
-        return facts("No model is loaded") + (status(why, failed=True) if why else "")
+        return "No model is loaded"
     made = identity(loaded.model)
     texts = [loaded.name.rpartition("/")[2], made.quantization or made.dtype]
     if loaded.mask is not None:
@@ -122,4 +124,11 @@ def _shown(loaded: Loaded | None, why: str) -> str:
         inside = f"{loaded.mask.experts} experts × " if loaded.mask.experts > 1 else ""
         neurons = width // loaded.mask.experts
         texts += [f"{layers} layers × {inside}{neurons:,} neurons", f"{len(loaded.mask.languages)} languages"]
-    return facts(*texts) + "".join(facts(f"Note: {note}") for note in loaded.notes)
+    return " · ".join(texts)
+
+
+def _shown(loaded: Loaded | None, why: str) -> str:
+    """What should be known about what is loaded; else why nothing is."""
+    if loaded is None:
+        return facts("No model is loaded") + (status(why, failed=True) if why else "")
+    return "".join(facts(f"Note: {note}") for note in loaded.notes)

@@ -192,14 +192,14 @@ def test_the_model_is_unloaded_and_loaded_again_for_everybody(opened: Callable[.
     page.locator("#lape-models button.label-wrap").click()
     page.get_by_role("button", name="Unload", exact=True).click()
     expect(page.locator("#lape-model-status")).to_contain_text("Unloaded", timeout=PATIENCE)
-    expect(page.locator("#lape-loaded")).to_contain_text("No model is loaded")
+    expect(page.locator("#lape-models")).to_contain_text("No model is loaded")
     expect(page.locator("#lape-status")).to_contain_text("No model is loaded")
     assert backend.loaded is None
     generate(other)  # this page does not know yet
     expect(other.locator("#lape-status")).to_contain_text("Another model or mask is loaded now", timeout=PATIENCE)
     page.get_by_role("button", name="Load", exact=True).click()
     expect(page.locator("#lape-model-status")).to_contain_text("Loaded", timeout=PATIENCE)
-    expect(page.locator("#lape-loaded")).to_contain_text("12 languages")
+    expect(page.locator("#lape-models")).to_contain_text("12 languages")
     set_tokens(page, 4)
     generate(page)
     wait_until_done(page)

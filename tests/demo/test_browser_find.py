@@ -35,18 +35,18 @@ def test_own_text_becomes_the_mask_in_use(opened: Callable[..., Any]) -> None:
     page.locator("#lape-find-start").click()
     expect(page.locator("#lape-find-status")).to_contain_text("neurons found", timeout=PATIENCE)
     expect(page.locator("#lape-find-result")).to_contain_text("Only 1")
-    expect(page.locator("#lape-loaded")).to_contain_text("2 languages")
+    expect(page.locator("#lape-models")).to_contain_text("2 languages")
     with page.expect_download() as download:
         page.locator("#lape-find-download").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert "HuggingFaceTB--SmolLM2-135M-Instruct/lape/mask.safetensors" in archive.namelist()
     offered = [option.strip("✓ \n") for option in prompt_languages(page)]
     assert offered == ["English · en", "French (Français) · fr"]
-    expect(other.locator("#lape-loaded")).to_contain_text("12 languages")
+    expect(other.locator("#lape-models")).to_contain_text("12 languages")
     assert len(prompt_languages(other)) == 12
     find_tab(page)
     page.locator("#lape-find-reset").click()
-    expect(page.locator("#lape-loaded")).to_contain_text("12 languages", timeout=PATIENCE)
+    expect(page.locator("#lape-models")).to_contain_text("12 languages", timeout=PATIENCE)
     expect(page.locator("#lape-find-download")).to_be_hidden()
 
 
