@@ -108,7 +108,7 @@ def texts() -> dict[str, dict[str, Text]]:
     for file in sorted((files("lape.demo") / "translations").iterdir(), key=lambda file: file.name):
         for name, by_language in json.loads(file.read_text("utf-8")).items():
             for code in LANGUAGES:
-                found[code][f"{file.name.removesuffix('.json')}.{name}"] = by_language.get(code, by_language["en"])
+                found[code][f"{file.name.removesuffix('.json')}.{name}"] = by_language[code]
     return found
 
 
