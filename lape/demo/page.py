@@ -59,11 +59,11 @@ class Page(gr.Blocks):
         for block, value in zip(block_fn.inputs, inputs, strict=False):
             check_uploads(block, value, self.upload_file_set)
 
-    async def process_api(self, *values: Any, request: Any = None, **named: Any) -> dict[str, Any]:
+    async def process_api(self, *values: Any, **named: Any) -> dict[str, Any]:
         """Answers in the language of who asks; what runs in a thread for it has a copy of this context."""
-        headers = getattr(request, "headers", None) or {}
+        headers = getattr(named.get("request"), "headers", None) or {}
         with speaking(headers.get("accept-language")):
-            return await super().process_api(*values, request=request, **named)
+            return await super().process_api(*values, **named)
 
     async def postprocess_data(self, block_fn: Any, predictions: Any, state: Any) -> list[Any]:
         """Lets go of what gradio would keep in a session: components that took the place of others, and links' values.

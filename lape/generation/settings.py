@@ -40,3 +40,29 @@ def check_sampling(max_new_tokens: int, temperature: float, top_p: float, repeti
         raise LapeError(f"repetition_penalty must be above 0, not {repetition_penalty}.")
     if not 0 <= seed < 2**63:
         raise LapeError(f"seed must be from 0 to 2**63 - 1, not {seed}.")
+
+
+def layer_range(text: str, layers: int) -> range | None:
+    """The layers that a text names: `5-12`, or one of them; None, which is all, of an empty text.
+
+    Args:
+        text: What somebody wrote.
+        layers: How many the model has.
+
+    Raises:
+        LapeError: It names no such layers.
+
+    Example:
+        >>> layer_range("5-12", 18), layer_range("3", 18), layer_range("", 18)
+        (range(5, 13), range(3, 4), None)
+    """
+    if not text.strip():
+        return None
+    first, _, last = (part.strip() for part in text.partition("-"))
+    ends = [first, last or first]
+    if all(end.isascii() and end.isdigit() and len(end) < 6 for end in ends):
+        low, high = map(int, ends)
+        if low <= high < layers:
+            return range(low, high + 1)
+    shown = text if len(text) <= 20 else f"{text[:20]}…"
+    raise LapeError(f"Layers are written as 5-12 or 7, from 0 to {layers - 1} here, not {shown!r}.")

@@ -5,9 +5,11 @@ A flat index is layer * neurons per layer + neuron.
 
 from __future__ import annotations
 
+import re
+
 import torch
 
-from lape.errors import BadFile
+from lape.errors import BadFile, LapeError
 from lape.storage.names import INTEGERS, types_text
 
 
@@ -77,3 +79,30 @@ def neuron_name(layer: int, neuron: int, width: int, experts: int = 1) -> str:
         return f"{layer}.{neuron}"
     expert, place = divmod(neuron, width // experts)
     return f"{layer}.e{expert}.{place}"
+
+
+def named_neuron(name: str, shape: tuple[int, int], experts: int = 1) -> tuple[int, int]:
+    """The layer and the number of a neuron by its short name, see `neuron_name`.
+
+    Args:
+        name: What somebody wrote.
+        shape: `(layers, neurons per layer)` of the model.
+        experts: Experts per layer.
+
+    Raises:
+        LapeError: The model has no neuron of this name.
+
+    Example:
+        >>> named_neuron("23.476", (26, 2048)), named_neuron("23.e5.476", (26, 4096), 8)
+        ((23, 476), (23, 3036))
+    """
+    layers, width = shape
+    inside = width // experts
+    found = re.fullmatch(r"([0-9]{1,6})\.(?:e([0-9]{1,6})\.)?([0-9]{1,9})", name.strip())
+    if found and (found[2] is None) == (experts == 1):
+        layer, expert, place = int(found[1]), int(found[2] or 0), int(found[3])
+        if layer < layers and expert < experts and place < inside:
+            return layer, expert * inside + place
+    example = neuron_name(layers - 1, width - 1, width, experts)
+    shown = name if len(name) <= 20 else f"{name[:20]}…"
+    raise LapeError(f"There is no neuron {shown!r}; their names go up to {example} in this model.")

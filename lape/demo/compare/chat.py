@@ -25,8 +25,8 @@ def prompts_of(request: CompareRequest, names: Sequence[str], talks: Talks) -> d
 
 
 def instruction(request: CompareRequest) -> str:
-    """How the column *plain* asks for the first target in words."""
-    target = request.targets[0]
+    """How the column *plain* asks for the language in words: the one to keep, else the first target."""
+    target = request.keep or request.targets[0]
     return f"Answer in {language(target).name}." if request.chat else instructions(target)["english"]
 
 

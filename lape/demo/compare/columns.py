@@ -7,20 +7,20 @@ from html import escape
 
 from lape.demo.compare.chat import instruction
 from lape.demo.compare.comparison import Column
-from lape.demo.compare.request import CompareRequest
+from lape.demo.compare.request import DEFAULTS, CompareRequest
 from lape.demo.compare.variants import STEERED
-from lape.demo.words import word
+from lape.demo.languages import name_of
+from lape.demo.words import say
 from lape.evaluation.metrics.language import MIN_WIDTH
 from lape.generation.interventions import Entry, Intervention
 from lape.generation.residual import ResidualIntervention
 from lape.languages import base_language, language
 
 ENDINGS = {"eos": "the model ended it", "stopped": "stopped"}
-BEFORE, AFTER = 40, 60  # characters shown around the first difference
 
 
 def kind_of(name: str) -> str:
-    """What kind of column it is: `on`, `off`, `steered`, `residual`, `plain` or `random`."""
+    """What kind of column it is: `on`, `off`, `steered`, `kept`, `residual`, `plain` or `random`."""
     return "steered" if name.startswith(STEERED) else name
 
 
@@ -28,40 +28,48 @@ def expected_language(name: str, request: CompareRequest) -> str:
     """The language a column's text should be in."""
     if name.startswith(STEERED):
         return name.removeprefix(STEERED)
+    if name == "kept" or (name == "plain" and request.keep):
+        return request.keep
     return request.targets[0] if name in ("plain", "residual") else request.source
+
+
+def title_of(name: str, request: CompareRequest) -> str:
+    """What a column is called."""
+    kind = kind_of(name)
+    title = say(f"column.{kind}")
+    if kind in ("steered", "kept"):
+        return f"{title}: {name_of(expected_language(name, request))}"
+    return f"{title}: {say(f'methods.way_{request.switching}')}" if kind == "residual" else title
 
 
 def head(name: str, variant: Entry | None, request: CompareRequest) -> str:
     """Title of a column, and what is changed in it."""
-    kind = kind_of(name)
-    title = word(f"compare.column_{kind}")  # gradio translates it where it stands
-    if kind == "steered":
-        title += f": {escape(language(expected_language(name, request)).name)}"
-    elif kind == "residual":
-        title += f": {escape(request.switching)}"
     return (
-        f'<div class="lape-head lape-{escape(kind)}"><h2>{title}</h2>'
+        f'<div class="lape-head lape-{escape(kind_of(name))}"><h2>{escape(title_of(name, request))}</h2>'
         f"<p>{escape(_changed(name, variant, request))}</p></div>"
     )
 
 
 def _changed(name: str, variant: Entry | None, request: CompareRequest) -> str:
     if isinstance(variant, ResidualIntervention):
-        return f"No neurons changed; the residual stream is moved to {language(variant.on).name}"
+        return say("column.stream_moved", language=name_of(str(variant.on)))
     if not isinstance(variant, Intervention):
-        return f"No neurons changed; asked: “{instruction(request)}”" if name == "plain" else "The untouched model"
+        return say("column.asked", words=instruction(request)) if name == "plain" else say("column.untouched")
     off, on = len(variant.off_neurons), len(variant.on_neurons)
     if name == "random":
-        return f"Control: {_count(off, 'random')} off" + (f", {on:,} on" if variant.on else "")
-    text = f"{_count(off, language(request.source).name)} off"
-    return f"{text}, {on:,} {language(variant.on).name} on" if variant.on else text
+        said = [say("column.random_off", count=off), *([say("column.random_on", count=on)] if variant.on else [])]
+    elif request.only and name != "kept":
+        said = [say("column.named_off", count=off)] if off or not variant.on else []
+        said += [say("column.named_on", count=on, language=name_of(variant.on))] if variant.on else []
+    else:
+        others = name == "kept"
+        said = [say("column.off_others" if others else "column.off_of", count=off, language=name_of(request.source))]
+        said += [say("column.on_of", count=on, language=name_of(variant.on))] if variant.on else []
+    where = [say("column.in_layers", layers=request.layers)] if request.layers else []
+    return say("column.and").join([*said, *where])
 
 
-def _count(number: int, kind: str) -> str:
-    return f"{number:,} {kind} neuron{'' if number == 1 else 's'}"
-
-
-def badges(column: Column | None, request: CompareRequest) -> str:
+def badges(column: Column | None, request: CompareRequest = DEFAULTS) -> str:
     """Language, speed, repetition and ending of a column; empty before there is any text."""
     if column is None:
         return '<div class="lape-badges"></div>'
@@ -69,24 +77,12 @@ def badges(column: Column | None, request: CompareRequest) -> str:
     if column.repeats:
         shown.append(_badge("repeats itself", "warn", "Much of this text occurred before in it: try less strength"))
     facts = [f"{column.new_tokens} token{'' if column.new_tokens == 1 else 's'}"]
-    facts.append(f"{column.tokens_per_second:.1f} tokens/s")
+    if column.tokens_per_second:  # not of what was made before, maybe elsewhere
+        facts.append(f"{column.tokens_per_second:.1f} tokens/s")
     if column.finished in ENDINGS:
         facts.append(ENDINGS[column.finished])
     shown.append(f'<span class="lape-facts">{escape(" · ".join(facts))}</span>')
-    return f'<div class="lape-badges">{"".join(shown)}</div>{_difference(column)}'
-
-
-def _difference(column: Column) -> str:
-    """The first point of difference from the untouched model, with what is around it."""
-    if (at := column.differs_at) is None:
-        return ""
-    before, after = column.text[max(at - BEFORE, 0) : at].lstrip(), column.text[at : at + AFTER].rstrip()
-    before = f"…{before}" if at > BEFORE else before
-    after = f"{after}…" if len(column.text) > at + AFTER else after or "(it ends here)"
-    return (
-        '<p class="lape-difference"><span class="lape-facts">Differs from on here:</span> '
-        f'<bdi dir="auto">{escape(before)}<mark>{escape(after)}</mark></bdi></p>'
-    )
+    return f'<div class="lape-badges">{"".join(shown)}</div>'
 
 
 def _language_badge(column: Column, request: CompareRequest) -> str:
@@ -112,5 +108,6 @@ def conversation(messages: Sequence[Mapping[str, str]]) -> str:
         for message in messages
     ]
     if not said:
-        said = [f'<p class="lape-facts">{word("compare.empty")}</p>']
-    return f'<div class="lape-talk" role="log" aria-label="Conversation" tabindex="0"><div>{"".join(said)}</div></div>'
+        said = [f'<p class="lape-facts">{escape(say("compare.empty"))}</p>']
+    label = escape(say("column.conversation"))
+    return f'<div class="lape-talk" role="log" aria-label="{label}" tabindex="0"><div>{"".join(said)}</div></div>'

@@ -2,75 +2,94 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.checks import MODES
-from lape.demo.compare.request import LIMITS, MOST_TARGETS, NEURONS, CompareRequest, opening
-from lape.demo.examples import examples_for
-from lape.demo.languages import titles
+from lape.demo.compare.request import LIMITS, MOST_TARGETS, NEURONS, OFF_VALUES, CompareRequest, opening
+from lape.demo.examples import Example, examples_for
+from lape.demo.languages import name_of, titles
 from lape.demo.loaded import OWN, Loaded
 from lape.demo.methods import about_method, own_and_rivals, own_method
 from lape.demo.part import QUIET, visitor_of
 from lape.demo.words import word
+from lape.generation.edits import Positions
 from lape.generation.residual import RESIDUAL_METHODS
 from lape.languages import language
 
 
-def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Markdown]:
-    """Adds the controls to the page that is being built.
-
-    Returns:
-        The controls by field of `CompareRequest`, the examples, and the line that says what to expect of one.
-    """
+def build_prompt(backend: Backend) -> dict[str, Any]:
+    """Adds the prompt to the page that is being built; gives it by field of `CompareRequest`."""
     start = opening(backend.languages())
-    known = titles(backend.languages())
+    prompt = gr.Textbox(
+        start.prompt,
+        label=word("compare.prompt"),
+        info=word("compare.prompt_info"),
+        lines=2,
+        max_lines=8,
+        autofocus=True,
+        elem_id="lape-prompt",
+        rtl=language(start.source).rtl,
+    )
+    return {"prompt": prompt}
+
+
+def build_languages(backend: Backend) -> dict[str, Any]:
+    """Adds the two menus of languages; gives them by field of `CompareRequest`."""
+    start, known = opening(backend.languages()), titles(backend.languages())
+    source = gr.Dropdown(
+        known,
+        value=start.source if known else None,
+        label=word("compare.source"),
+        info=word("compare.source_info"),
+        scale=2,
+        min_width=140,
+        elem_id="lape-source",
+    )
+    targets = gr.Dropdown(
+        known,
+        value=list(start.targets) if known else [],
+        label=word("compare.targets"),
+        info=word("compare.targets_info"),
+        multiselect=True,
+        max_choices=MOST_TARGETS,
+        scale=3,
+        min_width=140,
+        elem_id="lape-targets",
+    )
+    return {"source": source, "targets": targets}
+
+
+def build_examples(backend: Backend) -> tuple[gr.Dataset, gr.Markdown]:
+    """Adds the openings; gives them, and the line that says what to expect of one."""
+    known = examples_for(backend.languages())
+    examples = gr.Dataset(
+        components=["textbox"],
+        **example_buttons(known),
+        type="index",
+        label=word("compare.examples"),
+        samples_per_page=12,
+        visible=bool(known),
+        elem_classes="lape-examples",
+    )
+    return examples, gr.Markdown("", elem_id="lape-expected")
+
+
+def example_buttons(known: Sequence[Example]) -> dict[str, Any]:
+    """What the openings' buttons say."""
+    return {
+        "samples": [[example.prompt] for example in known],
+        "sample_labels": [name_of(example.source) for example in known],
+    }
+
+
+def build_more(backend: Backend) -> dict[str, Any]:
+    """Adds the columns that can be shown too, and the parameters; gives them by field of `CompareRequest`."""
+    start = opening(backend.languages())
     inputs: dict[str, Any] = {}
-    with gr.Row(elem_classes="lape-controls", equal_height=False):
-        with gr.Column(min_width=320):
-            inputs["prompt"] = gr.Textbox(
-                start.prompt,
-                label=word("compare.prompt"),
-                info=word("compare.prompt_info"),
-                lines=3,
-                max_lines=8,
-                autofocus=True,
-                elem_id="lape-prompt",
-                rtl=language(start.source).rtl,
-            )
-            examples = gr.Dataset(
-                components=["textbox"],
-                samples=[[example.prompt] for example in examples_for(backend.languages())],
-                sample_labels=[language(example.source).name for example in examples_for(backend.languages())],
-                type="index",
-                label=word("compare.examples"),
-                samples_per_page=12,
-                visible=bool(examples_for(backend.languages())),
-                elem_classes="lape-examples",
-            )
-            expected = gr.Markdown("", elem_id="lape-expected")
-        with gr.Column(min_width=320), gr.Row():
-            inputs["source"] = gr.Dropdown(
-                known,
-                value=start.source if known else None,
-                label=word("compare.source"),
-                info=word("compare.source_info"),
-                scale=2,
-                min_width=180,
-            )
-            inputs["targets"] = gr.Dropdown(
-                known,
-                value=list(start.targets) if known else [],
-                label=word("compare.targets"),
-                info=word("compare.targets_info"),
-                multiselect=True,
-                max_choices=MOST_TARGETS,
-                scale=3,
-                min_width=180,
-                elem_id="lape-targets",
-            )
     with gr.Row(equal_height=True, elem_classes="lape-more"):
         for name in ("show_random", "show_plain", "chat"):
             inputs[name] = gr.Checkbox(
@@ -79,6 +98,14 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
                 info=word(f"compare.{name}_info"),
                 visible=name != "chat" or (backend.loaded is not None and backend.loaded.chat),
             )
+        inputs["keep"] = gr.Dropdown(
+            keepable(backend.languages()),
+            value=start.keep,
+            label=word("setting.keep"),
+            info=word("setting.keep_info"),
+            min_width=260,
+            elem_id="lape-keep",
+        )
     with gr.Accordion(word("compare.parameters"), open=False, elem_classes="lape-parameters"):
         with gr.Row():
             for name, menu in menus(backend.loaded, start.method, start.switching).items():
@@ -92,14 +119,31 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
         with gr.Row():
             inputs["strength"] = _slider("strength", start)
             inputs["mode"] = gr.Dropdown(
-                [*MODES],
+                [(word(f"setting.mode_{mode}"), mode) for mode in MODES],
                 value=start.mode,
                 label=word("compare.mode"),
                 info=word("compare.mode_info"),
                 min_width=200,
             )
-            inputs["max_new_tokens"] = _slider("max_new_tokens", start)
+            inputs["off_value"] = gr.Dropdown(
+                [(word(f"setting.off_{value}"), value) for value in OFF_VALUES],
+                value=start.off_value,
+                label=word("setting.off_value"),
+                info=word("setting.off_value_info"),
+                min_width=200,
+            )
         with gr.Row():
+            inputs["layers"] = _line("layers", start)
+            inputs["positions"] = gr.Dropdown(
+                [(word(f"setting.positions_{one}"), one) for one in get_args(Positions)],
+                value=start.positions,
+                label=word("setting.positions"),
+                info=word("setting.positions_info"),
+                min_width=200,
+            )
+            inputs["only"] = _line("only", start)
+        with gr.Row():
+            inputs["max_new_tokens"] = _slider("max_new_tokens", start)
             inputs["temperature"] = _slider("temperature", start)
             inputs["top_p"] = _slider("top_p", start)
             inputs["repetition_penalty"] = _slider("repetition_penalty", start)
@@ -118,7 +162,12 @@ def build_controls(backend: Backend) -> tuple[dict[str, Any], gr.Dataset, gr.Mar
     chosen = [inputs["method"], inputs["switching"]]
     changes = [menu.change for menu in chosen]  # a link makes both at once
     gr.on(changes, told, chosen, chosen, preprocess=False, trigger_mode="always_last", **QUIET)
-    return inputs, examples, expected
+    return inputs
+
+
+def keepable(languages: Sequence[str]) -> list[tuple[str, str]]:
+    """The languages that an answer can be kept in, after none of them, as a menu shows them."""
+    return [(word("setting.keep_none"), ""), *titles(languages)]
 
 
 def menus(loaded: Loaded | None, method: str, switching: str) -> dict[str, dict[str, Any]]:
@@ -145,6 +194,18 @@ def menus(loaded: Loaded | None, method: str, switching: str) -> dict[str, dict[
         },
         "switching": {"choices": ways, "visible": len(ways) > 1, "info": word(f"compare.about_{known}")},
     }
+
+
+def _line(name: str, start: CompareRequest) -> gr.Textbox:
+    return gr.Textbox(
+        getattr(start, name),
+        label=word(f"setting.{name}"),
+        info=word(f"setting.{name}_info"),
+        placeholder=word(f"setting.{name}_all"),
+        max_lines=1,
+        min_width=200,
+        elem_id=f"lape-{name}",
+    )
 
 
 def _slider(name: str, start: CompareRequest) -> gr.Slider:

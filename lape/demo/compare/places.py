@@ -9,31 +9,29 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.compare.chat import Talks, prompts_of
-from lape.demo.compare.columns import badges, conversation, expected_language, head, kind_of
+from lape.demo.compare.columns import badges, conversation, head, kind_of
 from lape.demo.compare.comparison import Column
+from lape.demo.compare.marked import empty_box, text_box
 from lape.demo.compare.request import MOST_TARGETS, CompareRequest
 from lape.demo.compare.variants import Variants
 from lape.demo.part import Outputs
-from lape.demo.words import word
-from lape.languages import language
 
 _STEERED = ("steered", *(f"steered-{number}" for number in range(2, MOST_TARGETS + 1)))
-PLACES = ("on", "off", *_STEERED, "residual", "plain", "random")
+PLACES = ("on", "off", *_STEERED, "kept", "residual", "plain", "random")
 
 
 @dataclass(frozen=True)
 class Place:
-    """The parts of one column on the page; `talk` takes the place of `text` in a chat."""
+    """The parts of one column on the page."""
 
     box: gr.Column
     head: gr.HTML
-    text: gr.Textbox
-    talk: gr.HTML
+    text: gr.HTML
     badges: gr.HTML
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        return self.box, self.head, self.text, self.talk, self.badges
+        return self.box, self.head, self.text, self.badges
 
 
 def places_of(names: Iterable[str]) -> dict[str, str]:
@@ -48,31 +46,22 @@ class Places:
     Args:
         variants: The columns to begin with.
         request: What they are for.
+        columns: What they show; none before there is a text.
     """
 
-    def __init__(self, variants: Variants, request: CompareRequest) -> None:
+    def __init__(self, variants: Variants, request: CompareRequest, columns: Mapping[str, Column]) -> None:
         self._places: dict[str, Place] = {}
         begin = {place: name for name, place in places_of(variants).items()}
         with gr.Row(elem_classes="lape-columns", equal_height=True):
             for place in PLACES:
                 with gr.Column(min_width=220, visible=place in begin, elem_classes="lape-column") as box:
-                    name = begin.get(place)
-                    title = gr.HTML(head(name, variants[name], request) if name else "")
-                    text = gr.Textbox(
-                        label=word(f"compare.column_{place.partition('-')[0]}"),
-                        show_label=False,
-                        container=False,
-                        placeholder=word("compare.empty"),
-                        interactive=False,
-                        lines=7,
-                        max_lines=16,
-                        buttons=["copy"],
-                        elem_id=f"lape-text-{place}",
-                        elem_classes="lape-text",
-                    )
-                    talk = gr.HTML(conversation([]), visible=False, elem_id=f"lape-talk-{place}")
-                    below = gr.HTML(badges(None, request), elem_id=f"lape-badges-{place}")
-                self._places[place] = Place(box, title, text, talk, below)
+                    name = begin.get(place, place)
+                    column = columns.get(name)
+                    title = gr.HTML(head(name, variants[name], request) if name in variants else "")
+                    shown = text_box(name, column, request) if column else empty_box()
+                    text = gr.HTML(shown, elem_id=f"lape-text-{place}")
+                    below = gr.HTML(badges(column, request) if column else badges(None), elem_id=f"lape-badges-{place}")
+                self._places[place] = Place(box, title, text, below)
 
     @property
     def parts(self) -> list[Any]:
@@ -94,14 +83,12 @@ class Places:
 
     def cleared(self, *, chat: bool, talks: Talks | None = None, waiting: bool = False) -> Outputs:
         """Takes the texts away; in a chat, what was said before stays."""
-        empty = "…" if waiting else word("compare.empty")
+        empty = conversation([]) if chat else empty_box(waiting=waiting)
         shown: Outputs = {}
         for place in self._places.values():
-            shown[place.text] = gr.Textbox("", placeholder=empty, visible=not chat)
-            shown[place.talk] = gr.HTML(conversation([]), visible=chat)
-            shown[place.badges] = '<div class="lape-badges"></div>'
+            shown |= {place.text: empty, place.badges: badges(None)}
         for name, at in places_of(talks or {}).items():
-            shown[self._places[at].talk] = gr.HTML(conversation((talks or {})[name]), visible=chat)
+            shown[self._places[at].text] = conversation((talks or {})[name])
         return shown
 
     def drawn(self, request: CompareRequest, columns: Mapping[str, Column], talks: Talks) -> Outputs:
@@ -112,19 +99,13 @@ class Places:
             column, parts = columns[name], self._places[place]
             if request.chat:
                 said = [message for message in asked[name] if not isinstance(message, str)]
-                shown[parts.talk] = conversation([*said, {"role": "assistant", "content": column.text}])
+                shown[parts.text] = conversation([*said, {"role": "assistant", "content": column.text}])
             else:
-                code = column.language.language or expected_language(name, request)
-                shown[parts.text] = gr.Textbox(column.text.lstrip(), rtl=language(code).rtl)
-            shown[parts.badges] = badges(column, request)
-        return shown
+                shown[parts.text] = text_box(name, column, request)
+        return shown | self.badged(request, columns)
 
     def badged(self, request: CompareRequest, columns: Mapping[str, Column]) -> Outputs:
         """Only what is below the texts."""
         return {
             self._places[place].badges: badges(columns[name], request) for name, place in places_of(columns).items()
         }
-
-    def idle(self) -> Outputs:
-        """Waits for a first text again."""
-        return {place.text: gr.Textbox(placeholder=word("compare.empty")) for place in self._places.values()}

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, get_args
+
+import torch
 
 from lape.demo.checks import (
     PROMPT_CHARACTERS,
     STRENGTH,
     Limit,
+    checked_line,
     checked_mode,
     checked_name,
     checked_number,
@@ -20,10 +23,15 @@ from lape.demo.examples import EXAMPLES, examples_for
 from lape.demo.loaded import OWN, Loaded
 from lape.errors import LapeError
 from lape.generation import settings
-from lape.generation.settings import Mode
+from lape.generation.edits import Positions
+from lape.generation.settings import Mode, layer_range
 from lape.languages import language
+from lape.masks.indices import named_neuron
+from lape.masks.mask import NeuronMask
 
 MOST_TARGETS = 4  # columns of one batch that fit a page
+MEAN = "mean"
+OFF_VALUES = ("0", MEAN)
 NEURONS = "neurons"  # what is switched, in the place of a way of moving the residual stream
 
 
@@ -47,6 +55,11 @@ class CompareRequest:
         show_plain: Whether to add the column that is only asked for the first target, in words.
         method: What chose the neurons: one of the mask's rivals, or `OWN` for the mask as it is.
         switching: `NEURONS`, or the way of moving the residual stream to the first target in a column more.
+        layers: Those whose neurons are switched, such as `5-12`; empty is all of them.
+        positions: Where they are switched: `all`, the `prompt`, or what is `generated` after it.
+        off_value: What a neuron that is off does: nothing (`0`), or its `mean` over other languages.
+        only: Names of neurons, such as `23.476`, in the place of the languages' own; empty is those.
+        keep: A language, or empty: a column more with its neurons on and those of all others off.
     """
 
     prompt: str = EXAMPLES[0].prompt
@@ -64,6 +77,11 @@ class CompareRequest:
     show_plain: bool = False
     method: str = OWN
     switching: str = NEURONS
+    layers: str = ""
+    positions: Positions = "all"
+    off_value: str = "0"
+    only: str = ""
+    keep: str = ""
 
 
 DEFAULTS = CompareRequest()
@@ -92,11 +110,29 @@ def request_for(loaded: Loaded, values: Mapping[str, Any]) -> CompareRequest:
     """Builds a request from untrusted values, for a model and its mask.
 
     Raises:
-        LapeError: As `checked`, or what was recorded does not give the method's neurons.
+        LapeError: As `checked`, there are no such layers or neurons, or what was recorded does not give the method's
+            neurons or the means that are asked for.
     """
-    request = checked(loaded.known_mask.languages, values, chat=loaded.chat, methods=loaded.rivals, ways=loaded.ways)
+    mask = loaded.known_mask
+    request = checked(mask.languages, values, chat=loaded.chat, methods=loaded.rivals, ways=loaded.ways)
+    layer_range(request.layers, mask.shape[0])
+    only_neurons(request.only, mask)
+    if request.off_value == MEAN and loaded.statistics is None:
+        raise LapeError("Without statistics beside the mask a neuron has no mean; choose 0 as the off value.")
     loaded.by_method(request.method)
     return request
+
+
+def only_neurons(names: str, mask: NeuronMask) -> torch.Tensor | None:
+    """The neurons of a list of names, `[n, 2]` in their order in the model; None of an empty one.
+
+    Raises:
+        LapeError: The model has none of a name.
+    """
+    if not names:
+        return None
+    found = {named_neuron(name, mask.shape, mask.experts) for name in names.split(",")}
+    return torch.tensor(sorted(found), dtype=torch.int32)
 
 
 def checked(
@@ -131,6 +167,12 @@ def checked(
     given["mode"] = checked_mode(given["mode"])
     given["method"] = checked_name("method", given["method"], (OWN, *methods))
     given["switching"] = checked_name("way of switching", given["switching"], (NEURONS, *ways))
+    given["positions"] = checked_name("positions", given["positions"], get_args(Positions))
+    given["off_value"] = checked_name("off value", given["off_value"], OFF_VALUES)
+    given["layers"], given["only"] = (checked_line(given[name], name) for name in ("layers", "only"))
+    if given["keep"]:
+        checked_name("language to keep", given["keep"], languages)
+    given["keep"] = given["keep"] or ""
     for name in ("show_random", "show_plain", "chat"):
         if not isinstance(given[name], bool):
             raise LapeError(f"{name} must be true or false, not {shown_value(given[name])}.")

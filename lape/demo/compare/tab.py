@@ -14,58 +14,75 @@ from lape.demo.backend import Backend
 from lape.demo.compare.api import endpoint
 from lape.demo.compare.chat import Talks, continued
 from lape.demo.compare.comparison import compare, identifier, request_of
-from lape.demo.compare.controls import build_controls, menus
-from lape.demo.compare.export import Comparison, about
+from lape.demo.compare.controls import (
+    build_examples,
+    build_languages,
+    build_more,
+    build_prompt,
+    example_buttons,
+    keepable,
+    menus,
+)
+from lape.demo.compare.export import Comparison, about, fingerprint
+from lape.demo.compare.freshness import outdated, watch
 from lape.demo.compare.links import from_query, is_link
 from lape.demo.compare.notes import as_tried, control_note, hint, unsteered
 from lape.demo.compare.places import Places
 from lape.demo.compare.request import CompareRequest, opening
 from lape.demo.compare.sharing import build_sharing
+from lape.demo.compare.stored import stored
 from lape.demo.compare.variants import variants_of
 from lape.demo.examples import examples_for
 from lape.demo.languages import is_rtl, titles
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.languages import language
 
 STRAGGLING_SECONDS = 1.0
-OUTDATED = "Another model or mask is loaded now; the menus show its languages. Press Generate again."
 FIELDS = [field.name for field in fields(CompareRequest)]
 
 
 def build_compare(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
-    gr.Markdown(word("compare.about"))
     start = opening(backend.languages())
     if backend.languages():
         identifier(backend.languages())  # begins to load it
-    inputs, examples, expected = build_controls(backend)
-    with gr.Row(elem_classes="lape-actions"):
-        generate = gr.Button(
-            word("compare.generate"), variant="primary", elem_id="lape-generate", min_width=160, scale=0
-        )
-        stop = gr.Button(word("compare.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
-        clear = gr.Button(word("compare.clear"), visible=False, elem_id="lape-clear", min_width=100, scale=0)
-        line = gr.HTML(hint(backend, ""), elem_id="lape-status", min_width=240)
-    seen = gr.State(None)  # the run on show, for Stop and the export
+    first = stored(backend.loaded)
+    with gr.Row(elem_classes="lape-controls", equal_height=False):
+        with gr.Column(min_width=320):
+            inputs = build_prompt(backend)
+        with gr.Column(min_width=320):
+            with gr.Row(elem_classes="lape-languages"):
+                inputs |= build_languages(backend)
+            with gr.Row(elem_classes="lape-actions lape-run"):
+                generate = gr.Button(
+                    word("compare.generate"), variant="primary", elem_id="lape-generate", min_width=160, scale=0
+                )
+                stop = gr.Button(word("compare.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
+                clear = gr.Button(word("compare.clear"), visible=False, elem_id="lape-clear", min_width=100, scale=0)
+                mend = gr.Button(visible=False, elem_id="lape-mend", min_width=200, scale=0)
+    line = gr.HTML(hint(backend, "", first), elem_id="lape-status", min_width=240)
+    old = gr.HTML("", elem_id="lape-old")
+    seen = gr.State(first)  # the run on show, for Stop and the export
     talks = gr.State({})  # what was said before, by column
     version = gr.State(backend.version())  # of what this page shows
-    places = Places(_variants(backend, "", start), start)
-    control = gr.Markdown(control_note(backend, ""))
+    places = Places(_variants(backend, "", start), start, first.columns if first else {})
     address = build_sharing(backend, inputs, seen, line)
+    examples, expected = build_examples(backend)
+    inputs |= build_more(backend)
+    control = gr.Markdown(control_note(backend, ""))
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
         return places.heads(variants_of(backend.ready(visitor), asked), asked)
 
-    def refresh(visitor: str, *values: Any) -> Outputs:
-        """Makes the page true to what its visitor works on; what was set stays where it can be done."""
+    def refresh(visitor: str, run: Comparison | None, *values: Any) -> Outputs:
+        """Makes the page true to what its visitor works on; what was set or made stays where it can be done."""
         languages = backend.languages(visitor)
         if languages:
             identifier(languages)  # begins to load that of another mask
         known = titles(languages)
-        openings = examples_for(languages)
         loaded = backend.visitors.shown(visitor).loaded
         try:
             kept = request_of(backend, dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
@@ -78,29 +95,45 @@ def build_compare(backend: Backend) -> Part:
                 inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else [], multiselect=True),
                 inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
                 inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
+                inputs["keep"]: gr.Dropdown(keepable(languages), value=""),
+                **{inputs[name]: getattr(start, name) for name in ("layers", "positions", "off_value", "only")},
             }
         else:
             start = kept
-            settings = {inputs["source"]: gr.Dropdown(known), inputs["targets"]: gr.Dropdown(known)}
+            settings = {inputs[name]: gr.Dropdown(known) for name in ("source", "targets")}
+            settings[inputs["keep"]] = gr.Dropdown(keepable(languages))
         for name, menu in menus(loaded, start.method, start.switching).items():
             settings[inputs[name]] = gr.Dropdown(**menu, **({} if kept else {"value": getattr(start, name)}))
+        openings = examples_for(languages)
         return {
-            **places.cleared(chat=start.chat),
-            **(heads(replace(start, prompt="-"), visitor) if known else places.hidden()),
+            **shown(visitor, run if kept else None, start, kept is not None),
             **settings,
-            examples: gr.Dataset(
-                samples=[[example.prompt] for example in openings],
-                sample_labels=[language(example.source).name for example in openings],
-                visible=bool(openings),
-            ),
+            examples: gr.Dataset(**example_buttons(openings), visible=bool(openings)),
             expected: "",
             control: control_note(backend, visitor),
-            line: hint(backend, visitor),
             clear: gr.Button(visible=start.chat),
+            mend: gr.Button(visible=False),
             address: gr.Textbox("", visible=False),
-            seen: None,
-            talks: {},
             version: backend.version(visitor),
+        }
+
+    def shown(visitor: str, run: Comparison | None, start: CompareRequest, kept: bool) -> Outputs:
+        """The columns for what a visitor works on: the run on show where it is of this model, else the stored one."""
+        loaded = backend.visitors.shown(visitor).loaded
+        if run is None and not kept:
+            run = stored(loaded)
+        if run is None or loaded is None or loaded.mask is None or run.about["model"]["model"] != loaded.public_name:
+            return {
+                **places.cleared(chat=start.chat),
+                **(heads(replace(start, prompt="-"), visitor) if backend.languages(visitor) else places.hidden()),
+                **{seen: None, talks: {}, old: "", line: hint(backend, visitor, None)},
+            }
+        if fingerprint(loaded.mask) != run.about["mask"]["sha256"]:
+            return {seen: run, old: outdated(run, vars(run.request), loaded), line: status("")}
+        return {
+            **heads(run.request, visitor),
+            **places.drawn(run.request, run.columns, run.talks),
+            **{seen: run, old: "", line: hint(backend, visitor, run)},
         }
 
     @failures_to(line)
@@ -118,7 +151,7 @@ def build_compare(backend: Backend) -> Part:
             clear: gr.Button(visible=asked.chat),
             **places.cleared(chat=asked.chat),
             **heads(asked, visitor),
-            line: status(sentence),
+            **{seen: None, old: "", line: status(sentence)},
         }
 
     def example(request: gr.Request, index: Any, run: Comparison | None, *values: Any) -> Outputs:
@@ -148,7 +181,8 @@ def build_compare(backend: Backend) -> Part:
     def emptied(chat: Any) -> Outputs:
         """Begins anew: a chat, or without one."""
         chat = chat is True
-        return {**places.cleared(chat=chat), clear: gr.Button(visible=chat), seen: None, talks: {}, line: status("")}
+        cleared: Outputs = {clear: gr.Button(visible=chat), seen: None, talks: {}, line: status(""), old: ""}
+        return places.cleared(chat=chat) | cleared
 
     def busy(run: Comparison | None, before: Talks, chat: Any) -> Outputs:
         chat = chat is True
@@ -156,7 +190,7 @@ def build_compare(backend: Backend) -> Part:
             before = continued(run.talks, run.request, {name: column.text for name, column in run.columns.items()})
         return {
             **places.cleared(chat=chat, talks=before, waiting=True),
-            **{line: status("Waiting for the model…"), seen: None, talks: before},
+            **{line: status(say("first.waiting")), seen: None, talks: before, old: ""},
             **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
             address: gr.Textbox("", visible=False),  # that of other settings
         }
@@ -165,13 +199,13 @@ def build_compare(backend: Backend) -> Part:
     def stream(request: gr.Request, shown_version: int, before: Talks, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
         if shown_version != backend.version(visitor):
-            yield {line: status(OUTDATED, failed=True)}
+            yield {line: status(say("first.moved_on"), failed=True)}
             return
         try:
             asked = request_of(backend, dict(zip(FIELDS, values, strict=True)), visitor)
             loaded = backend.ready(visitor).by_method(asked.method)
             made_with, began = about(loaded), time.perf_counter()
-            yield heads(asked, visitor) | {line: status("Generating…")}
+            yield heads(asked, visitor) | {line: status(say("first.generating"))}
             with closing(compare(backend, asked, visitor, before)) as states:
                 for columns in states:
                     if columns:
@@ -179,19 +213,20 @@ def build_compare(backend: Backend) -> Part:
                         yield {seen: shown, **places.drawn(asked, columns, before)}
                     else:
                         yield {line: gr.skip()}
-            yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.{unsteered(loaded, asked)}")}
+            done = say("first.done", seconds=f"{time.perf_counter() - began:.1f}")
+            yield {line: status(f"{done} {unsteered(loaded, asked)}".strip())}
         except LapeError as error:
-            yield {line: status(f"{error}{' Or press Clear to begin anew.' if before else ''}", failed=True)}
+            yield {line: status(f"{error} {say('first.or_clear') if before else ''}".strip(), failed=True)}
 
-    def follow(request: gr.Request, shown_version: int, *values: Any) -> Outputs:
+    def follow(request: gr.Request, shown_version: int, run: Comparison | None, *values: Any) -> Outputs:
         """Makes a page true again that was out of date when it asked."""
         visitor = visitor_of(request)
         if shown_version == backend.version(visitor):
             return {version: shown_version}
-        return refresh(visitor, *values) | {line: status(OUTDATED, failed=True)}
+        return refresh(visitor, run, *values) | {line: status(say("first.moved_on"), failed=True)}
 
     def stopped(run: Comparison | None) -> Outputs:
-        return idle() | {line: status("Stopped.")} | ended(run)
+        return idle(run, {}, False) | {line: status(say("first.stopped"))} | ended(run)
 
     def ended(run: Comparison | None) -> Outputs:
         """Marks the columns as stopped, over updates that were still on their way to the browser."""
@@ -200,18 +235,20 @@ def build_compare(backend: Backend) -> Part:
         halted = {name: replace(column, finished=column.finished or "stopped") for name, column in run.columns.items()}
         return {seen: replace(run, columns=halted), **places.badged(run.request, halted)}
 
-    def idle() -> Outputs:
-        return places.idle() | {generate: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+    def idle(run: Comparison | None, before: Talks, chat: Any) -> Outputs:
+        """Waits for a first text again, where there is none."""
+        buttons = {generate: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
+        return (places.cleared(chat=chat is True, talks=before) if run is None else {}) | buttons
 
     asked = [inputs[name] for name in FIELDS]
     drawn_to = [*places.parts, line, seen, generate, stop]
     # Apart, because whatever an event may write to, the browser draws anew at every update.
-    everything = [*drawn_to, talks, clear, address, version, control, examples, expected, *asked]
+    everything = [*drawn_to, talks, clear, mend, old, address, version, control, examples, expected, *asked]
 
-    for name in ("source", "targets", "show_random", "show_plain", "method", "switching"):
+    for name in ("source", "targets", "show_random", "show_plain", "method", "switching", "keep", "layers", "only"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
     inputs["source"].change(_direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
-    anew = [*drawn_to, talks, clear]
+    anew = [*drawn_to, talks, clear, old]
     inputs["chat"].input(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
     clear.click(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
 
@@ -219,7 +256,7 @@ def build_compare(backend: Backend) -> Part:
         [generate.click, inputs["prompt"].submit],
         busy,
         [seen, talks, inputs["chat"]],
-        [*drawn_to, talks, address],
+        [*drawn_to, talks, address, old],
         trigger_mode="once",
         preprocess=False,
         **QUIET,
@@ -234,13 +271,16 @@ def build_compare(backend: Backend) -> Part:
         show_progress_on=[line],
         **MODEL,
     )
-    running.then(idle, None, drawn_to, **QUIET).then(follow, [version, *asked], everything, preprocess=False, **QUIET)
+    now = [seen, *asked]
+    ended_well = running.then(idle, [seen, talks, inputs["chat"]], drawn_to, preprocess=False, **QUIET)
+    followed = ended_well.then(follow, [version, *now], everything, preprocess=False, **QUIET)
+    watch(backend, inputs, seen, [old, mend, expected], followed)
     halted = stop.click(stopped, seen, drawn_to, cancels=[running], **QUIET)
     halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(ended, seen, drawn_to, **QUIET)
     chosen = [inputs[name] for name in ("prompt", "source", "targets")]
     examples.click(example, [examples, seen, *asked], [*drawn_to, expected, *chosen], preprocess=False, **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
-    return Part(refresh, everything, arrive=arrive, inputs=tuple(asked))
+    return Part(refresh, everything, arrive=arrive, inputs=(seen, *asked))
 
 
 def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:
