@@ -1,15 +1,25 @@
-"""The methods of identification in menus: by the names that the command line has, with a line about each."""
+"""The methods of identification and the ways of switching in menus: by names for people, with a line about each."""
 
 from __future__ import annotations
 
 from lape.demo.loaded import OWN, Loaded
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.identify import METHODS
+
+
+def method_name(method: str) -> str:
+    """A method's name for people."""
+    return word(f"methods.name_{method}")
 
 
 def about_method(method: str) -> str:
     """What a method takes for a neuron of a language, in one line."""
     return word(f"methods.about_{method if method in METHODS else OWN}")
+
+
+def way_name(way: str) -> str:
+    """The name for people of what is switched: `neurons`, or a way of moving the residual stream."""
+    return word(f"methods.way_{way}")
 
 
 def own_method(loaded: Loaded | None) -> str:
@@ -21,5 +31,5 @@ def own_method(loaded: Loaded | None) -> str:
 def own_and_rivals(loaded: Loaded | None) -> list[tuple[str, str]]:
     """The neurons of the mask as it is, and the methods that could choose others, as a menu shows them."""
     own = own_method(loaded)
-    first = word("methods.own") if own == OWN else f"{own} ({word('methods.own')})"
-    return [(first, OWN), *((name, name) for name in (loaded.rivals if loaded is not None else []))]
+    first = word("methods.own") if own == OWN else say("methods.own_is", name=say(f"methods.name_{own}"))
+    return [(first, OWN), *((method_name(name), name) for name in (loaded.rivals if loaded is not None else []))]

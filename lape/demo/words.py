@@ -66,7 +66,7 @@ def say(key: str, **values: Any) -> str:
     code = tongue()
     text = texts()[code][key]
     if not isinstance(text, str):
-        text = text[_locale(code).plural_form(values["count"])]
+        text = text.get(_locale(code).plural_form(values["count"]), text["other"])
     return text.format(**{name: _written(value, code) for name, value in values.items()})
 
 
@@ -92,10 +92,10 @@ def speaking(accepted: str | None) -> Iterator[None]:
 
 @cache
 def translations() -> gr.I18n:
-    """All words that need nothing filled in, as `launch` takes them."""
+    """All words without plural forms, as `launch` takes them; braces may be those of a formula."""
     return gr.I18n(
         **{
-            code: {key: text for key, text in by_key.items() if isinstance(text, str) and "{" not in text}
+            code: {key: text for key, text in by_key.items() if isinstance(text, str)}
             for code, by_key in texts().items()
         }
     )
