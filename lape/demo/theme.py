@@ -47,8 +47,14 @@ CSS = """
 }
 .gradio-container main { width: 100%; min-width: 0; max-width: 1280px !important; margin: 0 auto !important; }
 .gradio-container .html-container { padding: 0 !important; }
-.lape-introduction h1 { font-size: 1.7rem; letter-spacing: -0.02em; margin: 0 0 .35rem; }
-.lape-introduction p { font-size: 1rem; max-width: 62rem; }
+.gradio-container .column { gap: .75rem; }
+.lape-introduction h1 { font-size: 1.35rem; letter-spacing: -0.02em; margin: 0 0 .15rem; }
+.lape-introduction p { font-size: .95rem; margin: 0; }
+#lape-models { padding-block: .45rem; }
+#lape-models > button { font-size: .85rem; color: var(--body-text-color-subdued); text-align: start; }
+#lape-models > button > span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+[data-testid="block-info"], .info-text { direction: ltr; }  /* whatever the direction of what is written below */
+[dir="rtl"] .gradio-container :is([data-testid="block-info"], .info-text) { direction: rtl; }
 .lape-footer p { font-size: .8rem; color: var(--body-text-color-subdued); }
 .lape-model { display: flex; flex-wrap: wrap; gap: .4rem .5rem; margin: 0; padding: 0; }
 .lape-model span { background: var(--lape-plain-soft); color: var(--lape-plain); border-radius: 99px;
@@ -78,19 +84,25 @@ CSS = """
 .lape-head p, .lape-facts { font-size: .85rem; line-height: 1.5; margin: 0; color: var(--body-text-color-subdued); }
 .lape-columns { display: grid !important; grid-template-columns: repeat(auto-fit, minmax(min(220px, 100%), 1fr)); }
 .lape-column { display: grid !important; grid-row: span 3; grid-template-rows: subgrid; }  /* their parts align */
-.lape-text, .lape-text :is(label, .input-container) { height: 100%; }
-.lape-text textarea { min-height: 100%; }
-.lape-text textarea { overflow-y: auto !important; font-size: 1rem !important; line-height: 1.6 !important; }
+.lape-text { height: 100%; min-height: 9.6rem; max-height: 25.6rem; overflow-y: auto; padding: .6rem .7rem;
+  border: 1px solid var(--border-color-primary); border-radius: 8px; background: var(--input-background-fill);
+  font-size: 1rem; line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--body-text-color); }
+[id^="lape-text-"], [id^="lape-text-"] .html-container, [id^="lape-text-"] .prose { height: 100%; }
+.lape-empty { color: var(--input-placeholder-color); }
+.lape-text mark { border-radius: 4px; padding: 0 .15rem; color: var(--lape-plain); background: var(--lape-plain-soft);
+  box-shadow: inset 0 -2px var(--lape-plain); }
+.lape-text mark.lape-breaks { color: var(--lape-warn); background: var(--lape-warn-soft);
+  box-shadow: inset 0 -2px var(--lape-warn); }
+.lape-outdated { margin: 0; padding: .35rem .8rem; border-radius: 8px; font-weight: 600; color: var(--lape-plain);
+  background: var(--lape-plain-soft); }
+.tabitem:has(.lape-outdated) .lape-columns { opacity: .5; }
+#lape-old:not(:has(.lape-outdated)) { display: none; }
 .lape-talk { display: flex; flex-direction: column-reverse; height: 20rem; overflow-y: auto; padding: .6rem;
   border: 1px solid var(--border-color-primary); border-radius: 8px; }
 .lape-talk > div { margin-bottom: auto; display: flex; flex-direction: column; gap: .6rem; }
 .lape-said { margin: 0; padding: .45rem .7rem; border-radius: 10px; line-height: 1.6; white-space: pre-wrap;
   overflow-wrap: anywhere; color: var(--body-text-color); }
 .lape-user { background: var(--lape-plain-soft); align-self: flex-end; max-width: 90%; }
-.lape-difference { margin: .4rem 0 0; font-size: .85rem; line-height: 1.6; overflow-wrap: anywhere;
-  color: var(--body-text-color); }
-.lape-difference mark { color: var(--lape-plain); background: var(--lape-plain-soft); border-radius: 4px;
-  padding: 0 .15rem; font-weight: 600; }
 .lape-badges { display: flex; flex-wrap: wrap; align-items: center; gap: .4rem .6rem; min-height: 1.7rem; }
 .lape-badge { border-radius: 99px; font-size: .85rem; font-weight: 600; padding: .12rem .7rem; white-space: nowrap;
   color: var(--lape-plain); background: var(--lape-plain-soft); }
@@ -195,6 +207,21 @@ CSS = """
   #lape-live-languages .wrap label { padding: .25rem .5rem; font-size: .85rem; }
   #lape-generate { flex-grow: 2; }
   #lape-stop { flex-grow: 1; }
+  .lape-introduction h1 { font-size: 1.15rem; }
+  .lape-introduction p { font-size: .85rem; line-height: 1.35; }
+  .lape-controls .info-text { display: none; }
+  .lape-controls { display: contents !important; }  /* the texts come between the prompt and the menus */
+  .lape-controls > .column:first-child { order: -3; }
+  #lape-status, #lape-old { order: -2; }
+  .lape-columns { order: -1; }
+  #lape-status .lape-status { font-size: .85rem; }
+  .lape-run { position: fixed; inset: auto 0 0; z-index: 50; padding: .5rem 1rem !important; margin: 0 !important;
+    background: var(--body-background-fill); border-top: 1px solid var(--border-color-primary); }
+  .gradio-container main { padding-bottom: 5rem; }
+  .lape-columns { display: flex !important; flex-wrap: nowrap !important; overflow-x: auto;
+    scroll-snap-type: x mandatory; contain: inline-size; }
+  .lape-columns .lape-column { flex: 0 0 82% !important; min-width: 0 !important; scroll-snap-align: center;
+    grid-template-rows: max-content max-content 1fr; }
   .lape-actions > .block { flex-basis: 100%; }
   .lape-table th, .lape-table td { padding-inline-end: .7rem; }
 }

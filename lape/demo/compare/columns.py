@@ -1,4 +1,4 @@
-"""What stands above and below the text of a column, as HTML in which every variable is escaped."""
+"""What stands above the text of a column, as HTML in which every variable is escaped."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from lape.demo.compare.request import LIMITS, MOST_TARGETS, NEURONS, OFF_VALUES,
 from lape.demo.examples import Example, examples_for
 from lape.demo.languages import name_of, titles
 from lape.demo.loaded import OWN, Loaded
-from lape.demo.methods import about_method, own_and_rivals, own_method
+from lape.demo.methods import about_method, own_and_rivals, own_method, way_name
 from lape.demo.part import QUIET, visitor_of
 from lape.demo.words import word
 from lape.generation.edits import Positions
@@ -183,8 +183,7 @@ def menus(loaded: Loaded | None, method: str, switching: str) -> dict[str, dict[
         chosen one.
     """
     methods = own_and_rivals(loaded)
-    ways = [(word("compare.switching_neurons"), NEURONS)]
-    ways += [(f"{word('compare.switching_stream')} · {way}", way) for way in (loaded.ways if loaded else [])]
+    ways = [(way_name(way), way) for way in (NEURONS, *(loaded.ways if loaded else []))]
     known = switching if switching in RESIDUAL_METHODS else NEURONS
     return {
         "method": {

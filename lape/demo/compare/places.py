@@ -26,12 +26,12 @@ class Place:
 
     box: gr.Column
     head: gr.HTML
-    text: gr.HTML
     badges: gr.HTML
+    text: gr.HTML
 
     @property
     def parts(self) -> tuple[Any, ...]:
-        return self.box, self.head, self.text, self.badges
+        return self.box, self.head, self.badges, self.text
 
 
 def places_of(names: Iterable[str]) -> dict[str, str]:
@@ -58,10 +58,10 @@ class Places:
                     name = begin.get(place, place)
                     column = columns.get(name)
                     title = gr.HTML(head(name, variants[name], request) if name in variants else "")
+                    told = gr.HTML(badges(column, request) if column else badges(None), elem_id=f"lape-badges-{place}")
                     shown = text_box(name, column, request) if column else empty_box()
                     text = gr.HTML(shown, elem_id=f"lape-text-{place}")
-                    below = gr.HTML(badges(column, request) if column else badges(None), elem_id=f"lape-badges-{place}")
-                self._places[place] = Place(box, title, text, below)
+                self._places[place] = Place(box, title, told, text)
 
     @property
     def parts(self) -> list[Any]:
@@ -105,7 +105,7 @@ class Places:
         return shown | self.badged(request, columns)
 
     def badged(self, request: CompareRequest, columns: Mapping[str, Column]) -> Outputs:
-        """Only what is below the texts."""
+        """Only what is told of the texts."""
         return {
             self._places[place].badges: badges(columns[name], request) for name, place in places_of(columns).items()
         }
