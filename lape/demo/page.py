@@ -118,6 +118,9 @@ def build_page(backend: Backend) -> Page:
         def arrive(request: gr.Request, version: int, *values: Any) -> Outputs:
             """What a page that is just opened shows; as it was built, if that still is what its visitor would see."""
             shown: Outputs = {built: None}
+            for part in parts:
+                if part.enter is not None:
+                    part.enter(request)
             if version != backend.version(visitor_of(request)) or tongue() != LANGUAGES[0]:
                 shown |= refresh(request, *values)
             for part in parts:

@@ -30,6 +30,7 @@ class Part:
         outputs: The components it may change.
         changes: Events after which something else may be loaded.
         leave: Called with a visitor who has closed the page, where something was kept for it.
+        enter: Puts in place what the address of a page that is just opened says; before any part is refreshed.
         arrive: What a page that is just opened shows because of its address; later than `refresh`.
         inputs: The components on whose values its state depends: what the visitor has set and may keep.
     """
@@ -38,6 +39,7 @@ class Part:
     outputs: list[Any]
     changes: tuple[Any, ...] = ()
     leave: Callable[[str], None] | None = None
+    enter: Callable[[gr.Request], None] | None = None
     arrive: Callable[[gr.Request], Outputs] | None = None
     inputs: tuple[Any, ...] = ()
 

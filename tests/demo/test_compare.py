@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, get_args
@@ -22,17 +23,17 @@ import lape
 from lape import LapeError, NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.compare.chat import TURNS, continued, prompts_of
-from lape.demo.compare.columns import badges, conversation, head
+from lape.demo.compare.columns import conversation, head
 from lape.demo.compare.comparison import Column, compare, identify
 from lape.demo.compare.export import Comparison, about, exported, fingerprint
 from lape.demo.compare.links import LONGEST, from_query, is_link, to_query
+from lape.demo.compare.marked import text_box, word_end
 from lape.demo.compare.places import PLACES, places_of
 from lape.demo.compare.request import DEFAULTS, MOST_TARGETS, CompareRequest
 from lape.demo.compare.variants import variants_of
 from lape.demo.examples import EXAMPLES, TRIED_ON, examples_for
 from lape.demo.loaded import Loaded
 from lape.demo.page import Page, build_page
-from lape.demo.words import word
 from lape.evaluation.metrics.language import Identified, LanguageIdentifier
 from lape.languages import language
 from lape.models.cpu_forms import CpuForm, best_form
@@ -74,12 +75,13 @@ def after(backend: Backend, visitor: str, **values: Any) -> dict[str, Any]:
     """What the page sets in the menus after a change, by the field of a request; given what stands in them."""
     page = build_page(backend)
     event = next(one for one in page.fns.values() if one.api_name == "refresh")
-    places = dict(zip(event.inputs, vars(replace(SHORT, **values)), strict=True))
-    shown = event.fn(gr.Request(session_hash=visitor), *vars(replace(SHORT, **values)).values())
+    state, *controls = event.inputs
+    assert isinstance(state, gr.State)  # the run on show
+    places = dict(zip(controls, vars(replace(SHORT, **values)), strict=True))
+    shown = event.fn(gr.Request(session_hash=visitor), None, *vars(replace(SHORT, **values)).values())
     updates = {name: shown[block] for block, name in places.items() if block in shown}
-    return {
-        name: update.constructor_args["value"] for name, update in updates.items() if "value" in update.constructor_args
-    } | {"heads": " ".join(text for text in shown.values() if isinstance(text, str) and "lape-head" in text)}
+    values = {name: getattr(update, "constructor_args", {"value": update}) for name, update in updates.items()}
+    return {name: update["value"] for name, update in values.items() if "value" in update} | {"heads": " ".join(text for text in shown.values() if isinstance(text, str) and "lape-head" in text)}
 
 
 def test_what_a_visitor_set_stays_when_only_the_mask_changes(backend: Backend) -> None:
@@ -87,7 +89,7 @@ def test_what_a_visitor_set_stays_when_only_the_mask_changes(backend: Backend) -
     backend.change("ann", lambda loaded: replace(loaded, mask=NeuronMask(fewer, {"it": torch.ones(10)}, (3, 48))))
     kept = after(backend, "ann", prompt="Mon texte", source="fr", targets=["it"], show_plain=True)
     assert list(kept) == ["heads"]
-    assert f"{word('compare.column_steered')}: Italian" in kept["heads"]
+    assert "Steered: Italian" in kept["heads"]
     assert "Continue this text in Italian" in kept["heads"]
     backend.leave("ann")
 
@@ -141,24 +143,32 @@ def test_the_plain_column_is_the_untouched_model_asked_in_words(backend: Backend
 
 
 def test_every_column_has_a_place() -> None:
-    names = ["on", "off", *(f"steered:{code}" for code in "abcd"), "residual", "plain", "random"]
+    names = ["on", "off", *(f"steered:{code}" for code in "abcd"), "kept", "residual", "plain", "random"]
     assert list(places_of(names).values()) == list(PLACES)
     assert places_of(["on", "steered:x", "random"]) == {"on": "on", "steered:x": "steered", "random": "random"}
-    assert len(names) == MOST_TARGETS + 5
+    assert len(names) == MOST_TARGETS + 6
 
 
 COLUMN = Column("Il vivait dans une maison", Identified(None), 5, 1.0, False, "length", 0, 0, None)
 
 
 def test_the_first_difference_is_marked() -> None:
-    assert "lape-difference" not in badges(COLUMN, SHORT)
-    marked = badges(replace(COLUMN, differs_at=10), SHORT)
-    assert '<bdi dir="auto">Il vivait <mark>dans une maison</mark></bdi>' in marked
-    assert "<mark>(it ends here)</mark>" in badges(replace(COLUMN, differs_at=25), SHORT)
-    long = replace(COLUMN, text="a" * 100 + HTML + "b" * 100, differs_at=100)
-    assert "&lt;img src=x onerror=alert(1)&gt;" in badges(long, SHORT)
-    assert "<img" not in badges(long, SHORT)
-    assert badges(long, SHORT).count("…") == 2
+    assert "<mark" not in text_box("off", COLUMN, SHORT)
+    marked = text_box("off", replace(COLUMN, text=f" {COLUMN.text}", differs_at=11), SHORT)
+    assert re.search(">Il vivait <mark[^>]*>dans</mark> une maison</div>", marked)
+    assert "(it ends here)</mark>" in text_box("off", replace(COLUMN, differs_at=25), SHORT)
+    long = text_box("off", replace(COLUMN, text="a" * 100 + HTML + "b" * 100, differs_at=100), SHORT)
+    assert "&lt;img</mark> src=x onerror=alert(1)&gt;" in long
+    assert "<img" not in long
+    assert word_end("很久很久以前有一位老人住在一座很高很高的山上他的名字叫", 2) == 26  # no spaces: a few signs
+
+
+def test_a_text_has_its_own_direction_and_an_empty_one_says_so() -> None:
+    arabic = replace(COLUMN, text="في قديم الزمان", language=Identified("ar", 0.9))
+    assert 'dir="rtl" lang="ar"' in text_box("off", arabic, SHORT)
+    assert 'dir="ltr" lang="es"' in text_box("steered:es", COLUMN, SHORT)
+    assert "…" in text_box("on", replace(COLUMN, text="", finished=None), SHORT)
+    assert "ended without a word" in text_box("on", replace(COLUMN, text=" ", finished="eos"), SHORT)
 
 
 def test_columns_say_where_they_differ_from_the_untouched_one(backend: Backend) -> None:
@@ -390,8 +400,7 @@ def fn_index(page: Page, name: str) -> int:
     return next(
         index
         for index, one in page.fns.items()
-        if getattr(one.fn, "__name__", "") == name
-        and one.fn.__module__ in ("lape.demo.compare.tab", "lape.demo.compare.sharing")
+        if getattr(one.fn, "__name__", "") == name and one.fn.__module__.startswith("lape.demo.compare.")
     )
 
 
@@ -415,13 +424,15 @@ def test_a_value_of_any_kind_is_answered(served: tuple[Page, str], value: Any) -
         ("preview", [None, *[value] * count]),
         ("example", [value, None, *[value] * count]),
         ("emptied", [value]),
+        ("told", [None, *[value] * count]),
+        ("mending", [value] * 3),
         ("busy", [None, None, value]),
-        ("exporting", [value]),
+        ("export", [value]),
     ):
         parts = predict(url, fn_index(page, name), *values, session=f"odd {name}")
         assert "<img" not in str(parts)
         failed = [part for part in parts if isinstance(part, str) and "lape-failed" in part]
-        assert len(failed) == (name in ("linking", "preview", "exporting")), name
+        assert len(failed) == (name in ("linking", "preview", "export")), name
         assert all("Something failed" not in part for part in failed)
 
 
@@ -430,7 +441,7 @@ def test_the_page_opens_a_link(served: tuple[Page, str], backend: Backend, monke
     arrive = next(one.fn for one in page.fns.values() if getattr(one.fn, "__name__", "") == "arrive")
 
     def opened(**query: str) -> dict[str, Any]:
-        shown = arrive(gr.Request(query_params=query, session_hash="ann"), backend.version())
+        shown = arrive(gr.Request(query_params=query, session_hash="ann"), backend.version(), None, *asked())
         return {getattr(part, "elem_id", "") or getattr(part, "label", ""): value for part, value in shown.items()}
 
     assert "lape-status" not in opened(__theme="dark")

@@ -79,7 +79,7 @@ def last(loaded: Loaded, request: CompareRequest) -> Any:
 def test_the_menus_offer_what_was_recorded(recorded: Loaded, bare: Loaded) -> None:
     found = menus(recorded, "margin", "recover")
     assert [name for _, name in found["method"]["choices"]] == [OWN, *OF_STATISTICS, "dln", "percentile"]
-    assert found["method"]["choices"][0][0] == f"lape ({word('methods.own')})"
+    assert found["method"]["choices"][0][0] == say("methods.own_is", name=say("methods.name_lape"))
     # The others need more dimensions, or a covariance.
     assert [name for _, name in found["switching"]["choices"]] == [NEURONS, "diffmean", "recover"]
     assert found["method"]["info"] == about_method("margin")
@@ -156,7 +156,7 @@ def test_the_residual_stream_has_a_column_of_its_own(recorded: Loaded) -> None:
     assert columns["residual"].text == alone.texts[0] != columns["on"].text
     assert (columns["residual"].off, columns["residual"].on) == (0, 0)
     shown = head("residual", variants_of(recorded, BOTH)["residual"], BOTH)
-    assert f"{word('compare.column_residual')}: recover</h2>" in shown
+    assert f"Residual: {say('methods.way_recover')}</h2>" in shown
     assert "No neurons changed; the residual stream is moved to Spanish" in shown
     used = about(recorded.by_method(BOTH.method))["mask"]
     assert (used["method"], used["settings"]["per_language"]["es"]) == ("margin", used["neurons"]["es"])

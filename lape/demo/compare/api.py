@@ -37,14 +37,19 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         show_plain: bool = DEFAULTS.show_plain,
         method: str = DEFAULTS.method,
         switching: str = DEFAULTS.switching,
+        layers: str = DEFAULTS.layers,
+        positions: str = DEFAULTS.positions,
+        off_value: str = DEFAULTS.off_value,
+        only: str = DEFAULTS.only,
+        keep: str = DEFAULTS.keep,
     ) -> Iterator[dict]:
         """Continues a prompt with a language's neurons on, off, and steered to another language.
 
         Streams one dictionary per update, keyed by column: `on` (the untouched model), `off`, `steered` (for a list of
-        targets one `steered:<code>` each), and `residual`, `plain` and `random` when asked for. Each holds the text,
-        its language with a confidence from 0 to 1 (or null when too short to say), tokens and their rate, whether the
-        text repeats itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the character
-        where it begins to differ from `on` (or null).
+        targets one `steered:<code>` each), and `kept`, `residual`, `plain` and `random` when asked for. Each holds the
+        text, its language with a confidence from 0 to 1 (or null when too short to say), tokens and their rate, whether
+        the text repeats itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the
+        character where it begins to differ from `on` (or null).
 
         Args:
             request: Who asks, which gradio fills in.
@@ -64,6 +69,11 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
             method: What chose the neurons: `own` is the mask as it is; another, such as `margin`, finds as many.
             switching: `neurons`, or the way of moving the residual stream to the first target in a column more:
                 `diffmean`, `dimensions`, `recover` or `lda`, where its means lie beside the mask.
+            layers: Those whose neurons are switched, such as `5-12`; empty is all of them.
+            positions: `all`, those of the `prompt`, or those `generated` after it.
+            off_value: `0`, or `mean`: what a neuron that is off does is its mean over other languages.
+            only: Names of neurons, such as `17.476, 12.3`, in the place of the languages' own.
+            keep: Code of a language that a column more is kept in: its neurons on, those of all others off.
         """
         given = {name: value for name, value in locals().items() if name in vars(DEFAULTS)} | {"targets": target}
         try:

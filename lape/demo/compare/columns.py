@@ -85,6 +85,11 @@ def badges(column: Column | None, request: CompareRequest = DEFAULTS) -> str:
     return f'<div class="lape-badges">{"".join(shown)}</div>'
 
 
+def told_of(column: Column) -> str:
+    """The language that a column's text was told to be in, by name; empty where none was."""
+    return "" if column.language.language is None else name_of(column.language.language)
+
+
 def _language_badge(column: Column, request: CompareRequest) -> str:
     found = column.language
     if found.gibberish:

@@ -1,8 +1,10 @@
-"""A run as JSON, with all that is needed to run it again."""
+"""A run as a file: JSON with all that is needed to run it again, a table, and what is on a picture of it."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,10 +13,13 @@ from typing import Any
 import torch
 
 from lape.demo.compare.chat import Talks, instruction
+from lape.demo.compare.columns import expected_language, kind_of, title_of, told_of
 from lape.demo.compare.comparison import Column
 from lape.demo.compare.request import CompareRequest
 from lape.demo.loaded import Loaded
+from lape.demo.words import say
 from lape.evaluation.runs.evidence import environment
+from lape.languages import language
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import input_device
 from lape.models.identity import identity
@@ -73,6 +78,43 @@ def exported(run: Comparison) -> str:
             columns[name]["said_before"] = list(said)
     found = {"kind": "lape comparison", "format": FORMAT, **run.about, "settings": settings, "columns": columns}
     return json.dumps(found, ensure_ascii=False, indent=1) + "\n"
+
+
+def table(run: Comparison) -> str:
+    """The columns of a run as CSV text, one a row, with its prompt."""
+    written = io.StringIO()
+    rows = [
+        {"prompt": run.request.prompt, "column": name, "title": title_of(name, run.request), **plain(column)}
+        for name, column in run.columns.items()
+    ]
+    writer = csv.DictWriter(written, list(dict.fromkeys(key for row in rows for key in row)))
+    writer.writeheader()
+    writer.writerows(rows)
+    return written.getvalue()
+
+
+def card(run: Comparison) -> str:
+    """What the picture of a run shows, as JSON text for `card.js`: all that is written on it is text."""
+    columns = [
+        {
+            "title": title_of(name, run.request),
+            "kind": kind_of(name),
+            "told": told_of(column),
+            "text": column.text.strip(),
+            "rtl": language(column.language.language or expected_language(name, run.request)).rtl,
+        }
+        for name, column in run.columns.items()
+    ]
+    return json.dumps(
+        {
+            "heading": say("sharing.heading"),
+            "model": run.about["model"]["model"],
+            "prompt": run.request.prompt.strip(),
+            "rtl": language(run.request.source).rtl,
+            "columns": columns,
+        },
+        ensure_ascii=False,
+    )
 
 
 def plain(column: Column) -> dict[str, Any]:

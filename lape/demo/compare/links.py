@@ -8,9 +8,11 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import urlencode
 
+from lape.demo.compare.choice import to_values
 from lape.demo.compare.export import fingerprint
 from lape.demo.compare.request import LIMITS, CompareRequest, request_for
 from lape.demo.loaded import Loaded
+from lape.demo.words import say
 from lape.errors import LapeError
 
 VERSION = "1"
@@ -26,15 +28,14 @@ def to_query(request: CompareRequest, loaded: Loaded) -> str:
         LapeError: It would be too long for a link.
     """
     values: dict[str, Any] = {"lape": VERSION, **vars(request), "targets": ",".join(request.targets)}
+    values = {name: value for name, value in values.items() if value != "" or name == "prompt"}
     values |= {name: int(values[name]) for name in FLAGS}
     values |= {name: f"{values[name]:.12g}" for name in LIMITS}
+    values |= to_values(loaded)
     values |= {"model": loaded.public_name, "mask": fingerprint(loaded.known_mask)[:MASK_DIGITS]}
     query = f"?{urlencode(values)}"
     if len(query) > LONGEST:
-        raise LapeError(
-            f"A link with this prompt would have {len(query):,} characters and at most {LONGEST:,} get through; "
-            "shorten the prompt, or export the run as JSON."
-        )
+        raise LapeError(say("sharing.too_long", count=len(query), most=LONGEST))
     return query
 
 
@@ -51,7 +52,7 @@ def from_query(query: Mapping[str, str], loaded: Loaded) -> tuple[CompareRequest
     """
     if query.get("lape") != VERSION:
         version = reprlib.repr(query.get("lape"))
-        raise LapeError(f"This link is of version {version} and this page opens {VERSION}, so it shows its defaults.")
+        raise LapeError(say("sharing.other_version", version=version, opened=VERSION))
     given: dict[str, Any] = {field.name: query[field.name] for field in fields(CompareRequest) if field.name in query}
     given |= {name: given[name].split(",") for name in ("targets",) if name in given}
     given |= {name: _number(given[name]) for name in LIMITS if name in given}
@@ -59,8 +60,8 @@ def from_query(query: Mapping[str, str], loaded: Loaded) -> tuple[CompareRequest
     try:
         request = request_for(loaded, given)
     except LapeError as error:
-        raise LapeError(f"This link cannot be opened, so the page shows its defaults. {error}") from error
-    return request, f"Opened from a link. {_other(query, loaded)}"
+        raise LapeError(f"{say('sharing.not_opened')} {error}") from error
+    return request, f"{say('sharing.opened')} {_other(query, loaded)}"
 
 
 def _number(text: str) -> float | str:
@@ -74,8 +75,8 @@ def _other(query: Mapping[str, str], loaded: Loaded) -> str:
     """Whether its texts are to be expected here."""
     made_with = query.get("model", loaded.public_name)
     if made_with != loaded.public_name:
-        return f"It was made with {reprlib.repr(made_with)}, another model than the one here, so texts will differ."
+        return say("sharing.other_model", model=reprlib.repr(made_with))
     mask = fingerprint(loaded.known_mask)[:MASK_DIGITS]
     if query.get("mask", mask) != mask:
-        return "It was made with another mask than the one here, so texts may differ."
-    return "Press Generate."
+        return say("sharing.other_mask")
+    return say("sharing.press")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.compare.comparison import request_of
-from lape.demo.compare.export import Comparison, exported
+from lape.demo.compare.export import Comparison, card, exported, table
 from lape.demo.compare.links import to_query
 from lape.demo.part import QUIET, Outputs, failures_to, visitor_of
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
 
 # In the browser: a query becomes a link, and a text becomes a file.
@@ -20,15 +22,21 @@ LINK = "(query) => query.startsWith('?') ? location.origin + location.pathname +
 SAVE = """(text) => {
   if (!text) return;
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], {type: "application/json"}));
-  link.download = "lape-comparison.json";
+  link.href = URL.createObjectURL(new Blob([text], {type: "%s"}));
+  link.download = "lape-comparison.%s";
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }"""
+CARD = (files("lape.demo.compare") / "card.js").read_text("utf-8")
+FILES: dict[str, tuple[Callable[[Comparison], str], str]] = {
+    "json": (exported, SAVE % ("application/json", "json")),
+    "csv": (table, SAVE % ("text/csv;charset=utf-8", "csv")),
+    "png": (card, CARD),
+}
 
 
 def build_sharing(backend: Backend, inputs: dict[str, Any], seen: gr.State, line: gr.HTML) -> gr.Textbox:
-    """Adds the row to the gradio page that is being built; returns where the link is shown.
+    """Adds what is in the row to the gradio page that is being built; returns where the link is shown.
 
     Args:
         backend: Checks what a link is made of.
@@ -36,19 +44,21 @@ def build_sharing(backend: Backend, inputs: dict[str, Any], seen: gr.State, line
         seen: The run on show.
         line: Where mistakes are said.
     """
-    with gr.Row(elem_classes="lape-actions"):
-        link = gr.Button(word("compare.link"), elem_id="lape-link", min_width=160, scale=0)
-        export = gr.Button(word("compare.export"), elem_id="lape-export", min_width=190, scale=0)
-        address = gr.Textbox(
-            label=word("compare.address"),
-            visible=False,
-            interactive=False,
-            max_lines=1,
-            buttons=["copy"],
-            min_width=240,
-            elem_id="lape-address",
-        )
-        file = gr.Textbox(visible=False)
+    link = gr.Button(word("compare.link"), size="sm", elem_id="lape-link", min_width=120, scale=0)
+    exports = {
+        kind: gr.Button(word(f"sharing.{kind}"), size="sm", elem_id=f"lape-export-{kind}", min_width=80, scale=0)
+        for kind in FILES
+    }
+    address = gr.Textbox(
+        label=word("compare.address"),
+        visible=False,
+        interactive=False,
+        max_lines=1,
+        buttons=["copy"],
+        min_width=240,
+        elem_id="lape-address",
+    )
+    file = gr.Textbox(visible=False)
 
     @failures_to(line)
     def linking(request: gr.Request, *values: Any) -> Outputs:
@@ -56,13 +66,17 @@ def build_sharing(backend: Backend, inputs: dict[str, Any], seen: gr.State, line
         asked = request_of(backend, dict(zip(inputs, values, strict=True)), visitor)
         return {address: gr.Textbox(to_query(asked, backend.ready(visitor)), visible=True)}
 
-    @failures_to(line, {file: ""})
-    def exporting(run: Comparison | None) -> Outputs:
-        if run is None:
-            raise LapeError("There is nothing to export yet: press Generate first.")
-        return {file: exported(run), line: status("Exported.")}
+    def exporting(kind: str) -> Callable[..., Outputs]:
+        @failures_to(line, {file: ""})
+        def export(run: Comparison | None) -> Outputs:
+            if run is None:
+                raise LapeError(say("sharing.nothing"))
+            return {file: FILES[kind][0](run), line: status(say("sharing.exported"))}
+
+        return export
 
     linked = link.click(linking, list(inputs.values()), [address, line], preprocess=False, **QUIET)
     linked.then(None, address, address, js=LINK)
-    export.click(exporting, seen, [file, line], **QUIET).then(None, file, None, js=SAVE)
+    for kind, button in exports.items():
+        button.click(exporting(kind), seen, [file, line], **QUIET).then(None, file, None, js=FILES[kind][1])
     return address

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import fields, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.compare.api import endpoint
 from lape.demo.compare.chat import Talks, continued
+from lape.demo.compare.choice import from_values
 from lape.demo.compare.comparison import compare, identifier, request_of
 from lape.demo.compare.controls import (
     build_examples,
@@ -69,9 +70,12 @@ def build_compare(backend: Backend) -> Part:
     talks = gr.State({})  # what was said before, by column
     version = gr.State(backend.version())  # of what this page shows
     places = Places(_variants(backend, "", start), start, first.columns if first else {})
-    address = build_sharing(backend, inputs, seen, line)
+    with gr.Row(elem_classes="lape-actions") as below:
+        pass
     examples, expected = build_examples(backend)
     inputs |= build_more(backend)
+    with below:
+        address = build_sharing(backend, inputs, seen, line)
     control = gr.Markdown(control_note(backend, ""))
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
@@ -135,6 +139,13 @@ def build_compare(backend: Backend) -> Part:
             **places.drawn(run.request, run.columns, run.talks),
             **{seen: run, old: "", line: hint(backend, visitor, run)},
         }
+
+    def enter(request: gr.Request) -> None:
+        """Puts the neurons of a link in place for its visitor; what is wrong with them is said when it is opened."""
+        visitor, query = visitor_of(request), dict(request.query_params or {})
+        with suppress(LapeError):
+            if is_link(query) and (chosen := from_values(query, backend.ready(visitor))) is not None:
+                backend.change(visitor, lambda _: chosen)
 
     @failures_to(line)
     def arrive(request: gr.Request) -> Outputs:
@@ -280,7 +291,7 @@ def build_compare(backend: Backend) -> Part:
     chosen = [inputs[name] for name in ("prompt", "source", "targets")]
     examples.click(example, [examples, seen, *asked], [*drawn_to, expected, *chosen], preprocess=False, **QUIET)
     gr.api(endpoint(backend), api_name="compare", **MODEL)
-    return Part(refresh, everything, arrive=arrive, inputs=(seen, *asked))
+    return Part(refresh, everything, enter=enter, arrive=arrive, inputs=(seen, *asked))
 
 
 def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:
