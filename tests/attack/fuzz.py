@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +23,8 @@ import httpx
 from calls import API, Call, Calls
 from draws import Materials
 from served import SECRET, TOKEN, Served, served
+
+from lape.demo.compare.request import DEFAULTS
 
 PATIENCE_SECONDS = 60  # to the end of an answer
 GLANCE_SECONDS = 0.3  # at an answer that may go on for ever
@@ -107,8 +109,8 @@ class Fuzzer:
     def good(self) -> str:
         """How a comparison ends that the page itself could ask for."""
         target = next(one for one in self.calls.targets if one.name == "compare")
-        settings = [1, "replace", 2, 0, 0.9, 1.1, 0, False, False, False, "own", "neurons"]
-        content = json.dumps({"data": ["Bonjour", "fr", "es", *settings]})
+        asked = vars(replace(DEFAULTS, prompt="Bonjour", max_new_tokens=2))
+        content = json.dumps({"data": [*asked.values()]})
         said = {"content-type": "application/json"}
         return self.answer(Call(-1, target, "call", "POST", f"{API}/call/compare", said, content.encode())).text
 

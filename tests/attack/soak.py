@@ -81,7 +81,7 @@ class Guest(Visitor):
         if self.outcome.refused > before:  # perhaps it was this one; the others count too
             return
         self.call("linking", self.given("linking"))
-        self.call("exporting", [None])
+        self.call("export", [None])
 
     def takes_mask(self) -> None:
         """Finds neurons and downloads the zip."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import re
 from collections.abc import Callable
@@ -10,7 +12,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from browsing import MARKS, PATIENCE, expect
+from browsing import MARKS, PATIENCE, expect, text_of
+from PIL import Image
 
 from lape.demo.compare.request import DEFAULTS
 from lape.demo.examples import EXAMPLES
@@ -48,21 +51,31 @@ def test_a_link_opens_the_same_comparison_and_gives_the_same_texts(opened: Calla
     expect(again.locator("#lape-status")).to_contain_text("Opened from a link")
     generate(again)
     for place in ("on", "off", "steered", "steered-2", "plain"):
-        text = page.locator(f"#lape-text-{place} textarea").input_value()
+        text = text_of(page, place)
         assert text
-        assert again.locator(f"#lape-text-{place} textarea").input_value() == text
+        assert text_of(again, place) == text
     generate(page)
     expect(address).to_be_hidden()  # what it links to may be something else by now
     expect(again.locator("#lape-text-steered-3")).to_be_hidden()
     expect(again.get_by_role("heading", name="Steered: Chinese")).to_be_visible()
-    expect(again.locator("#lape-badges-off .lape-difference")).to_contain_text("Differs from on here")
-    with again.expect_download() as saving:
-        again.locator("#lape-export").click()
-    found = json.loads(Path(saving.value.path()).read_text("utf-8"))
-    assert saving.value.suggested_filename == "lape-comparison.json"
+    expect(again.locator("#lape-text-off mark.lape-differs")).to_have_attribute("title", re.compile("^Differs from"))
+    saved = {kind: downloaded(again, kind) for kind in ("json", "csv", "png")}
+    found = json.loads(saved["json"])
+    rows = list(csv.DictReader(io.StringIO(saved["csv"].decode(), newline="")))
+    assert [row["text"] for row in rows] == [column["text"] for column in found["columns"].values()]
+    with Image.open(io.BytesIO(saved["png"])) as picture:
+        assert picture.width == 1200
+        assert len(set(picture.convert("L").tobytes())) > 20  # something is written on it
     assert found["settings"]["targets"] == ["es", "zh"]
     assert found["settings"]["method"] == found["mask"]["method"] == "difference"
-    assert found["columns"]["on"]["text"].strip() == again.locator("#lape-text-on textarea").input_value().strip()
+    assert found["columns"]["on"]["text"].strip() == text_of(again, "on").strip()
+
+
+def downloaded(page: Any, kind: str) -> bytes:
+    with page.expect_download() as saving:
+        page.locator(f"#lape-export-{kind}").click()
+    assert saving.value.suggested_filename == f"lape-comparison.{kind}"
+    return Path(saving.value.path()).read_bytes()
 
 
 @pytest.mark.parametrize(("query", "said"), [(link(lape=9), "is of version '9'"), (link(source="xx"), "not 'xx'")])
@@ -73,8 +86,8 @@ def test_a_link_that_cannot_be_opened_says_so(opened: Callable[..., Any], query:
 
 
 def test_nothing_to_export_is_said(opened: Callable[..., Any]) -> None:
-    page = opened()
-    page.locator("#lape-export").click()
+    page = opened(link())
+    page.locator("#lape-export-json").click()
     expect(page.get_by_role("alert")).to_contain_text("There is nothing to export yet")
 
 
@@ -90,9 +103,8 @@ def test_an_example_says_what_to_expect(opened: Callable[..., Any], monkeypatch:
 @pytest.mark.parametrize("width", [1360, 390])
 def test_a_chat_keeps_a_conversation_in_each_column(opened: Callable[..., Any], width: int, tmp_path: Path) -> None:
     page = opened(link(chat=1), viewport={"width": width, "height": 844})
-    on, steered = page.locator("#lape-talk-on"), page.locator("#lape-talk-steered")
+    on, steered = page.locator("#lape-text-on .lape-talk"), page.locator("#lape-text-steered .lape-talk")
     expect(on).to_be_visible()
-    expect(page.locator("#lape-text-on")).to_be_hidden()
     page.locator("#lape-prompt textarea").fill(f"Bonjour {HTML}")
     generate(page)
     expect(on.locator(".lape-user")).to_have_text([f"Bonjour {HTML}"])
@@ -109,5 +121,5 @@ def test_a_chat_keeps_a_conversation_in_each_column(opened: Callable[..., Any], 
     page.locator("#lape-clear").click()
     expect(on.locator(".lape-user")).to_have_count(0)
     page.get_by_label("Chat", exact=True).uncheck()
-    expect(page.locator("#lape-text-on")).to_be_visible()
+    expect(page.locator("#lape-text-on .lape-empty")).to_be_visible()
     expect(page.locator("#lape-clear")).to_be_hidden()

@@ -81,7 +81,8 @@ def after(backend: Backend, visitor: str, **values: Any) -> dict[str, Any]:
     shown = event.fn(gr.Request(session_hash=visitor), None, *vars(replace(SHORT, **values)).values())
     updates = {name: shown[block] for block, name in places.items() if block in shown}
     values = {name: getattr(update, "constructor_args", {"value": update}) for name, update in updates.items()}
-    return {name: update["value"] for name, update in values.items() if "value" in update} | {"heads": " ".join(text for text in shown.values() if isinstance(text, str) and "lape-head" in text)}
+    heads = " ".join(text for text in shown.values() if isinstance(text, str) and "lape-head" in text)
+    return {name: update["value"] for name, update in values.items() if "value" in update} | {"heads": heads}
 
 
 def test_what_a_visitor_set_stays_when_only_the_mask_changes(backend: Backend) -> None:

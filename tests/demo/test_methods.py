@@ -25,7 +25,7 @@ from lape.demo.compare.request import DEFAULTS, NEURONS, CompareRequest, request
 from lape.demo.compare.variants import variants_of
 from lape.demo.loaded import OWN, Loaded, read_mask
 from lape.demo.methods import about_method
-from lape.demo.words import texts, word
+from lape.demo.words import say, texts, word
 from lape.generation.residual import RESIDUAL_METHODS
 from lape.identify import METHODS, identify
 from lape.storage.names import HISTOGRAMS_NAME, RESIDUALS_NAME, STATISTICS_NAME

@@ -114,6 +114,12 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
     assert wrong == []
 
 
+def text_of(page: Any, place: str) -> str:
+    """The text that a column of the tab Compare shows; empty while it has none."""
+    box = page.locator(f"#lape-text-{place} .lape-text")
+    return "" if "lape-empty" in box.get_attribute("class") else box.inner_text()
+
+
 def open_tab(page: Any, name: str) -> None:
     """Opens a tab; a narrow page keeps the last ones in a menu."""
     if (tab := page.get_by_role("tab", name=name, exact=True)).count():
