@@ -156,8 +156,8 @@ def test_the_residual_stream_has_a_column_of_its_own(recorded: Loaded) -> None:
     assert columns["residual"].text == alone.texts[0] != columns["on"].text
     assert (columns["residual"].off, columns["residual"].on) == (0, 0)
     shown = head("residual", variants_of(recorded, BOTH)["residual"], BOTH)
-    assert f"Residual: {say('methods.way_recover')}</h2>" in shown
-    assert "No neurons changed; the residual stream is moved to Spanish" in shown
+    assert "Residual: Spanish</h2>" in shown
+    assert f"No neurons changed. {say('methods.way_recover')}" in shown
     used = about(recorded.by_method(BOTH.method))["mask"]
     assert (used["method"], used["settings"]["per_language"]["es"]) == ("margin", used["neurons"]["es"])
     assert columns["steered:es"].on == used["neurons"]["es"]

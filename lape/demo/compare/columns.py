@@ -37,9 +37,7 @@ def title_of(name: str, request: CompareRequest) -> str:
     """What a column is called."""
     kind = kind_of(name)
     title = say(f"column.{kind}")
-    if kind in ("steered", "kept"):
-        return f"{title}: {name_of(expected_language(name, request))}"
-    return f"{title}: {say(f'methods.way_{request.switching}')}" if kind == "residual" else title
+    return f"{title}: {name_of(expected_language(name, request))}" if kind in ("steered", "kept", "residual") else title
 
 
 def head(name: str, variant: Entry | None, request: CompareRequest) -> str:
@@ -52,7 +50,7 @@ def head(name: str, variant: Entry | None, request: CompareRequest) -> str:
 
 def _changed(name: str, variant: Entry | None, request: CompareRequest) -> str:
     if isinstance(variant, ResidualIntervention):
-        return say("column.stream_moved", language=name_of(str(variant.on)))
+        return say("column.stream_moved", way=say(f"methods.way_{variant.method}"))
     if not isinstance(variant, Intervention):
         return say("column.asked", words=instruction(request)) if name == "plain" else say("column.untouched")
     off, on = len(variant.off_neurons), len(variant.on_neurons)

@@ -98,14 +98,14 @@ def build_more(backend: Backend) -> dict[str, Any]:
                 info=word(f"compare.{name}_info"),
                 visible=name != "chat" or (backend.loaded is not None and backend.loaded.chat),
             )
-        inputs["keep"] = gr.Dropdown(
-            keepable(backend.languages()),
-            value=start.keep,
-            label=word("setting.keep"),
-            info=word("setting.keep_info"),
-            min_width=260,
-            elem_id="lape-keep",
-        )
+    inputs["keep"] = gr.Dropdown(
+        keepable(backend.languages()),
+        value=start.keep,
+        label=word("setting.keep"),
+        info=word("setting.keep_info"),
+        min_width=260,
+        elem_id="lape-keep",
+    )
     with gr.Accordion(word("compare.parameters"), open=False, elem_classes="lape-parameters"):
         with gr.Row():
             for name, menu in menus(backend.loaded, start.method, start.switching).items():
