@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import gradio as gr
@@ -14,7 +14,7 @@ from lape.demo.examples import Example, examples_for
 from lape.demo.languages import name_of, titles
 from lape.demo.loaded import OWN, Loaded
 from lape.demo.methods import about_method, own_and_rivals, own_method, way_name
-from lape.demo.part import QUIET, visitor_of
+from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.words import word
 from lape.generation.edits import Positions
 from lape.generation.residual import RESIDUAL_METHODS
@@ -163,6 +163,35 @@ def build_more(backend: Backend) -> dict[str, Any]:
     changes = [menu.change for menu in chosen]  # a link makes both at once
     gr.on(changes, told, chosen, chosen, preprocess=False, trigger_mode="always_last", **QUIET)
     return inputs
+
+
+def refreshed(
+    inputs: Mapping[str, Any], languages: Sequence[str], loaded: Loaded | None, start: CompareRequest, *, anew: bool
+) -> Outputs:
+    """The controls with the choices that a visitor has now.
+
+    Args:
+        inputs: By field of `CompareRequest`.
+        languages: Those that have neurons.
+        loaded: What the visitor works on.
+        start: What was set, or what to begin with.
+        anew: Whether that is to be set.
+    """
+    known = titles(languages)
+    shown: Outputs = {inputs[name]: gr.Dropdown(known) for name in ("source", "targets")}
+    shown[inputs["keep"]] = gr.Dropdown(keepable(languages))
+    for name, menu in menus(loaded, start.method, start.switching).items():
+        shown[inputs[name]] = gr.Dropdown(**menu, **({"value": getattr(start, name)} if anew else {}))
+    if not anew:
+        return shown
+    return shown | {
+        inputs["source"]: gr.Dropdown(known, value=start.source if known else None),
+        inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else [], multiselect=True),
+        inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
+        inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
+        inputs["keep"]: gr.Dropdown(keepable(languages), value=""),
+        **{inputs[name]: getattr(start, name) for name in ("layers", "positions", "off_value", "only")},
+    }
 
 
 def keepable(languages: Sequence[str]) -> list[tuple[str, str]]:

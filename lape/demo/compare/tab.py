@@ -21,8 +21,7 @@ from lape.demo.compare.controls import (
     build_more,
     build_prompt,
     example_buttons,
-    keepable,
-    menus,
+    refreshed,
 )
 from lape.demo.compare.export import Comparison, about, fingerprint
 from lape.demo.compare.freshness import outdated, watch
@@ -34,7 +33,7 @@ from lape.demo.compare.sharing import build_sharing
 from lape.demo.compare.stored import stored
 from lape.demo.compare.variants import variants_of
 from lape.demo.examples import examples_for
-from lape.demo.languages import is_rtl, titles
+from lape.demo.languages import is_rtl
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import say, word
@@ -86,32 +85,16 @@ def build_compare(backend: Backend) -> Part:
         languages = backend.languages(visitor)
         if languages:
             identifier(languages)  # begins to load that of another mask
-        known = titles(languages)
         loaded = backend.visitors.shown(visitor).loaded
         try:
             kept = request_of(backend, dict(zip(FIELDS, values, strict=True)) | {"prompt": "-"}, visitor)
         except (LapeError, ValueError):
             kept = None
-        if kept is None:
-            start = opening(languages)
-            settings: Outputs = {
-                inputs["source"]: gr.Dropdown(known, value=start.source if known else None),
-                inputs["targets"]: gr.Dropdown(known, value=list(start.targets) if known else [], multiselect=True),
-                inputs["prompt"]: gr.Textbox(start.prompt, rtl=language(start.source).rtl),
-                inputs["chat"]: gr.Checkbox(False, visible=loaded is not None and loaded.chat),
-                inputs["keep"]: gr.Dropdown(keepable(languages), value=""),
-                **{inputs[name]: getattr(start, name) for name in ("layers", "positions", "off_value", "only")},
-            }
-        else:
-            start = kept
-            settings = {inputs[name]: gr.Dropdown(known) for name in ("source", "targets")}
-            settings[inputs["keep"]] = gr.Dropdown(keepable(languages))
-        for name, menu in menus(loaded, start.method, start.switching).items():
-            settings[inputs[name]] = gr.Dropdown(**menu, **({} if kept else {"value": getattr(start, name)}))
+        start = kept or opening(languages)
         openings = examples_for(languages)
         return {
             **shown(visitor, run if kept else None, start, kept is not None),
-            **settings,
+            **refreshed(inputs, languages, loaded, start, anew=kept is None),
             examples: gr.Dataset(**example_buttons(openings), visible=bool(openings)),
             expected: "",
             control: control_note(backend, visitor),
