@@ -10,7 +10,7 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.part import Outputs, Part
 from lape.demo.status import facts
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.doctor import versions
 from lape.models.embedded import GEMMA
 from lape.models.identity import identity
@@ -64,16 +64,16 @@ def build_about(backend: Backend) -> Part:
 
 def _running(loaded: Loaded | None, machine: Machine) -> str:
     """The model and the machine in small facts: no path, no setting, nothing of who runs it."""
-    texts = ["no model"]
+    texts = [say("about.no_model")]
     if loaded is not None:
         made = identity(loaded.model)
         parameters = loaded.model.num_parameters()
         texts = [
             loaded.name.replace("\\", "/").rpartition("/")[2],
-            f"{parameters / 1e6:,.0f} M parameters",
+            say("about.parameters", millions=round(parameters / 1e6)),
             made.quantization or made.dtype,
-            f"on {loaded.model.device.type}",
+            say("about.on_device", device=loaded.model.device.type),
         ]
     texts.append(machine.name)
-    texts += [f"{bytes_ / 1e9:.0f} GB of GPU memory" for bytes_ in machine.gpu_total]
+    texts += [say("about.gpu_memory", size=round(bytes_ / 1e9)) for bytes_ in machine.gpu_total]
     return facts(*texts)

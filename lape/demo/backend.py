@@ -14,7 +14,9 @@ from transformers import PreTrainedModel
 
 from lape.demo.loaded import Loaded
 from lape.demo.space import gpu, on_space
+from lape.demo.status import sentences
 from lape.demo.visitors import Visitors
+from lape.demo.words import say
 from lape.errors import LapeError, ModelUnavailable
 from lape.models.loading import find_model
 from lape.models.machine import give_back_memory
@@ -70,7 +72,7 @@ class Backend:
         """
         name = resolve_name(model)
         if self.shared and name not in {preset.model for preset in PRESETS}:
-            raise LapeError(f"On this shared page only the models of the menu load, not {name!r}.")
+            raise LapeError(say("said.only_the_menu", model=repr(name)))
         with self.lock:
             make_room = self.loaded is not None and not self._fits_beside(model, quantization)
             put_back = self._let_go() if make_room else None
@@ -105,7 +107,7 @@ class Backend:
             LapeError: The page is shared: a visitor would take the model from all others.
         """
         if self.shared:
-            raise LapeError("On this shared page the model stays loaded; another of the menu can take its place.")
+            raise LapeError(say("said.stays_loaded"))
         with self.lock:
             self.failure = ""
             if self.loaded is not None:
@@ -130,7 +132,7 @@ class Backend:
         """
         made = make(self.ready(visitor))
         if not self.visitors.put(visitor, made):
-            raise LapeError("Another model has been loaded in the meantime; try again.")
+            raise LapeError(say("said.model_changed"))
         return made
 
     def leave(self, visitor: str) -> None:
@@ -145,7 +147,8 @@ class Backend:
         """
         loaded = self.visitors.shown(visitor).loaded
         if loaded is None:
-            raise LapeError(f"No model is loaded. {self.failure or 'Choose one and press Load.'}")
+            why = sentences(say("said.no_model"), self.failure)
+            raise LapeError(why if self.failure else say("said.no_model_yet"))
         return loaded
 
     def version(self, visitor: str = "") -> int:
@@ -180,7 +183,7 @@ class Backend:
             yield None
         try:
             if self.ready().model is not model:
-                raise LapeError("Another model has been loaded in the meantime; try again.")
+                raise LapeError(say("said.model_changed"))
             with closing(self._work(work, arguments)) as values:
                 for value in values:
                     if isinstance(value, LapeError):

@@ -6,11 +6,13 @@ Nothing that arrives is trusted: the raw API can send any JSON value in any plac
 from __future__ import annotations
 
 import math
+import re
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast, get_args
 
+from lape.demo.words import say
 from lape.errors import LapeError
 from lape.generation.settings import Mode
 from lape.models.inputs import check_characters
@@ -41,9 +43,9 @@ def checked_text(what: str, text: object, most: int) -> str:
         LapeError: It is not that.
     """
     if not isinstance(text, str):
-        raise LapeError(f"The {what} must be text, not {shown_value(text)}.")
+        raise LapeError(say("checks.not_text", what=_called(what), value=shown_value(text)))
     if len(text) > most:
-        raise LapeError(f"The {what} has {len(text):,} characters and at most {most:,} are allowed; shorten it.")
+        raise LapeError(say("checks.too_long", what=_called(what), count=len(text), most=most))
     check_characters(text, what)
     return text
 
@@ -55,7 +57,7 @@ def checked_name(what: str, name: object, names: Sequence[str]) -> str:
         LapeError: It is none of them.
     """
     if not isinstance(name, str) or name not in names:
-        raise LapeError(f"The {what} must be one of {', '.join(names)}, not {shown_value(name)}.")
+        raise _not_one_of(what, names, name)
     return name
 
 
@@ -67,8 +69,8 @@ def checked_number(limit: Limit, value: Any) -> float:
     """
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not limit.low <= value or not value <= limit.high or (limit.whole and value != math.floor(value)):
-        kind = "a whole number" if limit.whole else "a number"
-        raise LapeError(f"{limit.label} must be {kind} from {limit.low:,} to {limit.high:,}, not {shown_value(value)}.")
+        given = {"what": _called(limit.label), "low": limit.low, "high": limit.high, "value": shown_value(value)}
+        raise LapeError(say("checks.whole_number" if limit.whole else "checks.number", **given))
     return int(value) if limit.whole else float(value)
 
 
@@ -79,7 +81,7 @@ def checked_mode(mode: object) -> Mode:
         LapeError: There is no such mode.
     """
     if not isinstance(mode, str) or mode not in MODES:
-        raise LapeError(f"The mode must be {', '.join(MODES[:-1])} or {MODES[-1]}, not {shown_value(mode)}.")
+        raise _not_one_of("mode", MODES, mode)
     return cast(Mode, mode)
 
 
@@ -91,10 +93,20 @@ def checked_line(value: Any, what: str) -> str:
     """
     text = "" if value is None else value
     if not isinstance(text, str) or len(text) > LINE_CHARACTERS or not text.strip().isprintable():
-        raise LapeError(f"The {what} must be one line of text, of at most {LINE_CHARACTERS} characters.")
+        raise LapeError(say("checks.one_line", what=_called(what), most=LINE_CHARACTERS))
     return text.strip()
 
 
 def shown_value(value: object) -> str:
     """A value of any kind and size as a short piece of a sentence."""
-    return "empty" if value is None else reprlib.repr(value)
+    return say("checks.empty") if value is None else reprlib.repr(value)
+
+
+def _not_one_of(what: str, names: Sequence[str], value: object) -> LapeError:
+    return LapeError(say("checks.one_of", what=_called(what), names=", ".join(names), value=shown_value(value)))
+
+
+def _called(what: str) -> str:
+    """What was checked, in the language of who asks."""
+    name = re.sub(r"\W+", "_", what.lower())
+    return say(f"checks.what_{name}")

@@ -14,6 +14,7 @@ from starlette.responses import PlainTextResponse
 from lape.demo.backend import Backend
 from lape.demo.reach import FOREIGN, SHARED, address_of, is_foreign, is_forwarded
 from lape.demo.uploads import Quota
+from lape.demo.words import speaking
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Gate:
             answer += message.get("body", b"")
             await send(message)
 
-        with self.quota.room(address, int(length)) as refusal:
+        with speaking(headers.get("accept-language")), self.quota.room(address, int(length)) as refusal:
             if refusal:
                 await PlainTextResponse(refusal, 429)(scope, receive, send)
                 return

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 
 from babel import Locale
+from babel.lists import format_list
 
 from lape.demo.words import tongue
 from lape.languages import base_language, language
@@ -34,6 +35,16 @@ def _name(code: str, asked_in: str) -> str:
     parts = [part for part in re.split("[-_]", code)[1:] if part.title() != usual]
     apart = [locale.scripts.get(part.title()) or locale.territories.get(part.upper()) or part for part in parts]
     return f"{name} ({', '.join(apart)})" if apart else str(name)
+
+
+def names_listed(codes: Iterable[str]) -> str:
+    """Names of languages in one line, as the language of who asks lists them.
+
+    Example:
+        >>> names_listed(["fr", "es", "legal"])
+        'French, Spanish, and legal'
+    """
+    return format_list([name_of(code) for code in codes], locale=tongue())
 
 
 def titles(codes: Iterable[str]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from lape.demo.words import say
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
 from lape.evaluation.runs.evidence import FOLDER
 from lape.generation.residual import RESIDUAL_METHODS, ResidualIntervention
@@ -130,7 +131,7 @@ class Loaded:
             LapeError: There is none; says the way out.
         """
         if self.mask is None:
-            raise LapeError(f"There is no mask for {self.name} yet. Choose or make one: see the tab Masks.")
+            raise LapeError(say("said.no_mask", model=self.name))
         return self.mask
 
     @property
@@ -230,12 +231,11 @@ class Loaded:
             BadFile: The means of the residual stream beside the mask are damaged.
         """
         residuals = residuals_beside(place) if place is not None else None
-        made = {"mask": mask, "file of statistics": statistics, "file of residual means": residuals}
+        made = {"mask": mask, "statistics": statistics, "residuals": residuals}
         for kind, value in made.items():
-            if value is not None and (made_for := value.metadata.get("model", "an unnamed model")) != self.name:
-                raise MaskMismatch(
-                    f"This {kind} was made for {made_for}, but {self.name} is loaded. Load {made_for} first."
-                )
+            if value is not None and (made_for := value.metadata.get("model")) != self.name:
+                given = {"made_for": made_for or say("said.unnamed_model"), "loaded": self.name}
+                raise MaskMismatch(say("said.made_for_another", kind=say(f"said.kind_{kind}"), **given))
         return replace(
             self,
             mask=mask,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +14,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to
 from lape.demo.space import on_zero_gpu
 from lape.demo.status import facts, status
-from lape.demo.words import word
+from lape.demo.words import number, say, word
 from lape.errors import LapeError
 from lape.models.identity import identity
 from lape.models.placement import QUANTIZATIONS
@@ -52,25 +53,26 @@ def build_models(backend: Backend) -> Part:
             line = gr.HTML(status(_hint(backend)), elem_id="lape-model-status", min_width=240)
 
     def busy() -> Outputs:
-        return {line: status("Waiting for the model…"), load: gr.Button(interactive=False)}
+        return {line: status(say("said.waiting")), load: gr.Button(interactive=False)}
 
     @failures_to(line)
     def loading(model: Any, kind: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Iterator[Outputs]:  # noqa: B008
         began = time.perf_counter()
         _check_may_change()
         if not isinstance(model, str) or not model.strip() or len(model) > LONGEST or not model.isprintable():
-            raise LapeError(f"Choose a model, or write its id, in one line of at most {LONGEST} characters.")
+            raise LapeError(say("models.choose", most=LONGEST))
         if kind not in WEIGHTS:
             raise LapeError(f"Weights must be one of {', '.join(WEIGHTS)}.")
-        yield {line: status(f"Loading {model.strip()}…")}
+        yield {line: status(say("models.loading", model=model.strip()))}
         loaded = backend.load(model.strip(), None if kind == "full" else kind)
-        yield {line: status(f"Loaded {loaded.name} in {time.perf_counter() - began:.1f} s.")}
+        took = number(time.perf_counter() - began, 1)
+        yield {line: status(say("models.loaded", model=loaded.name, seconds=took))}
 
     @failures_to(line)
     def unloading() -> Outputs:
         _check_may_change()
         backend.unload()
-        return {line: status("Unloaded; its memory is free.")}
+        return {line: status(say("models.unloaded"))}
 
     def refresh(visitor: str) -> Outputs:
         loaded = backend.visitors.shown(visitor).loaded
@@ -99,36 +101,45 @@ def build_models(backend: Backend) -> Part:
 def _check_may_change() -> None:
     """The buttons are hidden on ZeroGPU, but what they call can be called all the same."""
     if on_zero_gpu():
-        raise LapeError("This page keeps its one model.")
+        raise LapeError(say("models.keeps_its_one"))
 
 
 def _label(preset: Preset) -> str:
-    terms = ["conditions to accept first"] if preset.gated else []
-    return ", ".join(
-        [f"{preset.name}: {preset.memory_gb(16):.1f} GB ({preset.memory_gb(4):.1f} in 4-bit)", preset.note, *terms]
-    )
+    full, small = (number(preset.memory_gb(bits), 1) for bits in (16, 4))
+    terms = [say("models.gated")] if preset.gated else []
+    notes = map(_noted, preset.note.split("; "))
+    return " · ".join([say("models.size", name=preset.name, full=full, small=small), *notes, *terms])
+
+
+def _noted(note: str) -> str:
+    """What is known of a preset, such as `35 languages`, in the language of who asks."""
+    if counted := re.fullmatch(r"(\d+) languages", note):
+        return say("said.languages", count=int(counted[1]))
+    name = re.sub(r"\W+", "_", note.lower())
+    return say(f"models.note_{name}")
 
 
 def _hint(backend: Backend) -> str:
-    return "Another model takes the place of this one." if backend.loaded else "No model is loaded."
+    return say("models.takes_place") if backend.loaded else say("said.no_model")
 
 
 def _title(loaded: Loaded | None) -> str:
     """What is loaded, in one line."""
     if loaded is None:
-        return "No model is loaded"
+        return say("models.nothing")
     made = identity(loaded.model)
     texts = [loaded.name.rpartition("/")[2], made.quantization or made.dtype]
     if loaded.mask is not None:
         layers, width = loaded.mask.shape
-        inside = f"{loaded.mask.experts} experts × " if loaded.mask.experts > 1 else ""
-        neurons = width // loaded.mask.experts
-        texts += [f"{layers} layers × {inside}{neurons:,} neurons", f"{len(loaded.mask.languages)} languages"]
+        experts = loaded.mask.experts
+        sizes = {"layers": layers, "experts": experts, "neurons": width // experts}
+        texts.append(say("models.shape_with_experts" if experts > 1 else "models.shape", **sizes))
+        texts.append(say("said.languages", count=len(loaded.mask.languages)))
     return " · ".join(texts)
 
 
 def _shown(loaded: Loaded | None, why: str) -> str:
     """What should be known about what is loaded; else why nothing is."""
     if loaded is None:
-        return facts("No model is loaded") + (status(why, failed=True) if why else "")
-    return "".join(facts(f"Note: {note}") for note in loaded.notes)
+        return facts(say("models.nothing")) + (status(why, failed=True) if why else "")
+    return "".join(facts(say("said.note", note=note)) for note in loaded.notes)

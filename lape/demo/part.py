@@ -12,6 +12,7 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.status import status
+from lape.demo.words import say
 from lape.errors import LapeError
 
 logger = logging.getLogger(__name__)
@@ -84,5 +85,4 @@ def failure(error: Exception) -> str:
     if isinstance(error, LapeError):
         return status(str(error), failed=True)
     logger.error("An event of the page failed.", exc_info=error)
-    text = f"Something failed ({type(error).__name__}). The log of the server says more; try again."
-    return status(text, failed=True)
+    return status(say("said.failed", error=type(error).__name__), failed=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lape.demo.words import say
 from lape.drawing.html import figures_css
 from lape.errors import BadFile
 
@@ -36,5 +37,5 @@ def report_html(parts: Sequence[str]) -> str:
     """
     text = "\n".join(parts)
     if len(text) > LARGEST_HTML:
-        raise BadFile("These figures are too many for a page; make one with `lape report` instead.")
+        raise BadFile(say("said.too_many_figures"))
     return f'<div class="lape-report">{text}</div>'

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from html import escape
 
+from lape.demo.words import tongue
+
 
 def status(text: str, *, failed: bool = False) -> str:
     """The line under the buttons: what is going on, or what was wrong."""
     if failed:
         return f'<p class="lape-status lape-failed" role="alert">{escape(text)}</p>'
     return f'<p class="lape-status" role="status">{escape(text)}</p>'
+
+
+def sentences(*texts: str) -> str:
+    """Sentences one after the other, those that are empty left out; Chinese and Japanese have no space between them."""
+    return ("" if tongue() in ("zh", "ja") else " ").join(filter(None, texts))
 
 
 def facts(*texts: str) -> str:

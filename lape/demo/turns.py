@@ -9,6 +9,7 @@ from gradio.queueing import Event, Queue
 
 from lape.demo.gate import SESSION
 from lape.demo.reach import address_of
+from lape.demo.words import say, speaking
 
 PLACES = 20  # runs that wait; bounded, so that nobody waits for hours
 PLACES_OF_A_PAGE = 4  # of one session, waiting or running
@@ -35,11 +36,11 @@ class Turns(Queue):
         present = self._present()
         mine = sum(event.session_hash == body.session_hash for event in present)
         if mine >= PLACES_OF_A_PAGE:
-            raise HTTPException(429, f"{mine} of your runs wait or run already; wait for one to end, or stop it.")
+            raise _refusal(request, "said.own_runs", mine)
         address = _address(request)
         near = sum(_address(event.request) == address for event in present)
         if near >= PLACES_OF_AN_ADDRESS:
-            raise HTTPException(429, f"{near} runs from your network wait or run already; wait for one to end.")
+            raise _refusal(request, "said.near_runs", near)
         return await super().push(body, request, username)
 
     def _forget(self) -> None:
@@ -53,6 +54,11 @@ class Turns(Queue):
         """What waits, and what runs."""
         waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
         return waiting + [event for job in self.active_jobs for event in job or ()]
+
+
+def _refusal(request: Request, key: str, count: int) -> HTTPException:
+    with speaking(request.headers.get("accept-language")):
+        return HTTPException(429, say(key, count=count))
 
 
 def _address(request: Request) -> str:

@@ -17,6 +17,7 @@ from gradio_client.utils import traverse
 from pydantic import ValidationError
 
 from lape.demo.refusals import refuse
+from lape.demo.words import say
 from lape.errors import LapeError
 
 UPLOADS, UPLOAD_BYTES = 16, 8_000_000  # files at once, and bytes of one
@@ -57,15 +58,12 @@ class Quota:
         self._kept = {path: owner for path, owner in self._kept.items() if os.path.exists(path)}
         sizes = {path: os.path.getsize(path) for path in self._kept if os.path.exists(path)}
         own = [size for path, size in sizes.items() if self._kept[path] == address]
-        until = f"They are deleted after {UPLOADS_KEPT_SECONDS // 60} minutes."
-        refusal = ""
+        refusal, minutes = "", UPLOADS_KEPT_SECONDS // 60
         if len(own) >= OF_AN_ADDRESS or sum(own) + self._arriving[address] + size > BYTES_OF_AN_ADDRESS:
-            refusal = (
-                f"At most {OF_AN_ADDRESS} files of {BYTES_OF_AN_ADDRESS / 1e6:.0f} MB together are kept for your "
-                f"network. {until}"
-            )
+            allowed = {"most": OF_AN_ADDRESS, "size": BYTES_OF_AN_ADDRESS // 1_000_000}
+            refusal = say("said.network_full", **allowed, minutes=minutes)
         elif sum(sizes.values()) + self._arriving.total() + size > BYTES_OF_ALL:
-            refusal = f"The page keeps no more files now. {until}"
+            refusal = say("said.page_full", minutes=minutes)
         held = 0 if refusal else size
         self._arriving[address] += held
         try:
@@ -93,7 +91,7 @@ def check_uploads(block: Any, value: Any, known: Container[str]) -> None:
     if not isinstance(block, gr.File | gr.UploadButton):
         traverse(value, _refuse_file, _looks_like_file)
     elif value is not None and not _all_uploaded(block, value, known):
-        refuse(f"Upload up to {UPLOADS} files of up to {UPLOAD_BYTES / 1e6:.0f} MB first.")
+        refuse(say("said.upload_first", most=UPLOADS, size=UPLOAD_BYTES // 1_000_000))
 
 
 def files_of(value: Any) -> list[Upload]:
@@ -110,7 +108,7 @@ def files_of(value: Any) -> list[Upload]:
     found = []
     for path, name in ((file.get("path"), file.get("orig_name")) for file in value or []):
         if not isinstance(path, str) or not _is_upload(Path(path)):
-            raise LapeError("This file was not uploaded, or not lately; upload it again.")
+            raise LapeError(say("said.upload_again"))
         found.append(Upload(Path(path), name if isinstance(name, str) and name else Path(path).name))
     return found
 
@@ -127,11 +125,11 @@ def take(value: Any, most: int) -> list[tuple[str, bytes]]:
     """
     found = files_of(value)
     if not found:
-        raise LapeError("No file was uploaded.")
+        raise LapeError(say("said.no_file"))
     if len(found) > most:
-        raise LapeError(f"These are {len(found)} files, and at most {most} are taken at once.")
+        raise LapeError(say("said.too_many_files", count=len(found), most=most))
     if any(file.path.stat().st_size > TEXT_BYTES for file in found):
-        raise LapeError(f"A file may have {TEXT_BYTES / 1e6:.0f} MB at most.")
+        raise LapeError(say("said.too_large_file", size=TEXT_BYTES // 1_000_000))
     return [(file.name, file.path.read_bytes()) for file in found]
 
 

@@ -70,6 +70,17 @@ def say(key: str, **values: Any) -> str:
     return text.format(**{name: _written(value, code) for name, value in values.items()})
 
 
+def number(value: float, digits: int = 0) -> str:
+    """A number with so many decimals, as the language of who asks writes it.
+
+    Example:
+        >>> number(1234.56, 1)
+        '1,234.6'
+    """
+    whole, _, _ = _locale(tongue()).decimal_formats[None].pattern.partition(".")
+    return str(format_decimal(value, f"{whole}.{'0' * digits}".rstrip("."), locale=_locale(tongue())))
+
+
 def tongue() -> str:
     """The language of who asks, one of `LANGUAGES`; English outside of a request."""
     return _ASKED_IN.get()

@@ -11,12 +11,12 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, WIKIPEDIA, allowance
 from lape.demo.languages import is_rtl, titles
-from lape.demo.methods import about_method
+from lape.demo.methods import about_method, method_name
 from lape.demo.part import QUIET, Outputs, failures_to
 from lape.demo.sliders import SLIDERS, slider
 from lape.demo.status import status
 from lape.demo.uploads import take
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.evaluation.metrics.openings import openings
 from lape.identify import method_settings, methods_reading
@@ -125,13 +125,12 @@ def build_controls(backend: Backend) -> FindControls:
             values[:MOST_LANGUAGES], values[MOST_LANGUAGES:], files, allowance(backend.shared).characters
         )
         languages = sum(bool(text) for text in text_values)
-        return opened(label_values, text_values) | {line: status(f"There is text in {languages} languages now.")}
+        return opened(label_values, text_values) | {line: status(say("finding.filled", count=languages))}
 
     def exemplified() -> Outputs:
         closed = [None] * (MOST_LANGUAGES - len(EXAMPLE))
         samples = ["\n".join(openings(code)) for code in EXAMPLE]
-        said = "Twenty sentence openings per language: enough to try it, too few to trust."
-        return opened([*EXAMPLE, *closed], [*samples, *closed]) | {line: status(said)}
+        return opened([*EXAMPLE, *closed], [*samples, *closed]) | {line: status(say("finding.examples"))}
 
     filled = [*rows, *labels, *texts, line]
     kind.change(
@@ -193,13 +192,13 @@ def _settings(most: int) -> tuple[Any, Any, Any, dict[str, Any]]:
             min_width=260,
         )
         method = gr.Dropdown(
-            methods_reading(ActivationStatistics),
+            [(method_name(name), name) for name in methods_reading(ActivationStatistics)],
             value="lape",
             label=word("find.method"),
             info=word("find.method_info"),
             min_width=260,
         )
-    about = gr.Markdown(_about("lape"), elem_id="lape-find-about")
+    about = gr.Markdown(about_method("lape"), elem_id="lape-find-about")
     rates = {}
     with gr.Accordion(word("find.settings"), open=False), gr.Row():
         for name in SLIDERS:
@@ -219,11 +218,7 @@ def _applied(method: Any) -> list[Any]:
         return [gr.skip() for _ in (method, *SLIDERS)]
     settings = method_settings(method)
     sliders = [gr.Slider(**slider(name, settings.get(name))) for name in SLIDERS]
-    return [_about(method), *sliders]
-
-
-def _about(method: str) -> str:
-    return f"**{method}**: {about_method(method)}"
+    return [about_method(method), *sliders]
 
 
 def _filled(
@@ -238,10 +233,10 @@ def _filled(
     for name, data in take(files, MOST_LANGUAGES):
         code, _, suffix = name.partition(".")
         if suffix.lower() != "txt" or not LABEL.fullmatch(code):
-            raise LapeError(f"{_short(name)} must be named by its language, such as fr.txt.")
+            raise LapeError(say("finding.file_name", name=_short(name)))
         rows[code] = decoded(data, name, characters)
     if len(rows) > MOST_LANGUAGES:
-        raise LapeError(f"At most {MOST_LANGUAGES} languages fit; with these files there would be {len(rows)}.")
+        raise LapeError(say("finding.too_many_files", most=MOST_LANGUAGES, count=len(rows)))
     closed = [None] * (MOST_LANGUAGES - len(rows))
     return [*rows, *closed], [*rows.values(), *closed]
 

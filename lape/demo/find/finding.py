@@ -11,8 +11,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.checks import Limit, checked_number, shown_value
+from lape.demo.languages import names_listed
 from lape.demo.sliders import checked_settings
 from lape.demo.space import on_zero_gpu
+from lape.demo.words import say
 from lape.errors import LapeError, NotEnoughText, unknown_label
 from lape.identify import methods_reading
 from lape.models.inputs import check_characters, context_length
@@ -157,10 +159,7 @@ def checked_find(
     settings = checked_settings(method, rates)
     sources = _own(labels, texts, allowed.characters) if kind == OWN else _dataset(dataset, languages, shared)
     if not 2 <= len(sources) <= MOST_LANGUAGES:
-        raise LapeError(
-            f"Neurons are told apart between 2 and {MOST_LANGUAGES} languages with text; there "
-            f"{'is' if len(sources) == 1 else 'are'} {len(sources)}."
-        )
+        raise LapeError(say("finding.languages", most=MOST_LANGUAGES, count=len(sources)))
     return FindRequest(sources, count, method, settings)
 
 
@@ -172,12 +171,12 @@ def _own(labels: Sequence[Any], texts: Sequence[Any], characters: int) -> dict[s
             raise LapeError(f"The text of row {row} must be text, not {shown_value(text)}.")
         if not text or not text.strip():
             continue
-        code = checked_label(label, f"row {row}")
+        code = checked_label(label, row)
         if code in found:
-            raise LapeError(f"Two rows have the label {code!r}; put their texts into one.")
+            raise LapeError(say("finding.twice", label=repr(code)))
         left -= len(text)
         if left < 0:
-            raise LapeError(f"Together the texts have more than the {characters:,} characters allowed; shorten them.")
+            raise LapeError(say("finding.too_long", most=characters))
         check_characters(text, f"text of row {row}")
         found[code] = Texts.of(text)
     return found
@@ -187,24 +186,26 @@ def _dataset(dataset: Any, languages: Any, shared: bool) -> dict[str, Source]:
     if shared:
         dataset = WIKIPEDIA
     if not isinstance(dataset, str) or not dataset.strip() or len(dataset) > 300 or not dataset.strip().isprintable():
-        raise LapeError(f"Name a dataset in one line, such as {WIKIPEDIA}.")
+        raise LapeError(say("finding.name_dataset", example=WIKIPEDIA))
     if not isinstance(languages, list) or len(languages) > MOST_LANGUAGES:
-        raise LapeError(f"Choose 2 to {MOST_LANGUAGES} languages of the dataset.")
-    chosen = [checked_label(label, "the dataset") for label in languages]
+        raise LapeError(say("finding.choose_languages", most=MOST_LANGUAGES))
+    chosen = [checked_label(label) for label in languages]
     return read_corpora(dataset.strip(), list(dict.fromkeys(chosen)))
 
 
-def checked_label(label: Any, where: str) -> str:
+def checked_label(label: Any, row: int | None = None) -> str:
     """A language's label as it is, without spaces around it.
+
+    Args:
+        label: Anything.
+        row: Of the texts that it stands in; None where it is one of the dataset's.
 
     Raises:
         LapeError: It cannot be one.
     """
     if not isinstance(label, str) or not LABEL.fullmatch(label.strip()):
-        raise LapeError(
-            f"The language of {where} must be a label of 1 to 32 of the characters A-Z a-z 0-9 _ -, such as fr, "
-            f"not {shown_value(label)}."
-        )
+        where = "label_of_dataset" if row is None else "label_of_row"
+        raise LapeError(say(f"finding.{where}", row=row, value=shown_value(label)))
     return label.strip()
 
 
@@ -228,10 +229,7 @@ def counting(
     """
     found = {code: count_tokens(tokenizer, source, tokens, code) for code, source in texts.items()}
     if short := [code for code, there in found.items() if there < LEAST_TOKENS]:
-        raise NotEnoughText(
-            f"There is too little text for {', '.join(short)}: fewer than {LEAST_TOKENS} tokens. "
-            "Some thousands make a mask that can be trusted."
-        )
+        raise NotEnoughText(say("finding.too_little", languages=names_listed(short), least=LEAST_TOKENS))
     context = context_length(model)
     longest = tokens if context is None else context - len(prefix_of(tokenizer))
     block = fitting_block(min(found.values()), longest)

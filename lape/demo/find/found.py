@@ -9,10 +9,13 @@ from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from babel.numbers import format_percent
+
 from lape.demo.find.finding import Counted
+from lape.demo.languages import name_of, names_listed
 from lape.demo.status import facts, status
+from lape.demo.words import number, say, tongue
 from lape.evaluation.metrics.reliability import FEW_TOKENS, Reliability
-from lape.languages import language
 from lape.masks.mask import NeuronMask
 from lape.masks.summaries import mask_path
 from lape.recording.statistics import ActivationStatistics
@@ -25,27 +28,32 @@ ZIP_DATE = (1980, 1, 1, 0, 0, 0)  # the same files give the same zip
 def progress(counted: Counted) -> str:
     """How far a run is, and how long it will take."""
     done, of = counted.total_tokens, counted.total_of_tokens
-    text = f"{language(counted.language).name}: {counted.tokens[counted.language]:,} tokens"
-    text += f" · {done:,} of {of:,} in all"
+    texts = [
+        say("finding.of_language", language=name_of(counted.language), count=counted.tokens[counted.language]),
+        say("finding.of_all", done=done, total=of),
+    ]
     if counted.seconds_left is not None:
-        text += f" · {counted.tokens_per_second:,.0f} tokens/s · about {_duration(counted.seconds_left)} left"
-    return status(text) + f'<progress class="lape-progress" value="{done}" max="{of}" aria-label="Counted"></progress>'
+        texts.append(say("finding.rate", rate=round(counted.tokens_per_second)))
+        texts.append(say("finding.left", time=_duration(counted.seconds_left)))
+    bar = f'class="lape-progress" value="{done}" max="{of}" aria-label="{escape(say("finding.bar"))}"'
+    return status(" · ".join(texts)) + f"<progress {bar}></progress>"
 
 
 def _duration(seconds: float) -> str:
     if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
+        return say("said.seconds", number=round(seconds))
+    return say("said.minutes", number=round(seconds / 60))
 
 
 def table(mask: NeuronMask, statistics: ActivationStatistics) -> str:
     """Tokens, neurons and top layers of each language."""
     rows = []
     for code in mask.languages:
-        cells = (language(code).title, f"{statistics.tokens[code]:,}", f"{mask.count(code):,}", _top_layers(mask, code))
+        counts = number(statistics.tokens[code]), number(mask.count(code))
+        cells = (name_of(code), *counts, _top_layers(mask, code))
         rows.append(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in cells)}</tr>")
-    heads = ("Language", "Tokens", "Neurons", "Layers with most")
-    head = "".join(f'<th scope="col">{head}</th>' for head in heads)
+    heads = (say(f"finding.head_{name}") for name in ("language", "tokens", "neurons", "layers"))
+    head = "".join(f'<th scope="col">{escape(head)}</th>' for head in heads)
     body = "".join(rows)
     return f'<div class="lape-table"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
@@ -54,41 +62,34 @@ def _top_layers(mask: NeuronMask, code: str) -> str:
     """The layers with most of a language's neurons, and how many each has."""
     counts = mask.per_layer(code)
     first = sorted(range(len(counts)), key=lambda layer: -counts[layer])[:TOP_LAYERS]
-    return ", ".join(f"{layer}\N{NO-BREAK SPACE}({counts[layer]:,})" for layer in first if counts[layer]) or "–"
+    return ", ".join(f"{layer}\N{NO-BREAK SPACE}({number(counts[layer])})" for layer in first if counts[layer]) or "–"
 
 
 def stands_on(statistics: ActivationStatistics, foot: Reliability) -> str:
     """What the mask stands on, and a warning when it is little."""
     block = statistics.metadata["block"]
+    points = number(100 * foot.standard_error, 1)
     texts = [
-        f"Blocks of {block} tokens: what a token is seen in",
-        f"A probability of {foot.bar:.0%} is known to ±{100 * foot.standard_error:.1f} points (standard error)",
+        say("finding.block", block=block),
+        say("finding.precision", bar=format_percent(foot.bar, locale=tongue()), points=points),
     ]
     if foot.agreement is not None:
-        texts.append(f"Masks of the two halves of the text agree at {foot.agreement:.2f} (Jaccard, 1 is the same)")
+        texts.append(say("finding.agreement", agreement=number(foot.agreement, 2)))
     shown = facts(*texts)
     if foot.few:
-        shown += status(
-            f"Only {foot.tokens:,} tokens of the shortest language: below about {FEW_TOKENS:,}, much of a mask is "
-            "chance, and another text would give other neurons. Add text before you trust it.",
-            failed=True,
-        )
+        shown += status(say("finding.few", count=foot.tokens, enough=FEW_TOKENS), failed=True)
     return shown
 
 
 def unread(codes: Sequence[str]) -> str:
-    """Which languages were not reached, as a sentence to add; empty when there are none."""
-    return f" Nothing was counted of {_names(codes)}." if codes else ""
+    """Which languages were not reached, in a sentence; empty when there are none."""
+    return say("finding.unread", languages=names_listed(codes)) if codes else ""
 
 
 def silent(mask: NeuronMask) -> str:
-    """Which languages ended without a neuron, as a sentence to add; empty when there are none."""
+    """Which languages ended without a neuron, in a sentence; empty when there are none."""
     codes = [code for code in mask.languages if not mask.count(code)]
-    return f" No neuron was found for {_names(codes)}." if codes else ""
-
-
-def _names(codes: Sequence[str]) -> str:
-    return ", ".join(language(code).name for code in codes)
+    return say("finding.silent", languages=names_listed(codes)) if codes else ""
 
 
 def zipped(folder: Path, statistics: ActivationStatistics, mask: NeuronMask | None) -> Path:

@@ -16,11 +16,12 @@ from lape.demo.downloads import Downloads
 from lape.demo.find.controls import build_controls
 from lape.demo.find.finding import Allowance, Counted, FindRequest, allowance, checked_find, counting
 from lape.demo.find.found import progress, silent, stands_on, table, unread, zipped
+from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
-from lape.demo.status import status
+from lape.demo.status import sentences, status
 from lape.demo.stops import Stops
-from lape.demo.words import word
+from lape.demo.words import number, say, word
 from lape.errors import LapeError
 from lape.evaluation.metrics.reliability import reliability
 from lape.identify import identify
@@ -60,7 +61,7 @@ def build_find(backend: Backend) -> Part:
     def preparing(request: gr.Request) -> Outputs:
         stops.begin(visitor_of(request))
         return {
-            line: status("Reading the text…"),
+            line: status(say("finding.reading")),
             result: "",
             download: gr.DownloadButton(value=None, visible=False),
             find: gr.Button(interactive=False),
@@ -76,17 +77,17 @@ def build_find(backend: Backend) -> Part:
         texts: dict[str, Texts] = {}
         end = time.monotonic() + READING_SECONDS
         for code, source in asked.sources.items():
-            yield {line: status(f"Reading the text of {code}…")}
+            yield {line: status(say("finding.reading_of", language=name_of(code)))}
             documents = []
             for document in taken(source, asked.tokens * CHARACTERS_PER_TOKEN, code):
                 documents.append(document)
                 if stops.pressed(visitor):
-                    yield {line: status("Stopped before anything was counted.")}
+                    yield {line: status(say("finding.stopped_early"))}
                     return
                 if time.monotonic() > end:
-                    raise LapeError(f"The dataset was not read within {READING_SECONDS} s; ask for fewer tokens.")
+                    raise LapeError(say("finding.too_slow", seconds=READING_SECONDS))
             texts[code] = Texts(tuple(documents), describe(source))
-        yield {line: status("Waiting for the model…"), ready: _Ready(asked, texts)}
+        yield {line: status(say("said.waiting")), ready: _Ready(asked, texts)}
 
     @failures_to(line)
     def finding(request: gr.Request, waiting: _Ready | None) -> Iterator[Outputs]:
@@ -105,7 +106,7 @@ def build_find(backend: Backend) -> Part:
                     counted = state or counted  # nothing while it waits for the model
                     yield {line: progress(counted) if counted else gr.skip()}
         if counted is None or not counted.total_tokens:
-            yield {line: status("Stopped before anything was counted.")}
+            yield {line: status(say("finding.stopped_early"))}
             return
         yield shown(visitor, waiting, counted, model)
 
@@ -113,51 +114,50 @@ def build_find(backend: Backend) -> Part:
         """What came out of a model, put in place for the visitor where it can be used."""
         statistics = counted.state.statistics(waiting.texts)
         languages = list(statistics.tokens)
-        said = _ended(counted, allowance(backend.shared).seconds) + unread(
-            [code for code in waiting.texts if code not in languages]
-        )
+        missed = [code for code in waiting.texts if code not in languages]
+        said = sentences(_ended(counted, allowance(backend.shared).seconds), unread(missed))
         mask = None
         try:
             mask = identify(statistics, waiting.asked.method, languages, **waiting.asked.settings)
         except LapeError as error:  # the counts are kept all the same
-            said = f"{said} {error}"
+            said = sentences(said, str(error))
         file = zipped(downloads.folder(visitor), statistics, mask)
         kept: Outputs = {download: gr.DownloadButton(value=str(file), visible=True)}
         if mask is None:
             return kept | {line: status(said, failed=True)}
         groups = counted.state.groups(waiting.texts)
         kept[result] = table(mask, statistics) + stands_on(statistics, reliability(mask, statistics, groups))
-        said += silent(mask)
+        said = sentences(said, silent(mask))
         if sum(mask.count(code) > 0 for code in mask.languages) < 2:
-            text = f"{said} Fewer than two languages have neurons, so it is not put in use: the mask stays as it was."
-            return kept | {line: status(f"{text} Add text, or raise the top rate.", failed=True)}
+            return kept | {line: status(sentences(said, say("finding.fewer_than_two")), failed=True)}
 
         def used(loaded: Loaded) -> Loaded:
             if loaded.model is not model:
-                raise LapeError("Another model has been loaded in the meantime, so the mask is not put in use.")
-            note = f"Your own mask: {waiting.asked.method} on {counted.total_tokens:,} tokens."
+                raise LapeError(say("finding.model_changed"))
+            name = say(f"methods.name_{waiting.asked.method}")
+            note = say("finding.note", method=name, count=counted.total_tokens)
             return loaded.with_mask(mask, statistics, (note,))
 
         try:
             backend.change(visitor, used)
         except LapeError as error:
-            return kept | {line: status(f"{said} {error}", failed=True)}
+            return kept | {line: status(sentences(said, str(error)), failed=True)}
         neurons = sum(mask.count(code) for code in mask.languages)
-        return kept | {line: status(f"{said} {neurons:,} neurons found, now in use in every tab, for you alone.")}
+        return kept | {line: status(sentences(said, say("finding.in_use", count=neurons)))}
 
     def resting() -> Outputs:
         return {find: gr.Button(interactive=True), stop: gr.Button(interactive=False), ready: None}
 
     def halting(request: gr.Request) -> Outputs:
         stops.press(visitor_of(request))
-        return {line: status("Stopping after this step…"), stop: gr.Button(interactive=False)}
+        return {line: status(say("finding.stopping")), stop: gr.Button(interactive=False)}
 
     def restoring(request: gr.Request) -> Outputs:
         visitor = visitor_of(request)
         backend.leave(visitor)
         downloads.leave(visitor)
         hidden = gr.DownloadButton(value=None, visible=False)
-        return {line: status("Back to the mask the page began with."), result: "", download: hidden}
+        return {line: status(say("finding.back")), result: "", download: hidden}
 
     drawn = [line, result, download, find, stop, ready]
     begun = find.click(preparing, None, drawn, trigger_mode="once", **QUIET)
@@ -172,14 +172,18 @@ def build_find(backend: Backend) -> Part:
 
 def _limits(allowed: Allowance) -> str:
     """What a run may use here."""
-    text = f"Up to {allowed.tokens:,} tokens per language, {allowed.characters:,} characters of text"
-    return text + (f" and {allowed.seconds:.0f} s of counting." if allowed.seconds else ".")
+    most: dict[str, Any] = {"tokens": allowed.tokens, "characters": allowed.characters}
+    if allowed.seconds is None:
+        return say("finding.limits", **most)
+    return say("finding.limits_in_time", **most, seconds=round(allowed.seconds))
 
 
 def _ended(counted: Counted, seconds: float | None) -> str:
     """How far the counting came, and whether the seconds allowed were over."""
-    tokens = f"{counted.total_tokens:,} tokens in {counted.seconds:.1f} s"
+    took = number(counted.seconds, 1)
     if counted.total_tokens == counted.total_of_tokens:
-        return f"Counted {tokens}."
-    why = f"The time of {seconds:.0f} s is over" if counted.late else "Stopped"
-    return f"{why}: counted {tokens}, of {counted.total_of_tokens:,}; they are kept."
+        return say("finding.counted", count=counted.total_tokens, seconds=took)
+    done: dict[str, Any] = {"tokens": counted.total_tokens, "seconds": took, "total": counted.total_of_tokens}
+    if counted.late and seconds is not None:
+        return say("finding.late", allowed=round(seconds), **done)
+    return say("finding.stopped", **done)

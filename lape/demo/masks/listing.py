@@ -13,12 +13,12 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.checks import checked_line
+from lape.demo.languages import name_of
 from lape.demo.loaded import read_mask
 from lape.demo.part import Outputs, failures_to, visitor_of
-from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.status import sentences, status
+from lape.demo.words import number, say, word
 from lape.errors import LapeError
-from lape.languages import language
 from lape.masks.bundled import bundled_folder
 from lape.masks.collection import FoundMask, bundled_entries, collections, find_mask, list_masks
 from lape.masks.summaries import MaskEntry
@@ -89,12 +89,12 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         left_out: list[str] = []
         entries = _entries(_place(where, backend.shared), at, left_out)
         names = names_of(entries)
-        found = f"{len(entries)} mask{'' if len(entries) == 1 else 's'}."
+        found = say("masks.found", count=len(entries))
         if entries and entries[0].commit:
-            found = f"{found.removesuffix('.')} at commit {entries[0].commit[:12]}."
+            found = say("masks.found_at", count=len(entries), commit=entries[0].commit[:12])
         offered = {menu: gr.Dropdown([*before, *names]) for menu, before in menus}
         return offered | {
-            line: status(f"{found} {_left_out(left_out)}".rstrip()),
+            line: status(sentences(found, _left_out(left_out))),
             listed: _listed(entries),
             chosen: gr.Dropdown(names, value=_fitting(names, backend)),
             card: gr.Code(visible=False),
@@ -105,12 +105,12 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         visitor = visitor_of(request)
         model, method = chosen_of(name)
         if model != (loaded := backend.ready(visitor)).name:
-            raise LapeError(f"This mask was made for {model}, but {loaded.name} is loaded. Load {model} first.")
+            raise LapeError(say("masks.other_model", model=model, loaded=loaded.name))
         found = found_mask(backend, where, at, model, method, statistics=True)
         mask, statistics = read_mask(found.folder)
         mask = replace(mask, metadata={**mask.metadata, **found.origin})
         backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics, place=found.folder))
-        return {line: status(f"In use: {name}.")}
+        return {line: status(say("masks.used", name=name))}
 
     @failures_to(line)
     def reading(where: Any, at: Any, name: Any) -> Outputs:
@@ -156,7 +156,7 @@ def chosen_of(name: Any) -> tuple[str, str]:
     """
     model, _, method = checked_line(name, "mask").rpartition(" ")
     if not model or not re.fullmatch(r"[\w.-]+", method) or method.startswith("."):
-        raise LapeError("Choose a mask of the list first.")
+        raise LapeError(say("masks.choose"))
     return model, method
 
 
@@ -164,7 +164,7 @@ def _place(where: Any, shared: bool) -> str | None:
     """The collection that was chosen; None for this machine. On a shared page only the owner's are open."""
     name = checked_line(where, "collection")
     if shared and name not in (HERE, *collections()):
-        raise LapeError(f"On this shared page only these collections are open: {', '.join((HERE, *collections()))}.")
+        raise LapeError(say("masks.only_these", collections=", ".join((say("masks.here"), *collections()))))
     return None if name in ("", HERE) else name
 
 
@@ -178,14 +178,15 @@ def _left_out(reasons: Sequence[str]) -> str:
     """What is said of masks that are damaged; nothing when none is."""
     if not reasons:
         return ""
-    more = f" and {len(reasons) - 1} more" if len(reasons) > 1 else ""
-    return f"Left out{more}: {reasons[0]}"
+    if len(reasons) == 1:
+        return say("masks.left_out", reason=reasons[0])
+    return say("masks.left_out_more", more=len(reasons) - 1, reason=reasons[0])
 
 
 def _card(folder: Path) -> str:
     """The beginning of a mask's README, which is long enough for a page."""
     if not (folder / README_NAME).is_file():
-        return "It has no card."
+        return say("masks.no_card")
     with (folder / README_NAME).open(encoding="utf-8", errors="replace") as file:
         return file.read(CARD_CHARACTERS)
 
@@ -193,14 +194,14 @@ def _card(folder: Path) -> str:
 def _listed(entries: Sequence[MaskEntry]) -> str:
     """The masks as HTML; what a collection says of itself is escaped."""
     if not entries:
-        return "<p>There are none.</p>"
+        return f"<p>{escape(say('masks.none'))}</p>"
     items = []
     for entry in entries[:LISTED]:
         counts = counts_text(entry.counts)
         items.append(f"<li><strong>{escape(entry.model)}</strong> {escape(entry.method)}<br>{escape(counts)}</li>")
-    return f'<ul class="lape-masks" aria-label="Masks">{"".join(items)}</ul>'
+    return f'<ul class="lape-masks" aria-label="{escape(say("masks.listed"))}">{"".join(items)}</ul>'
 
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """Neurons of each language in one line."""
-    return ", ".join(f"{language(code).name} {count:,}" for code, count in counts.items())
+    return " · ".join(f"{name_of(code)} {number(count)}" for code, count in counts.items())

@@ -8,11 +8,12 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
+from lape.demo.languages import names_listed
 from lape.demo.masks.listing import QUIETLY, MaskList, chosen_of, found_mask, names_of
 from lape.demo.masks.upload import MOST_LANGUAGES, MaskUpload, uploaded
 from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.evaluation.kinds.layers import pair, pair_figure
 from lape.evaluation.metrics.layers import mask_overlap
@@ -83,11 +84,9 @@ def compared(one: NeuronMask, other: NeuronMask) -> str:
     """
     overlap = mask_overlap(one, other)
     if (common := len(overlap["languages"])) > MOST_LANGUAGES:
-        raise LapeError(
-            f"The masks share {common} languages; this page compares {MOST_LANGUAGES}. Use `lape diff A B`."
-        )
+        raise LapeError(say("masks.too_many_shared", count=common, most=MOST_LANGUAGES))
     alone = [
-        f"<p>Only mask {side} has {escape(', '.join(overlap[key]))}.</p>"
+        f"<p>{escape(say('masks.only_in', side=side, languages=names_listed(overlap[key])))}</p>"
         for side, key in (("A", "first_only"), ("B", "second_only"))
         if overlap[key]
     ]
@@ -96,10 +95,10 @@ def compared(one: NeuronMask, other: NeuronMask) -> str:
 
 def _said(one: NeuronMask, other: NeuronMask) -> str:
     """What should be known about a comparison."""
-    models = [str(mask.metadata.get("model", "an unnamed model")) for mask in (one, other)]
+    models = [str(mask.metadata.get("model") or say("said.unnamed_model")) for mask in (one, other)]
     if models[0] != models[1]:
-        return f"A is of {models[0]}, B of {models[1]}: this means something only if one was trained from the other."
-    return "Both have the same neurons." if one.neurons.keys() == other.neurons.keys() and _same(one, other) else ""
+        return say("masks.two_models", first=models[0], second=models[1])
+    return say("masks.same") if one.neurons.keys() == other.neurons.keys() and _same(one, other) else ""
 
 
 def _same(one: NeuronMask, other: NeuronMask) -> bool:

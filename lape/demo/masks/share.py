@@ -15,7 +15,7 @@ from lape.demo.masks.listing import HERE, QUIETLY, MaskList, chosen_of
 from lape.demo.part import MODEL, Outputs, failures_to, visitor_of
 from lape.demo.space import offers_login, on_zero_gpu
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.hub.client import LOGIN, token_place
 from lape.masks.bundled import bundled_folder
@@ -48,13 +48,13 @@ def build_calibration(backend: Backend) -> Any:
     @failures_to(line)
     def calibrating(request: gr.Request, text: Any, progress: gr.Progress = gr.Progress(track_tqdm=True)) -> Outputs:  # noqa: B008
         if on_zero_gpu():
-            raise LapeError("This page cannot calibrate. Use `lape calibrate` on your own machine.")
+            raise LapeError(say("masks.cannot_calibrate"))
         text = WIKIPEDIA if backend.shared else checked_line(text, "name of the text") or WIKIPEDIA
         visitor = visitor_of(request)
         *_, (mask, statistics) = backend.run(calibrated_on, backend.ready(visitor).known_mask, text)
         backend.change(visitor, lambda loaded: loaded.with_mask(mask, statistics))
         tokens = sum(mask.metadata["calibration"]["tokens"].values())
-        return {line: status(f"Calibrated on {tokens:,} tokens; it steers now, until another mask is chosen.")}
+        return {line: status(say("masks.calibrated", count=tokens))}
 
     return measure.click(calibrating, source, line, show_progress_on=[line], **QUIETLY, **MODEL)
 
@@ -82,7 +82,7 @@ def build_sharing(backend: Backend, masks: MaskList) -> None:
         where: Any, name: Any, to: Any, label: Any, hidden: Any, propose: Any, login: gr.OAuthToken | None
     ) -> Outputs:
         if where != HERE:
-            raise LapeError(f"Only masks {HERE} are pushed; choose that collection above.")
+            raise LapeError(say("masks.push_here"))
         if backend.shared and (login is None or not login.token):  # without one, it would be the owner's
             raise LapeError(_account(shared=True))
         pushed = push(
@@ -109,7 +109,8 @@ def calibrated_on(
 def _account(shared: bool) -> str:
     """Whose account a mask is pushed with."""
     if shared and offers_login():
-        return "Log in with your own account first."
+        return say("masks.log_in")
     if shared:
-        return "Others reach this page, so nothing is pushed from it. Use `lape push` on the machine that has the mask."
-    return f"It uses the token of {token_place()}." if token_place() else f"It needs a token: {LOGIN}."
+        return say("masks.no_push")
+    place = token_place()
+    return say("masks.token_of", place=place) if place else say("masks.needs_token", way=LOGIN)

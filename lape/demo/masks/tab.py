@@ -14,7 +14,8 @@ from lape.demo.masks.share import build_calibration, build_sharing
 from lape.demo.masks.upload import build_upload
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import number, say, word
+from lape.identify import METHODS
 from lape.masks.mask import NeuronMask
 
 FACTS = ("mask", "settings", "tokens", "origin", "counts")
@@ -45,7 +46,7 @@ def build_masks(backend: Backend) -> Part:
     def starting_over(request: gr.Request) -> Outputs:
         backend.leave(visitor_of(request))
         backend.ready().known_mask  # noqa: B018  # says so when there is none
-        return {line: status("The mask the page began with is in use.")}
+        return {line: status(say("masks.started_over"))}
 
     def refresh(visitor: str) -> Outputs:
         facts = facts_of(backend.visitors.shown(visitor).loaded)
@@ -58,12 +59,12 @@ def build_masks(backend: Backend) -> Part:
 def facts_of(loaded: Loaded | None) -> dict[str, str]:
     """What is known about the mask in use, by the names of `FACTS`."""
     if loaded is None or loaded.mask is None:
-        return dict.fromkeys(FACTS, "") | {"mask": "none"}
+        return dict.fromkeys(FACTS, "") | {"mask": say("masks.no_mask")}
     mask, about = loaded.mask, loaded.mask.metadata
     settings = ", ".join(f"{name} {value}" for name, value in sorted(about.get("settings", {}).items()))
     facts = {
-        "mask": f"{about.get('method') or 'unnamed'}, for {about.get('model', 'an unnamed model')}",
-        "settings": settings or "not known",
+        "mask": say("masks.of_model", method=_method(about), model=about.get("model") or say("said.unnamed_model")),
+        "settings": settings or say("masks.unknown"),
         "tokens": _tokens(mask),
         "origin": _origin(about),
         "counts": counts_text({code: mask.count(code) for code in mask.languages}),
@@ -89,21 +90,30 @@ def _tokens(mask: NeuronMask) -> str:
     """How much text the neurons, or the means of a calibration, come from."""
     counted = mask.metadata.get("tokens") or {}
     later = (mask.metadata.get("calibration") or {}).get("tokens") or {}
-    texts = [f"{_range(counted)} per language"] if counted else ["not known"]
-    texts += [f"means from {_range(later)} per language"] if later else []
-    texts += ["no means: it switches off only"] if not mask.means else []
-    return "; ".join(texts)
+    texts = [say("masks.per_language", tokens=_range(counted)) if counted else say("masks.unknown")]
+    texts += [say("masks.means_from", tokens=_range(later))] if later else []
+    texts += [say("masks.no_means")] if not mask.means else []
+    return " · ".join(texts)
 
 
 def _range(tokens: dict[str, int]) -> str:
     low, high = min(tokens.values()), max(tokens.values())
-    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+    return number(low) if low == high else say("masks.range", low=low, high=high)
+
+
+def _method(about: Any) -> str:
+    """How a mask's neurons were chosen, by the name for people where it is a method that is known."""
+    method = about.get("method")
+    if isinstance(method, str) and method in METHODS:
+        return say(f"methods.name_{method}")
+    return str(method or say("masks.unnamed"))
 
 
 def _origin(about: Any) -> str:
     """Where a mask is from."""
     if about.get("uploaded"):
-        return f"uploaded: {about['uploaded']}"
+        return say("masks.from_upload", file=about["uploaded"])
     if about.get("collection"):
-        return f"{about['collection']} at {str(about.get('commit', ''))[:12]}"
-    return "this machine"
+        commit = str(about.get("commit", ""))[:12]
+        return say("masks.from_collection", collection=about["collection"], commit=commit)
+    return say("masks.from_here")

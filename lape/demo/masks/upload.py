@@ -15,9 +15,9 @@ from lape.demo.checks import checked_line
 from lape.demo.loaded import Loaded
 from lape.demo.masks.listing import QUIETLY
 from lape.demo.part import Outputs, failures_to, visitor_of
-from lape.demo.status import status
+from lape.demo.status import sentences, status
 from lape.demo.uploads import files_of
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError, LapeWarning
 from lape.masks.mask import NeuronMask
 from lape.masks.released import read_released
@@ -73,9 +73,13 @@ def build_upload(backend: Backend) -> MaskUpload:
     def uploading(request: gr.Request, brought: Any, named: Any) -> Outputs:
         made = backend.change(visitor_of(request), lambda loaded: uploaded(loaded, brought, named))
         mask = made.known_mask
-        neurons = sum(map(mask.count, mask.languages))
-        said = f"In use: {mask.metadata['uploaded']}, {len(mask.languages)} languages, {neurons:,} neurons."
-        return {line: status(" ".join([said, *made.notes]))}
+        said = say(
+            "masks.brought",
+            file=mask.metadata["uploaded"],
+            languages=say("said.languages", count=len(mask.languages)),
+            neurons=say("said.neurons", count=sum(map(mask.count, mask.languages))),
+        )
+        return {line: status(sentences(said, *made.notes))}
 
     used = use.click(uploading, [files, codes], line, **QUIETLY)
     return MaskUpload(files, codes, used)
@@ -96,7 +100,7 @@ def uploaded(loaded: Loaded, brought: Any, named: Any) -> Loaded:
     masks = [file for file in files if file.name != STATISTICS_NAME]
     if len(masks) != 1 or len(files) > 2:
         listed = ", ".join(repr(file.name) for file in files[:5])
-        raise LapeError(f"Bring one mask, and beside it {STATISTICS_NAME} at most; these files came: {listed}.")
+        raise LapeError(say("masks.bring_one", statistics=STATISTICS_NAME, files=listed))
     codes = checked_line(named, "list of languages").replace(",", " ").split()
     (file,) = masks
     with warnings.catch_warnings(record=True) as caught:
@@ -107,7 +111,8 @@ def uploaded(loaded: Loaded, brought: Any, named: Any) -> Loaded:
         except LapeError as error:  # where uploads are kept on this machine is nobody's business
             raise type(error)(str(error).replace(f"{file.parent}/", "").replace(f"{files[-1].parent}/", "")) from None
     if len(mask.languages) > MOST_LANGUAGES:
-        raise LapeError(f"{file.name!r} has {len(mask.languages)} languages; this page takes {MOST_LANGUAGES} at most.")
+        given = {"file": repr(file.name), "count": len(mask.languages), "most": MOST_LANGUAGES}
+        raise LapeError(say("masks.too_many_languages", **given))
     mask = replace(mask, metadata={**mask.metadata, "uploaded": file.name})
     notes = [str(warning.message).replace(f"{file.parent}/", "") for warning in caught]
     return loaded.with_mask(mask, statistics[0] if statistics else None, notes)
@@ -127,8 +132,8 @@ def _files(brought: Any) -> list[Path]:
     """
     files = [file.path for file in files_of(brought)]
     if not files:
-        raise LapeError("Bring a file first: a mask.safetensors, or a released .pth.")
+        raise LapeError(say("masks.bring_file"))
     for file in files:
         if file.suffix not in SUFFIXES:
-            raise LapeError(f"{file.name!r} is no mask: bring a {' or a '.join(SUFFIXES)} file.")
+            raise LapeError(say("masks.no_mask_file", file=repr(file.name)))
     return files
