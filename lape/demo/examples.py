@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from lape.demo.languages import name_of
+from lape.demo.words import say
 from lape.languages import base_language, language
 from lape.models.embedded import GEMMA
 
@@ -34,8 +36,8 @@ class Example:
         """What to expect, as a sentence; empty where nobody has looked."""
         if self.seen is None:
             return ""
-        on, off, steered = (language(code).name if code else "no language" for code in self.seen)
-        return f"What to expect of {GEMMA.title}: on goes on in {on}, off in {off}, steered in {steered}."
+        on, off, steered = (name_of(code) if code else say("first.no_language") for code in self.seen)
+        return say("first.expected", model=GEMMA.title, on=on, off=off, steered=steered)
 
 
 EXAMPLES = (

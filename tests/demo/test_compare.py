@@ -296,7 +296,7 @@ def test_a_link_that_is_too_long_is_refused(loaded: Loaded) -> None:
         ({"max_new_tokens": "1.5"}, "whole number"),
         ({"max_new_tokens": "-3"}, "from 1 to 256"),
         ({"seed": "9" * 5000}, "whole number"),
-        ({"mode": "__class__"}, "replace, add or scale"),
+        ({"mode": "__class__"}, "replace, add, scale"),
         ({"chat": "yes"}, "true or false"),
         ({"show_plain": "2"}, "true or false"),
     ],

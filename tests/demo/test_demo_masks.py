@@ -194,7 +194,7 @@ def test_the_tab_lists_this_machine(visitor: Visitor, here: Path) -> None:
     ours = [f"{each.model} lape" for each in (GEMMA, SMOLLM2)]
     assert shown["chosen"]["choices"] == [[name, name] for name in (MASK, *ours)]
     assert shown["chosen"]["value"] == MASK
-    assert "Spanish 3, French 3" in shown["listed"]
+    assert "Spanish 3 · French 3" in shown["listed"]
     assert shown["card"]["visible"] is False
 
 
@@ -383,7 +383,7 @@ def test_a_model_and_its_mask_come_from_the_hub(
     hub.add(MODEL, {path.name: path.read_bytes() for path in tiny_folder.iterdir()})
     hub.add(REPO, files)
     backend.unload()
-    _, line, _ = visitor.call("loading", MODEL, "full")
+    _, _, line, _ = visitor.call("loading", MODEL, "full")
     assert re.fullmatch(rf"Loaded {MODEL} in [\d.]+ s\.", text_of(line))
     assert backend.ready(SESSION).mask is None
     shown = visitor.ask("showing", REPO, "")
@@ -392,7 +392,7 @@ def test_a_model_and_its_mask_come_from_the_hub(
 
 
 def test_a_model_that_is_not_there_is_one_sentence(visitor: Visitor, backend: Backend, hub: Hub) -> None:
-    shown, line, button = visitor.call("loading", "org/gone", "auto")
+    _, shown, line, button = visitor.call("loading", "org/gone", "auto")
     assert refusal(line, [shown, button]).startswith("There is no model org/gone on the Hub")
 
 
@@ -491,7 +491,7 @@ def test_a_value_of_any_kind_is_answered_with_a_sentence(
         if event != "showing" or value not in (None, ""):  # this machine
             assert visitor.refused(event, *values), values
     for values in ((value, "full"), (MODEL, value)):
-        shown, line, button = visitor.call("loading", *values)
+        _, shown, line, button = visitor.call("loading", *values)
         assert refusal(line, [shown, button])
     assert backend.ready(SESSION) is before
     assert not hub.asked("POST|PUT|DELETE")
@@ -517,7 +517,7 @@ def test_a_word_of_any_kind_is_answered_with_a_sentence(
 def test_a_name_too_long_for_a_file_is_one_sentence(visitor: Visitor, backend: Backend) -> None:
     for name in (f"org/{'x' * 280}", "x" * 280, "a/" * 140):
         assert visitor.refused("reading", HERE, "", f"{name} lape")
-        shown, line, button = visitor.call("loading", name, "full")
+        _, shown, line, button = visitor.call("loading", name, "full")
         assert refusal(line, [shown, button])
 
 
@@ -701,7 +701,7 @@ def test_a_page_on_zero_gpu_keeps_its_model_and_its_mask(
     )
     assert visitor.refused("calibrating", "") == "This page cannot calibrate. Use `lape calibrate` on your own machine."
     for event, values in (("loading", (SMOLLM2.model, "auto")), ("unloading", ())):
-        shown, line, button = visitor.call(event, *values)
+        _, shown, line, button = visitor.call(event, *values)
         assert refusal(line, [shown, button]) == "This page keeps its one model."
     assert backend.ready(SESSION) is before
 

@@ -372,9 +372,9 @@ def test_openings_by_line() -> None:
         (3, -1, "from 0 to 5"),
         (3, "2", "from 0 to 5"),
         (3, True, "from 0 to 5"),
-        (4, "replaced", "replace, add or scale"),
-        (4, None, "replace, add or scale"),
-        (4, {"mode": "add"}, "replace, add or scale"),
+        (4, "replaced", "replace, add, scale"),
+        (4, None, "replace, add, scale"),
+        (4, {"mode": "add"}, "replace, add, scale"),
     ],
 )
 def test_bad_openings_get_one_sentence(place: int, value: Any, said: str) -> None:

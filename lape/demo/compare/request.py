@@ -20,12 +20,13 @@ from lape.demo.checks import (
     shown_value,
 )
 from lape.demo.examples import EXAMPLES, examples_for
+from lape.demo.languages import name_of
 from lape.demo.loaded import OWN, Loaded
+from lape.demo.words import say
 from lape.errors import LapeError
 from lape.generation import settings
 from lape.generation.edits import Positions
 from lape.generation.settings import Mode, layer_range
-from lape.languages import language
 from lape.masks.indices import named_neuron
 from lape.masks.mask import NeuronMask
 
@@ -118,7 +119,7 @@ def request_for(loaded: Loaded, values: Mapping[str, Any]) -> CompareRequest:
     layer_range(request.layers, mask.shape[0])
     only_neurons(request.only, mask)
     if request.off_value == MEAN and loaded.statistics is None:
-        raise LapeError("Without statistics beside the mask a neuron has no mean; choose 0 as the off value.")
+        raise LapeError(say("asked.no_means"))
     loaded.by_method(request.method)
     return request
 
@@ -160,10 +161,7 @@ def checked(
     source = checked_name("prompt's language", given["source"], languages)
     given["targets"] = _targets(given["targets"], languages)
     if source in given["targets"]:
-        raise LapeError(
-            f"The prompt's language and the language to steer to are both {language(source).name}; "
-            "choose two different ones."
-        )
+        raise LapeError(say("asked.same", language=name_of(source)))
     given["mode"] = checked_mode(given["mode"])
     given["method"] = checked_name("method", given["method"], (OWN, *methods))
     given["switching"] = checked_name("way of switching", given["switching"], (NEURONS, *ways))
@@ -175,15 +173,15 @@ def checked(
     given["keep"] = given["keep"] or ""
     for name in ("show_random", "show_plain", "chat"):
         if not isinstance(given[name], bool):
-            raise LapeError(f"{name} must be true or false, not {shown_value(given[name])}.")
+            raise LapeError(say("asked.true_or_false", name=name, value=shown_value(given[name])))
     if given["chat"] and not chat:
-        raise LapeError("This model has no chat template; switch chat off.")
+        raise LapeError(say("asked.no_chat"))
     return CompareRequest(**{**given, **{name: checked_number(LIMITS[name], given[name]) for name in LIMITS}})
 
 
 def _check_prompt(prompt: object) -> None:
     if not checked_text("prompt", prompt, PROMPT_CHARACTERS).strip():
-        raise LapeError("The prompt is empty; write the beginning of a text for the model to continue.")
+        raise LapeError(say("asked.no_prompt"))
 
 
 def _targets(codes: object, languages: Sequence[str]) -> tuple[str, ...]:
@@ -191,5 +189,5 @@ def _targets(codes: object, languages: Sequence[str]) -> tuple[str, ...]:
     if not isinstance(codes, list | tuple):
         return (checked_name("language to steer to", codes, languages),)
     if not 1 <= len(codes) <= MOST_TARGETS:
-        raise LapeError(f"Choose 1 to {MOST_TARGETS} languages to steer to, not {len(codes):,}.")
+        raise LapeError(say("asked.targets", most=MOST_TARGETS, count=len(codes)))
     return tuple(dict.fromkeys(checked_name("language to steer to", code, languages) for code in codes))
