@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from lape.cli import _parser
 from lape.models.embedded import GEMMA, SMOLLM2
 
-README_LINES = 180 + 25  # a stranger reads no more, beside the table of openings
+README_LINES = 180  # a stranger reads no more
 ADDRESS = "http://127.0.0.1:7860"
 (COMMANDS,) = (action.choices for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
 
