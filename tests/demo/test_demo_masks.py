@@ -546,8 +546,8 @@ def test_a_fault_of_ours_is_one_sentence_without_its_details(
     assert visitor.refused("sharing", *share()) == said
     monkeypatch.setattr(backend, "load", broken)
     monkeypatch.setattr(backend, "unload", broken)
-    assert text_of(visitor.call("loading", MODEL, "auto")[1]) == said
-    assert text_of(visitor.call("unloading")[1]) == said
+    assert text_of(visitor.call("loading", MODEL, "auto")[2]) == said
+    assert text_of(visitor.call("unloading")[2]) == said
     assert caplog.text.count("ZeroDivisionError: secret") == 7
 
 

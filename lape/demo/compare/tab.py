@@ -80,7 +80,7 @@ def build_compare(backend: Backend) -> Part:
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
         return places.heads(variants_of(backend.ready(visitor), asked), asked)
 
-    def refresh(visitor: str, run: Comparison | None, *values: Any) -> Outputs:
+    def refresh(visitor: str, run: Comparison | None = None, *values: Any) -> Outputs:
         """Makes the page true to what its visitor works on; what was set or made stays where it can be done."""
         languages = backend.languages(visitor)
         if languages:
