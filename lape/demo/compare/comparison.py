@@ -19,13 +19,14 @@ from lape.demo.compare.chat import Talks, prompts_of
 from lape.demo.compare.request import CompareRequest, request_for
 from lape.demo.compare.variants import Variants, neurons_changed, variants_of
 from lape.errors import LapeError
+from lape.evaluation.metrics.costs import Written, write_and_cost
 from lape.evaluation.metrics.difference import first_difference
 from lape.evaluation.metrics.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
+from lape.evaluation.metrics.quality import Quality, judge
 from lape.evaluation.metrics.repetition import LOOP_SHARE, repeated_share
-from lape.generation.generate import side_by_side
 from lape.generation.prompts import Prompt
 from lape.generation.settings import SETTINGS
-from lape.generation.streaming import Finish, Update
+from lape.generation.streaming import Finish
 
 UPDATE_SECONDS = 0.125  # the page redraws about 8 times a second
 
@@ -40,6 +41,7 @@ class Column:
         new_tokens: Tokens so far.
         tokens_per_second: Their rate since the generation began.
         repeats: Whether the text is a loop.
+        quality: How good the text is, told once all columns have ended; before, None or that it is broken.
         finished: Why the column ended, or None while it goes on.
         off: Neurons that are off.
         on: Neurons that are switched on.
@@ -55,6 +57,7 @@ class Column:
     off: int
     on: int
     differs_at: int | None
+    quality: Quality | None = None
 
 
 def request_of(backend: Backend, values: Mapping[str, Any], visitor: str = "") -> CompareRequest:
@@ -87,9 +90,9 @@ def compare(
     variants = variants_of(loaded, request)
     given = prompts_of(request, list(variants), talks or {})
     changed = neurons_changed(variants)
-    with closing(backend.run(generating, request, given, variants)) as updates:
-        for update in throttled(updates):
-            yield {} if update is None else columns_of(update, changed, loaded.known_mask.languages)
+    with closing(backend.run(generating, request, given, variants)) as states:
+        for written in throttled(states):
+            yield {} if written is None else columns_of(written, changed, loaded.known_mask.languages)
 
 
 def generating(
@@ -98,9 +101,9 @@ def generating(
     request: CompareRequest,
     prompts: Mapping[str, Prompt],
     variants: Variants,
-) -> Generator[Update, None, None]:
-    """The work of a comparison."""
-    return side_by_side(
+) -> Generator[Written, None, None]:
+    """The work of a comparison; the last state has what the texts cost the untouched model."""
+    return write_and_cost(
         model,
         tokenizer,
         prompts,
@@ -109,18 +112,19 @@ def generating(
     )
 
 
-def columns_of(update: Update, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]) -> dict[str, Column]:
-    """The columns at an update.
+def columns_of(written: Written, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]) -> dict[str, Column]:
+    """The columns at a moment.
 
     Args:
-        update: Of the generation.
+        written: Of the generation.
         changed: How many neurons are off and on, by column.
         languages: Those that texts may be in.
     """
+    update, costs = written.update, written.costs_nats or {}
     return {
         name: Column(
             text=text,
-            language=identify(languages, text),
+            language=told,
             new_tokens=update.new_tokens[name],
             tokens_per_second=update.new_tokens[name] / max(update.elapsed_seconds, 1e-6),
             repeats=repeated_share(text) > LOOP_SHARE,
@@ -130,9 +134,11 @@ def columns_of(update: Update, changed: Mapping[str, tuple[int, int]], languages
             differs_at=first_difference(
                 text, update.texts["on"], growing=None in (update.finished[name], update.finished["on"])
             ),
+            quality=judge(text, told, costs.get(name)),
         )
         for name, (off, on) in changed.items()
         for text in [update.texts[name]]
+        for told in [identify(languages, text)]
     }
 
 
@@ -154,16 +160,16 @@ def identifier(languages: tuple[str, ...]) -> Future[LanguageIdentifier]:
     return found
 
 
-def throttled(updates: Iterator[Update | None]) -> Iterator[Update | None]:
-    """Leaves out updates that come too soon after another, but never the last; None, of waiting, is handed on."""
+def throttled(states: Iterator[Written | None]) -> Iterator[Written | None]:
+    """Leaves out states that come too soon after another, but never the last; None, of waiting, is handed on."""
     sent, pending = -math.inf, None
-    for update in updates:
-        if update is None:
+    for written in states:
+        if written is None:
             yield None
             continue
-        pending = update
+        pending = written
         if time.monotonic() - sent >= UPDATE_SECONDS:
-            yield update
+            yield written
             sent, pending = time.monotonic(), None
     if pending is not None:
         yield pending
