@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,15 @@ def codes(text: str) -> list[str]:
     return [code.strip() for code in text.split(",") if code.strip()]
 
 
+def layers(text: str) -> range:
+    """The layers of `5-12`, both ends included, or of one number."""
+    found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text.strip())
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
+    if last < first:
+        raise argparse.ArgumentTypeError(f"layers are a range such as 5-12, or one number, not {text[:40]!r}")
+    return range(first, last + 1)
+
+
 def load_model(options: argparse.Namespace) -> tuple[Any, Any]:
     """Loads the model that the options name, and its tokenizer."""
     from lape.models.loading import load_model
@@ -77,6 +87,17 @@ def prepare_out(folder: Path, processes: Processes) -> None:
 def emit(options: argparse.Namespace, value: Any, text: str) -> None:
     """Prints a result: JSON alone with `--json`, else as text."""
     print(json.dumps(value, ensure_ascii=False) if options.json else text)
+
+
+def beginning(text: str, characters: int = 60) -> str:
+    """The beginning of a text, on one line.
+
+    Example:
+        >>> beginning("Il \\n était une fois", 10)
+        'Il était …'
+    """
+    line = " ".join(text.split())
+    return line if len(line) <= characters else f"{line[: characters - 1]}…"
 
 
 def table(rows: Sequence[Sequence[object]], *, right: Container[int] = ()) -> list[str]:

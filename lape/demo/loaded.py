@@ -14,7 +14,8 @@ from lape.demo.words import say
 from lape.errors import BadFile, HubError, LapeError, LapeWarning, MaskMismatch
 from lape.evaluation.runs.evidence import FOLDER
 from lape.generation.residual import RESIDUAL_METHODS, ResidualIntervention
-from lape.identify import METHODS, identify, load_recorded, reads
+from lape.identify import METHODS, load_recorded, reads
+from lape.identify.rivals import with_neurons_of
 from lape.masks.bundled import bundled_masks
 from lape.masks.collection import find_mask
 from lape.masks.mask import NeuronMask
@@ -181,9 +182,7 @@ class Loaded:
         if method == OWN:
             return self
         if method not in self._by_method:
-            mask = self.known_mask
-            counts = {code: mask.count(code) for code in mask.languages}
-            found = identify(self.recorded(method), method, mask.languages, per_language=counts, at_most=True)
+            found = with_neurons_of(self.known_mask, self.recorded(method), method)
             self._by_method[method] = self.with_neurons(found)
         return self._by_method[method]
 

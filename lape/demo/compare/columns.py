@@ -12,6 +12,7 @@ from lape.demo.compare.variants import STEERED
 from lape.demo.languages import name_of
 from lape.demo.words import say
 from lape.evaluation.metrics.language import MIN_WIDTH
+from lape.evaluation.metrics.quality import BROKEN, COSTS_NATS, Quality
 from lape.generation.interventions import Entry, Intervention
 from lape.generation.residual import ResidualIntervention
 from lape.languages import base_language, language
@@ -89,15 +90,51 @@ def told_of(column: Column) -> str:
 
 
 def _language_badge(column: Column, request: CompareRequest) -> str:
-    found = column.language
-    if found.gibberish:
-        return _badge("no language", "warn", "A classifier of all languages finds none in this text")
-    if found.language is None:
-        return _badge("too short to say", "none", f"The language is told from {MIN_WIDTH} characters on")
-    percent = ">99" if found.confidence > 0.995 else f"{found.confidence:.0%}".rstrip("%")
-    tone = "source" if found.language == base_language(request.source) else "other"
-    tone = "target" if found.language in map(base_language, request.targets) else tone
-    return _badge(f"{language(found.language).name} {percent} %", tone, "Language of this text, told by py3langid")
+    """The language and how good the text is; how sure the language is, only of a text that can be read."""
+    found, quality = column.language, column.quality
+    broken = quality is not None and quality.word == BROKEN
+    if found.language is None and not broken:
+        return _badge(say("quality.short"), "none", say("quality.from", columns=MIN_WIDTH))
+    if found.gibberish or found.language is None:
+        return _badge(say("quality.no_language"), "warn", quality_reasons(quality))
+    name, title = name_of(found.language), say("quality.by")
+    if quality is None:
+        return _badge(name, _tone(found.language, request), title)
+    word, title = say(f"quality.{quality.word}"), f"{title} {quality_reasons(quality)}"
+    if broken:
+        return _badge(say("quality.nearest", word=word, language=name), "warn", title)
+    told = say("quality.told", language=name, percent=percent(found.confidence), word=word)
+    return _badge(told, _tone(found.language, request), title)
+
+
+def quality_reasons(quality: Quality | None) -> str:
+    """Why a text is what it is, in sentences; "" of one that was not judged."""
+    if quality is None:
+        return ""
+    given = {
+        "no_language": {},
+        "repeats": {"percent": f"{quality.repeated_share:.0%}".rstrip("%")},
+        "no_words": {"percent": f"{1 - quality.word_share:.0%}".rstrip("%")},
+        "costly": {"nats": f"{quality.cost_nats or 0:.1f}", "limit": f"{COSTS_NATS[0]:g}"},
+        "fluent": {"nats": f"{quality.cost_nats or 0:.1f}"},
+    }
+    return " ".join(say(f"quality.because_{reason}", **given[reason]) for reason in quality.reasons or ("fluent",))
+
+
+def percent(share: float) -> str:
+    """A share as a whole number of percent, never 100 of what is not certain.
+
+    Example:
+        >>> percent(0.42), percent(0.998)
+        ('42', '>99')
+    """
+    return ">99" if share > 0.995 else f"{share:.0%}".rstrip("%")
+
+
+def _tone(code: str, request: CompareRequest) -> str:
+    if code in map(base_language, request.targets):
+        return "target"
+    return "source" if code == base_language(request.source) else "other"
 
 
 def _badge(text: str, tone: str, title: str) -> str:

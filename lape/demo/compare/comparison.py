@@ -112,7 +112,9 @@ def generating(
     )
 
 
-def columns_of(written: Written, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]) -> dict[str, Column]:
+def columns_of(
+    written: Written, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]
+) -> dict[str, Column]:
     """The columns at a moment.
 
     Args:

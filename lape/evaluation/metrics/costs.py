@@ -95,4 +95,6 @@ def _passage(model: PreTrainedModel, tokenizer: Tokenizer, prompt: Prompt, text:
         asked = encode(model, tokenizer, [prompt])["input_ids"][0].tolist()
         passage = Passage(asked, tokenizer(text, add_special_tokens=False)["input_ids"])
     context = context_length(model)
-    return passage if context is None else Passage(passage.context, passage.scored[: context + 1 - len(passage.context)])
+    return (
+        passage if context is None else Passage(passage.context, passage.scored[: context + 1 - len(passage.context)])
+    )

@@ -21,9 +21,10 @@ Reason = Literal["no_language", "repeats", "no_words", "costly"]
 FLUENT, STRAINED, BROKEN = "fluent", "strained", "broken"
 SHORTEST_COLUMNS = 10  # of a text that can be seen to be broken; nothing else is said of one under MIN_WIDTH
 # The first limit of a sign is that of a strained text, the second of a broken one.
-REPEATED_SHARES = (0.15, 0.3)
-OTHER_SHARES = (0.3, 0.5)  # of what is in no word
-COSTS_NATS = (3.5, 5.0)
+REPEATED_SHARES = (0.2, 0.3)
+TAG = re.compile(r"<[^<>\n]{1,40}>")
+OTHER_SHARES = (0.25, 0.6)  # of what is in no word
+COSTS_NATS = (3.2, 5.5)
 
 
 @dataclass(frozen=True)
@@ -82,11 +83,13 @@ def judge(text: str, told: Identified, cost_nats: float | None = None) -> Qualit
 def word_share(text: str) -> float:
     """Share of a text's characters, spaces aside, that are in words: two letters or more, or an ideograph.
 
+    Markup is no words.
+
     Example:
         >>> word_share("A cat is x of 3")  # cat, is and of, of 10 characters
         0.7
     """
-    kinds = "".join(map(_kind, text))
+    kinds = "".join(map(_kind, TAG.sub(lambda tag: "-" * len(tag[0]), text)))
     shown = len(kinds) - kinds.count(" ")
     return sum(len(found) for found in re.findall("[lm]{2,}|w[wlm]*", kinds)) / shown if shown else 0.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -51,6 +51,25 @@ class Step:
         """Whether nobody would read the text."""
         return self.quality is not None and self.quality.word == BROKEN
 
+    @property
+    def cost_nats(self) -> float | None:
+        """What the text costs the untouched model, per token."""
+        return None if self.quality is None else self.quality.cost_nats
+
+    def values(self) -> dict[str, Any]:
+        """As JSON and a row of a table hold it."""
+        return {
+            "strength": self.strength,
+            "text": self.text,
+            "language": None if self.language.gibberish else self.language.language,
+            "confidence": round(self.language.confidence, 4),
+            "target_share": self.target_share,
+            "quality": self.quality and self.quality.word,
+            "cost_nats": self.cost_nats,
+            "new_tokens": self.new_tokens,
+            "finished": self.finished,
+        }
+
 
 @dataclass(frozen=True)
 class StrengthSweep:
@@ -91,21 +110,12 @@ class StrengthSweep:
         return step.language.language == base_language(self.target)
 
     def values(self) -> dict[str, Any]:
-        """As JSON holds it."""
+        """As JSON holds it: `target`, `flip`, `breaks` and `steps`, see `Step.values`."""
         return {
             "target": self.target,
             "flip": self.flip,
             "breaks": self.breaks,
-            "steps": [
-                {
-                    **{name: getattr(step, name) for name in ("strength", "text", "target_share", "new_tokens")},
-                    "finished": step.finished,
-                    "language": None if step.language.gibberish else step.language.language,
-                    "confidence": round(step.language.confidence, 4),
-                    "quality": step.quality and asdict(step.quality),
-                }
-                for step in self.steps
-            ],
+            "steps": [step.values() for step in self.steps],
         }
 
 
@@ -222,9 +232,7 @@ def windows(text: str) -> list[str]:
     starts = [*range(0, last, STEP_COLUMNS), last]
     return [
         "".join(
-            character
-            for character, column in zip(text, ends, strict=False)
-            if start <= column < start + WINDOW_COLUMNS
+            character for character, column in zip(text, ends, strict=False) if start <= column < start + WINDOW_COLUMNS
         )
         for start in starts
     ]
