@@ -93,7 +93,7 @@ def beginning(text: str, characters: int = 60) -> str:
     """The beginning of a text, on one line.
 
     Example:
-        >>> beginning("Il \\n était une fois", 10)
+        >>> beginning("Il était une fois", 10)
         'Il était …'
     """
     line = " ".join(text.split())

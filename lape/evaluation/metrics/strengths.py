@@ -143,8 +143,8 @@ def sweep(
         LapeError: No language is switched on, there is no strength or they do not rise, or as `side_by_side`.
 
     Example:
-        >>> found = sweep(model, tokenizer, "Il était", Intervention(mask, off="fr", on="es"), identify)  # doctest: +SKIP
-        >>> found.flip  # doctest: +SKIP
+        >>> steer = Intervention(mask, off="fr", on="es")  # doctest: +SKIP
+        >>> sweep(model, tokenizer, "Il était une fois", steer, identify).flip  # doctest: +SKIP
         0.75
     """
     rows = at_strengths(intervention, strengths)
