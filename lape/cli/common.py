@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 from collections.abc import Container, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,15 +42,6 @@ def add_model(parser: argparse.ArgumentParser, *, cpu_form: str | None = None) -
 def codes(text: str) -> list[str]:
     """The language codes of a comma-separated list."""
     return [code.strip() for code in text.split(",") if code.strip()]
-
-
-def layers(text: str) -> range:
-    """The layers of `5-12`, both ends included, or of one number."""
-    found = re.fullmatch(r"([0-9]{1,4})(?:-([0-9]{1,4}))?", text.strip())
-    first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, -1)
-    if last < first:
-        raise argparse.ArgumentTypeError(f"layers are a range such as 5-12, or one number, not {text[:40]!r}")
-    return range(first, last + 1)
 
 
 def load_model(options: argparse.Namespace) -> tuple[Any, Any]:

@@ -6,9 +6,20 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lape.cli.common import add, add_model, beginning, codes, emit, layers, load_model, table
+from lape.cli.common import add, add_model, beginning, codes, emit, load_model, table
 from lape.errors import LapeError
-from lape.generation.settings import MAX_NEW_TOKENS, MODE, REPETITION_PENALTY, SEED, STRENGTH, TEMPERATURE, TOP_P
+from lape.generation.settings import (
+    MAX_NEW_TOKENS,
+    MODE,
+    REPETITION_PENALTY,
+    SEED,
+    SETTINGS,
+    STRENGTH,
+    TEMPERATURE,
+    TOP_P,
+    check_sampling,
+    layer_range,
+)
 
 if TYPE_CHECKING:
     from lape.evaluation.metrics.strengths import StrengthSweep
@@ -50,7 +61,7 @@ def register(commands: Any) -> None:
     generate.add_argument("--on", help="language to steer to")
     generate.add_argument("--mode", default=MODE, help="replace, add or scale (default: %(default)s)")
     generate.add_argument("--strength", type=float, default=STRENGTH, help="factor of the mode (default: %(default)s)")
-    generate.add_argument("--layers", type=layers, help="change neurons of these alone, such as 5-12, from 0 on")
+    generate.add_argument("--layers", default="", help="change neurons of these alone, such as 5-12, from 0 on")
     generate.add_argument(
         "--positions", default="all", help="change them at all positions, of the prompt, or generated (default: all)"
     )
@@ -74,8 +85,6 @@ def _number_or_name(text: str) -> float | str:
 
 
 def _generate(options: argparse.Namespace) -> None:
-    from lape.generation.settings import SETTINGS, check_sampling
-
     settings = {name: getattr(options, name) for name in SETTINGS}
     check_sampling(**settings)  # before a model is loaded
     _check(options)
@@ -113,8 +122,9 @@ def _variants(options: argparse.Namespace) -> dict[str, Intervention | None]:
     if options.off or options.on:
         folder = options.mask or bundled_folder(options.model)
         mask = _with_what_off_needs(_by_method(NeuronMask.load(folder), folder, options.method), folder, options)
-        names = ("off", "off_value", "off_mode", "off_within", "layers", "positions")
+        names = ("off", "off_value", "off_mode", "off_within", "positions")
         off = {name: getattr(options, name) for name in names}
+        off["layers"] = layer_range(options.layers, mask.shape[0])
         if options.off:
             variants["off"] = Intervention(mask, **off)
         if options.on:

@@ -15,9 +15,7 @@ from lape.evaluation.metrics.language import MIN_WIDTH
 from lape.evaluation.metrics.quality import BROKEN, COSTS_NATS, Quality
 from lape.generation.interventions import Entry, Intervention
 from lape.generation.residual import ResidualIntervention
-from lape.languages import base_language, language
-
-ENDINGS = {"eos": "the model ended it", "stopped": "stopped"}
+from lape.languages import base_language
 
 
 def kind_of(name: str) -> str:
@@ -74,12 +72,12 @@ def badges(column: Column | None, request: CompareRequest = DEFAULTS) -> str:
         return '<div class="lape-badges"></div>'
     shown = [_language_badge(column, request)]
     if column.repeats:
-        shown.append(_badge("repeats itself", "warn", "Much of this text occurred before in it: try less strength"))
-    facts = [f"{column.new_tokens} token{'' if column.new_tokens == 1 else 's'}"]
+        shown.append(_badge(say("quality.repeats"), "warn", say("quality.repeats_title")))
+    facts = [say("quality.tokens", count=column.new_tokens)]
     if column.tokens_per_second:  # not of what was made before, maybe elsewhere
-        facts.append(f"{column.tokens_per_second:.1f} tokens/s")
-    if column.finished in ENDINGS:
-        facts.append(ENDINGS[column.finished])
+        facts.append(say("quality.speed", speed=f"{column.tokens_per_second:.1f}"))
+    if column.finished in ("eos", "stopped"):
+        facts.append(say(f"quality.{column.finished}"))
     shown.append(f'<span class="lape-facts">{escape(" · ".join(facts))}</span>')
     return f'<div class="lape-badges">{"".join(shown)}</div>'
 

@@ -122,5 +122,9 @@ def plain(column: Column) -> dict[str, Any]:
     found = asdict(column)
     found["language"] = None if column.language.gibberish else column.language.language
     found["confidence"] = round(column.language.confidence, 4)
+    judged = column.quality
+    found["quality"] = judged and judged.word
+    found["quality_because"] = list(judged.reasons) if judged else []
+    found["cost_nats"] = judged and judged.cost_nats
     found["neurons_off"], found["neurons_on"] = found.pop("off"), found.pop("on")
     return found

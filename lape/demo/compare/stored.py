@@ -18,6 +18,7 @@ from lape.demo.compare.export import Comparison, about, fingerprint
 from lape.demo.compare.request import CompareRequest, opening
 from lape.demo.loaded import Loaded
 from lape.evaluation.metrics.language import Identified
+from lape.evaluation.metrics.quality import Quality
 from lape.evaluation.runs.evidence import json_hash
 from lape.models.embedded import GEMMA, SMOLLM2
 from lape.storage.files import write_json
@@ -82,6 +83,8 @@ def _read(file: Path) -> Comparison | None:
 
 def _column(values: Mapping[str, Any]) -> tuple[str, Column]:
     fields = {key: value for key, value in values.items() if key != "name"}
+    judged = values.get("quality")
+    fields["quality"] = judged and Quality(**{**judged, "reasons": tuple(judged["reasons"])})
     return values["name"], Column(**{**fields, "language": Identified(**values["language"])})
 
 

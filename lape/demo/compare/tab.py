@@ -12,6 +12,7 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.compare.api import endpoint
+from lape.demo.compare.beside import build_beside
 from lape.demo.compare.chat import Talks, continued
 from lape.demo.compare.choice import from_values
 from lape.demo.compare.comparison import compare, identifier, request_of
@@ -75,6 +76,7 @@ def build_compare(backend: Backend) -> Part:
     inputs |= build_more(backend)
     with below:
         address = build_sharing(backend, inputs, seen, line)
+    beside = build_beside(backend, inputs)
     control = gr.Markdown(control_note(backend, ""))
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
@@ -95,6 +97,7 @@ def build_compare(backend: Backend) -> Part:
         return {
             **shown(visitor, run if kept else None, start, kept is not None),
             **refreshed(inputs, languages, loaded, start, anew=kept is None),
+            **beside.refresh(visitor),
             examples: gr.Dataset(**example_buttons(openings), visible=bool(openings)),
             expected: "",
             control: control_note(backend, visitor),
@@ -237,7 +240,20 @@ def build_compare(backend: Backend) -> Part:
     asked = [inputs[name] for name in FIELDS]
     drawn_to = [*places.parts, line, seen, generate, stop]
     # Apart, because whatever an event may write to, the browser draws anew at every update.
-    everything = [*drawn_to, talks, clear, mend, old, address, version, control, examples, expected, *asked]
+    everything = [
+        *drawn_to,
+        talks,
+        clear,
+        mend,
+        old,
+        address,
+        version,
+        control,
+        examples,
+        expected,
+        *beside.outputs,
+        *asked,
+    ]
 
     for name in ("source", "targets", "show_random", "show_plain", "method", "switching", "keep", "layers", "only"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
