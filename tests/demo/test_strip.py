@@ -64,7 +64,7 @@ def test_a_badge_never_certifies_noise() -> None:
 
 
 def test_columns_are_judged_when_all_have_ended(backend: Backend) -> None:
-    *before, last = [state for state in compare(backend, replace(SHORT, max_new_tokens=30, targets=("es",))) if state]
+    *_, last = [state for state in compare(backend, replace(SHORT, max_new_tokens=30, targets=("es",))) if state]
     assert all(column.finished and column.quality for column in last.values())
     found = plain(last["off"])
     assert found["quality"] in ("fluent", "strained", "broken")

@@ -42,7 +42,6 @@ def test_a_cost_is_that_of_the_tokens_after_the_prompt(tokenizer: Any) -> None:
     model = build("llama")
     found = text_costs(model, tokenizer, ["Il était", "x", "Bonjour"], [" une fois", "", "é"])
     for prompt, text, cost in (("Il était", " une fois", found[0]), ("Bonjour", "é", found[2])):
-        ids = torch.tensor([list((prompt + text).encode())])
         ids = torch.tensor([tokenizer(prompt + text, add_special_tokens=False)["input_ids"]])
         logits = model(ids).logits[0].double()
         count = len(tokenizer(text, add_special_tokens=False)["input_ids"])
