@@ -48,10 +48,10 @@ def endpoint(backend: Backend) -> Callable[..., Iterator[dict]]:
         Streams one dictionary per update, keyed by column: `on` (the untouched model), `off`, `steered` (for a list of
         targets one `steered:<code>` each), and `kept`, `residual`, `plain` and `random` when asked for. Each holds the
         text, its language with a confidence from 0 to 1 (or null when too short to say), tokens and their rate, whether
-        the text repeats itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the character
-        where it begins to differ from `on` (or null). Once all have ended there are `quality`, which is `fluent`,
-        `strained` or `broken`, by what it is told (`quality_because`), and `cost_nats`, what the text costs the
-        untouched model per token.
+        the text repeats itself, why it ended (`eos`, `length` or null), how many neurons are off and on, and the
+        character where it begins to differ from `on` (or null). Once all have ended there are `quality`, which is
+        `fluent`, `strained` or `broken`, by what it is told (`quality_because`), and `cost_nats`, what the text costs
+        the untouched model per token.
 
         Args:
             request: Who asks, which gradio fills in.
