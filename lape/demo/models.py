@@ -14,7 +14,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to
 from lape.demo.space import on_zero_gpu
 from lape.demo.status import facts, status
-from lape.demo.words import number, say, word
+from lape.demo.words import LANGUAGES, number, say, tongue, word
 from lape.errors import LapeError
 from lape.models.identity import identity
 from lape.models.placement import QUANTIZATIONS
@@ -30,7 +30,7 @@ def build_models(backend: Backend) -> Part:
         shown = gr.HTML(_shown(backend.loaded, backend.failure), elem_id="lape-loaded")
         with gr.Row(equal_height=True, visible=not on_zero_gpu()):
             menu = gr.Dropdown(
-                [(_label(preset), preset.model) for preset in PRESETS],
+                _choices(),
                 value=backend.loaded.name if backend.loaded else resolve_name(None),
                 label=word("models.model"),
                 info=word("models.of_the_menu") if backend.shared else word("models.any"),
@@ -82,6 +82,9 @@ def build_models(backend: Backend) -> Part:
             load: gr.Button(interactive=True),
         }
 
+    def arrive(request: gr.Request) -> Outputs:
+        return {} if tongue() == LANGUAGES[0] else {menu: gr.Dropdown(_choices()), line: status(_hint(backend))}
+
     everything = [bar, shown, line, load]
     begun = load.click(busy, None, everything, trigger_mode="once", **QUIET)
     loads = begun.then(
@@ -95,13 +98,18 @@ def build_models(backend: Backend) -> Part:
         **MODEL,
     )
     unloads = unload.click(unloading, None, everything, api_visibility="private", show_progress="hidden", **MODEL)
-    return Part(refresh, everything, (loads, unloads))
+    return Part(refresh, [*everything, menu], (loads, unloads), arrive=arrive)
 
 
 def _check_may_change() -> None:
     """The buttons are hidden on ZeroGPU, but what they call can be called all the same."""
     if on_zero_gpu():
         raise LapeError(say("models.keeps_its_one"))
+
+
+def _choices() -> list[tuple[str, str]]:
+    """The models of the menu, as it names them, and their ids."""
+    return [(_label(preset), preset.model) for preset in PRESETS]
 
 
 def _label(preset: Preset) -> str:

@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 from lape.demo.about import build_about
 from lape.demo.backend import Backend
 from lape.demo.compare.tab import build_compare
+from lape.demo.direction import DIRECTION, DIRECTION_CSS
 from lape.demo.find.tab import build_find
 from lape.demo.gate import Gate
 from lape.demo.loaded import Loaded
@@ -227,8 +228,8 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             footer_links=["api", "settings"],
             max_file_size=UPLOAD_BYTES,
             theme=THEME,
-            css=CSS,
-            head=KEYS,
+            css=CSS + DIRECTION_CSS,
+            head=KEYS + DIRECTION,
             i18n=translations(),
             app_kwargs={**APP, "middleware": [gate, *APP["middleware"]]},
         )

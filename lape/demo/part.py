@@ -32,7 +32,8 @@ class Part:
         changes: Events after which something else may be loaded.
         leave: Called with a visitor who has closed the page, where something was kept for it.
         enter: Puts in place what the address of a page that is just opened says; before any part is refreshed.
-        arrive: What a page that is just opened shows because of its address; later than `refresh`.
+        arrive: What a page that is just opened shows because of its address, or in another language than it was built
+            in; later than `refresh`.
         inputs: The components on whose values its state depends: what the visitor has set and may keep.
     """
 

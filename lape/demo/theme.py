@@ -113,7 +113,8 @@ CSS = """
 .lape-table { overflow-x: auto; margin: .4rem 0 .7rem; }
 .lape-table table { border-collapse: collapse; font-size: .9rem; }
 .lape-table table, .lape-table tr, .lape-table th, .lape-table td { border: 0 !important; }
-.lape-table th, .lape-table td { text-align: start; padding: .35rem 1.2rem .35rem 0; color: var(--body-text-color); }
+.lape-table th, .lape-table td { text-align: start; padding-block: .35rem; padding-inline: 0 1.2rem;
+  color: var(--body-text-color); }
 .lape-table tr { border-bottom: 1px solid var(--border-color-primary) !important; }
 .lape-table th { font-weight: 600; color: var(--body-text-color-subdued); }
 .lape-progress { width: 100%; height: .5rem; accent-color: var(--color-accent); }
@@ -124,7 +125,7 @@ CSS = """
 #lape-look-text textarea, .lape-colored, .lape-tokens .textfield { unicode-bidi: plaintext; text-align: start; }
 .lape-colored { margin: .6rem 0 0; font-size: 1rem; line-height: 2rem; white-space: pre-wrap; overflow-wrap: anywhere;
   color: var(--body-text-color); position: relative; }
-.lape-colored span { margin-right: 1px; padding: .15rem 0; }
+.lape-colored span { margin-inline-end: 1px; padding: .15rem 0; }
 .lape-colored span, .lape-legend span { color: #000; border-radius: 2px;
   background: color-mix(in srgb, var(--token) 50%, var(--block-background-fill));
   border-bottom: 3px var(--line) var(--token); }
@@ -137,7 +138,7 @@ CSS = """
 .lape-tokens .textfield { display: block !important; word-break: normal !important; overflow-wrap: anywhere;
   line-height: 2rem; font-size: 0; }  /* the spaces between its spans are not of the text */
 .lape-tokens .line-break { display: block; }
-.lape-tokens .token { margin: 0 1px 0 0 !important; padding: 0 !important; }
+.lape-tokens .token { margin: 0 !important; margin-inline-end: 1px !important; padding: 0 !important; }
 .lape-tokens .text { font-size: 1rem; background-color: inherit; padding: .15rem 0; border-radius: 2px; }
 #lape-neuron-samples .token { margin: 0 !important; }
 #lape-neurons-table { contain: inline-size; }  /* or the table would make the page as wide as it is */
@@ -147,7 +148,7 @@ CSS = """
 .lape-layers { display: grid; grid-template-columns: max-content 1fr max-content; gap: 3px .6rem; align-items: center;
   font-size: .8rem; color: var(--body-text-color); }
 .lape-cells { display: flex; height: 1.15rem; background: var(--lape-plain-soft); }
-.lape-cells span { flex: 1; margin-right: 1px; }
+.lape-cells span { flex: 1; margin-inline-end: 1px; }
 .lape-cells span[style] { background: color-mix(in srgb, var(--lape-source) calc(var(--shade) * 100%), transparent); }
 #lape-look-colored .html-container { margin-top: 2.2rem; padding: 0 .8rem .8rem !important; }
 .lape-layers [data-begin] { margin-top: .4rem; }
@@ -158,10 +159,10 @@ CSS = """
 .lape-overlap { table-layout: fixed; min-width: calc(var(--name) + 1.75rem * var(--columns)); --name: 6.5rem; }
 .lape-overlap thead td { width: var(--name); }
 .lape-overlap th b { display: none; font-weight: 400; }  /* the code takes the place of the name on a phone */
-.lape-overlap th[scope=row] { position: sticky; left: 0; text-align: start !important; white-space: nowrap;
-  background: var(--body-background-fill); }
+.lape-overlap th[scope=row] { position: sticky; inset-inline-start: 0; text-align: start !important;
+  white-space: nowrap; background: var(--body-background-fill); }
 .lape-overlap tr[data-begin] > * { border-top: 4px solid var(--body-background-fill) !important; }
-.lape-overlap [data-begin]:is(th, td) { border-left: 4px solid var(--body-background-fill) !important; }
+.lape-overlap [data-begin]:is(th, td) { border-inline-start: 4px solid var(--body-background-fill) !important; }
 .lape-scroll { overflow-x: auto; contain: inline-size; }
 .row:has(.lape-many) { flex-direction: column; }
 .row:has(.lape-many) > * { width: 100%; }
@@ -179,10 +180,10 @@ CSS = """
 .lape-figures .wide { overflow-x: auto; margin-bottom: .8rem; }
 .lape-figures table { border-collapse: collapse; margin: 0; }
 .lape-figures :is(table, tr) { border: 0 !important; }
-.lape-figures caption { text-align: left; font-weight: 600; margin: 0 0 .3rem; white-space: nowrap; }
+.lape-figures caption { text-align: start; font-weight: 600; margin: 0 0 .3rem; white-space: nowrap; }
 .lape-figures :is(th, td) { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: .3rem .9rem; }
-.lape-figures th:first-child { padding-left: 0; font-weight: 400; text-align: left; }
-.lape-figures .figure { text-align: right; font-variant-numeric: tabular-nums; }
+.lape-figures th:first-child { padding-inline-start: 0; font-weight: 400; text-align: start; }
+.lape-figures .figure { text-align: end; font-variant-numeric: tabular-nums; }
 .lape-figures .strong > * { font-weight: 600 !important; }
 .lape-figures figure { margin: 0; }
 .lape-figures figcaption { color: var(--body-text-color-subdued); font-size: .85rem; }

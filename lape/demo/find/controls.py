@@ -28,7 +28,6 @@ from lape.storage.names import LABEL
 FIRST = ("en", "fr")  # labels of the rows that are open at first
 EXAMPLE = ("en", "fr", "zh")
 TOKENS = 4096  # per language, at first
-TITLES = titles(LANGUAGES)
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,10 @@ class FindControls:
     rates: dict[str, Any]
     labels: list[Any]
     texts: list[Any]
+
+    def menus(self) -> dict[Any, Any]:
+        """The menus of languages, with the names that who asks has for them."""
+        return {menu: gr.Dropdown(titles(LANGUAGES)) for menu in (self.languages, *self.labels)}
 
     @property
     def inputs(self) -> list[Any]:
@@ -89,7 +92,7 @@ def build_controls(backend: Backend) -> FindControls:
             min_width=260,
         )
         languages = gr.Dropdown(
-            TITLES,
+            titles(LANGUAGES),
             value=list(EXAMPLE),
             multiselect=True,
             allow_custom_value=True,
@@ -156,7 +159,7 @@ def _rows() -> tuple[list[Any], list[Any], list[Any]]:
         with gr.Row(visible=at < len(FIRST), equal_height=False, elem_classes="lape-find-row") as row:
             labels.append(
                 gr.Dropdown(
-                    TITLES,
+                    titles(LANGUAGES),
                     value=FIRST[at] if at < len(FIRST) else None,
                     allow_custom_value=True,
                     label=word("find.label"),

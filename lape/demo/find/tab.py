@@ -21,7 +21,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import sentences, status
 from lape.demo.stops import Stops
-from lape.demo.words import number, say, word
+from lape.demo.words import LANGUAGES, number, say, tongue, word
 from lape.errors import LapeError
 from lape.evaluation.metrics.reliability import reliability
 from lape.identify import identify
@@ -159,6 +159,11 @@ def build_find(backend: Backend) -> Part:
         hidden = gr.DownloadButton(value=None, visible=False)
         return {line: status(say("finding.back")), result: "", download: hidden}
 
+    def arrive(request: gr.Request) -> Outputs:
+        if tongue() == LANGUAGES[0]:
+            return {}
+        return {line: status(_limits(allowance(backend.shared))), **controls.menus()}
+
     drawn = [line, result, download, find, stop, ready]
     begun = find.click(preparing, None, drawn, trigger_mode="once", **QUIET)
     quietly: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "show_progress_on": [line]}
@@ -167,7 +172,8 @@ def build_find(backend: Backend) -> Part:
     ran.then(resting, None, drawn, **QUIET)
     stop.click(halting, None, [line, stop], **QUIET)
     back = reset.click(restoring, None, [line, result, download], **QUIET)
-    return Part(lambda visitor: {}, [], (ran, back), leave=downloads.leave)
+    told = [line, *controls.labels, controls.languages]
+    return Part(lambda visitor: {}, told, (ran, back), leave=downloads.leave, arrive=arrive)
 
 
 def _limits(allowed: Allowance) -> str:

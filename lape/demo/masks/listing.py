@@ -37,12 +37,14 @@ class MaskList:
     Attributes:
         collection: Where it was looked.
         revision: At which revision.
+        listed: The list itself.
         chosen: The name of the chosen mask, see `chosen_of`.
         used: The event after which another mask may be in use.
     """
 
     collection: gr.Dropdown
     revision: gr.Textbox
+    listed: gr.HTML
     chosen: gr.Dropdown
     used: Any
 
@@ -122,7 +124,12 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
     gr.on([show.click, collection.input], showing, [collection, revision], everything, **QUIETLY)
     read.click(reading, asked, [line, card], **QUIETLY)
     used = use.click(using, asked, line, **QUIETLY)
-    return MaskList(collection, revision, chosen, used)
+    return MaskList(collection, revision, listed, chosen, used)
+
+
+def listed_here() -> str:
+    """The masks of this machine as HTML."""
+    return _listed(bundled_entries([]))
 
 
 def found_mask(backend: Backend, where: Any, at: Any, model: str, method: str, *, statistics: bool) -> FoundMask:

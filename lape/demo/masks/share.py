@@ -59,12 +59,12 @@ def build_calibration(backend: Backend) -> Any:
     return measure.click(calibrating, source, line, show_progress_on=[line], **QUIETLY, **MODEL)
 
 
-def build_sharing(backend: Backend, masks: MaskList) -> None:
-    """Adds the section to the tab that is being built."""
+def build_sharing(backend: Backend, masks: MaskList) -> gr.HTML:
+    """Adds the section to the tab that is being built; returns the line that says whose account is used."""
     offered = not backend.shared or offers_login()
     with gr.Accordion(word("masks.share"), open=False, visible=offered, elem_id="lape-share"):
         gr.Markdown(word("masks.share_about"))
-        gr.HTML(status(_account(backend.shared)))
+        account = gr.HTML(status(account_of(backend.shared)))
         if offers_login():
             gr.LoginButton()
         with gr.Row(elem_classes="lape-actions"):
@@ -84,7 +84,7 @@ def build_sharing(backend: Backend, masks: MaskList) -> None:
         if where != HERE:
             raise LapeError(say("masks.push_here"))
         if backend.shared and (login is None or not login.token):  # without one, it would be the owner's
-            raise LapeError(_account(shared=True))
+            raise LapeError(account_of(shared=True))
         pushed = push(
             bundled_folder(*chosen_of(name)),
             checked_line(to, "collection"),
@@ -96,6 +96,7 @@ def build_sharing(backend: Backend, masks: MaskList) -> None:
         return {line: status(pushed.sentence)}
 
     share.click(sharing, [masks.collection, masks.chosen, repo, tag, private, proposed], line, **QUIETLY)
+    return account
 
 
 def calibrated_on(
@@ -106,7 +107,7 @@ def calibrated_on(
     yield calibrate(mask, model, tokenizer, corpora, tokens=CALIBRATION_TOKENS)
 
 
-def _account(shared: bool) -> str:
+def account_of(shared: bool) -> str:
     """Whose account a mask is pushed with."""
     if shared and offers_login():
         return say("masks.log_in")

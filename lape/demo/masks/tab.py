@@ -8,13 +8,13 @@ import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
-from lape.demo.masks.listing import build_list, counts_text
+from lape.demo.masks.listing import build_list, counts_text, listed_here
 from lape.demo.masks.pair import build_comparison, comparison_menus
-from lape.demo.masks.share import build_calibration, build_sharing
+from lape.demo.masks.share import account_of, build_calibration, build_sharing
 from lape.demo.masks.upload import build_upload
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
-from lape.demo.words import number, say, word
+from lape.demo.words import LANGUAGES, number, say, tongue, word
 from lape.identify import METHODS
 from lape.masks.mask import NeuronMask
 
@@ -40,7 +40,7 @@ def build_masks(backend: Backend) -> Part:
     upload = build_upload(backend)
     build_comparison(backend, menus, masks, upload)
     calibrated = build_calibration(backend)
-    build_sharing(backend, masks)
+    account = build_sharing(backend, masks)
 
     @failures_to(line)
     def starting_over(request: gr.Request) -> Outputs:
@@ -52,8 +52,14 @@ def build_masks(backend: Backend) -> Part:
         facts = facts_of(backend.visitors.shown(visitor).loaded)
         return {shown[name]: facts[name] for name in FACTS}
 
+    def arrive(request: gr.Request) -> Outputs:
+        if tongue() == LANGUAGES[0]:
+            return {}
+        return {masks.listed: listed_here(), account: status(account_of(backend.shared))}
+
     back = reset.click(starting_over, None, line, **QUIET)
-    return Part(refresh, [*shown.values(), line], (masks.used, upload.used, calibrated, back))
+    outputs = [*shown.values(), line, masks.listed, account]
+    return Part(refresh, outputs, (masks.used, upload.used, calibrated, back), arrive=arrive)
 
 
 def facts_of(loaded: Loaded | None) -> dict[str, str]:

@@ -1,0 +1,26 @@
+"""The page's language and direction in the browser: Arabic turns it round, and each text in it keeps its own."""
+
+from __future__ import annotations
+
+import json
+
+from babel import Locale
+
+from lape.demo.words import LANGUAGES
+
+_DIRECTIONS = json.dumps({code: Locale.parse(code).text_direction for code in LANGUAGES})
+
+# gradio writes in the browser's language without saying so; screen readers and the forms of Chinese characters need it.
+DIRECTION = f"""<script>
+{{
+  const directions = {_DIRECTIONS};
+  const asked = navigator.language.toLowerCase().split("-")[0];
+  const root = document.documentElement;
+  root.lang = asked in directions ? asked : "en";
+  root.dir = directions[root.lang];
+}}
+</script>"""
+DIRECTION_CSS = """
+[dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .katex, pre, code, svg, input[type="range"]) { direction: ltr; }
+[dir="rtl"] pre { text-align: left; }
+"""
