@@ -34,13 +34,14 @@ class Turns(Queue):
             raise HTTPException(422, "A session is named with 1 to 64 of the characters A-Z a-z 0-9 _ and -.")
         self._forget()
         present = self._present()
-        mine = sum(event.session_hash == body.session_hash for event in present)
-        if mine >= PLACES_OF_A_PAGE:
-            raise _refusal(request, "said.own_runs", mine)
-        address = _address(request)
-        near = sum(_address(event.request) == address for event in present)
-        if near >= PLACES_OF_AN_ADDRESS:
-            raise _refusal(request, "said.near_runs", near)
+        with speaking(request.headers.get("accept-language")):
+            mine = sum(event.session_hash == body.session_hash for event in present)
+            if mine >= PLACES_OF_A_PAGE:
+                raise HTTPException(429, say("said.own_runs", count=mine))
+            address = _address(request)
+            near = sum(_address(event.request) == address for event in present)
+            if near >= PLACES_OF_AN_ADDRESS:
+                raise HTTPException(429, say("said.near_runs", count=near))
         return await super().push(body, request, username)
 
     def _forget(self) -> None:
@@ -54,11 +55,6 @@ class Turns(Queue):
         """What waits, and what runs."""
         waiting = [event for queue in self.event_queue_per_concurrency_id.values() for event in queue.queue]
         return waiting + [event for job in self.active_jobs for event in job or ()]
-
-
-def _refusal(request: Request, key: str, count: int) -> HTTPException:
-    with speaking(request.headers.get("accept-language")):
-        return HTTPException(429, say(key, count=count))
 
 
 def _address(request: Request) -> str:
