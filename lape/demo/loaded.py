@@ -67,7 +67,7 @@ class Loaded:
         if self.mask is None:
             return
         if len(self.mask.languages) < 2:
-            raise LapeError("The mask has fewer than two languages, so there is none to steer to. Record more of them.")
+            raise LapeError(say("said.two_languages"))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", LapeWarning)
             self.mask.check(self.model)
