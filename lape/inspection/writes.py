@@ -56,9 +56,7 @@ class Written:
     gated: bool
 
 
-def writes(
-    model: PreTrainedModel, tokenizer: Tokenizer, layer: int, neuron: int, *, tokens: int = TOKENS
-) -> Written:
+def writes(model: PreTrainedModel, tokenizer: Tokenizer, layer: int, neuron: int, *, tokens: int = TOKENS) -> Written:
     """Tells which tokens a neuron raises and lowers by what it adds to the residual stream.
 
     With w what the layer adds to an empty stream for a unit input of this neuron alone (its column of the down
@@ -161,7 +159,7 @@ def written_logits(model: PreTrainedModel, layer: int, neuron: int) -> torch.Ten
 
 def texts_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
     """The text of single tokens; of a part of a character the tokenizer's own name of it."""
-    decoded = [tokenizer.decode([id], clean_up_tokenization_spaces=False) for id in ids]
+    decoded = [str(tokenizer.decode([id], clean_up_tokenization_spaces=False)) for id in ids]
     names = tokenizer.convert_ids_to_tokens(list(ids))
     return [name if not text or "�" in text else text for text, name in zip(decoded, names, strict=True)]
 
