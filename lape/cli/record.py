@@ -73,6 +73,11 @@ def register(commands: Any) -> None:
         )
     record.add_argument("--bins", type=int, default=BINS, help="of each histogram (default: %(default)s)")
     record.add_argument(
+        "--licence",
+        metavar="NAME",
+        help="of the text, so that pages which others reach may show what --top-texts keeps",
+    )
+    record.add_argument(
         "--noise",
         action="store_true",
         help="also read random tokens, so that `lape identify --noise` can drop the neurons that are active on them",
@@ -151,7 +156,7 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
         tokens=options.tokens,
         block=options.block,
         allow_short=options.allow_short,
-        bins=options.bins,
+        settings={"histograms": {"bins": options.bins}, "top-texts": {"licence": options.licence}},
         way_out=ANOTHER_OUT,
     )
     path = options.out / STATISTICS_NAME

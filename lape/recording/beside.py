@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -17,7 +18,7 @@ from lape.languages import NOISE
 from lape.models.identity import identity
 from lape.recording.averaging import TEXT_TOKENS, TEXTS, record_texts
 from lape.recording.backward import record_relevance
-from lape.recording.binning import BINS, record_histograms
+from lape.recording.binning import record_histograms
 from lape.recording.blocks import token_blocks
 from lape.recording.histograms import ActivationHistograms
 from lape.recording.importance import Importance
@@ -29,6 +30,8 @@ from lape.recording.residual_means import ResidualMeans
 from lape.recording.sources import Source
 from lape.recording.statistics import ActivationStatistics
 from lape.recording.text_means import TextMeans
+from lape.recording.top_texts import TopTexts
+from lape.recording.topmost import record_top_texts
 from lape.recording.weighing import record_importance
 from lape.storage.names import STATISTICS_NAME
 from lape.storage.placing import WAY_OUT, placed
@@ -50,8 +53,8 @@ class Beside:
         noise: Whether random tokens are read too, where there are some.
     """
 
-    kind: type[Recorded] | type[ResidualMeans]
-    record: Callable[..., Recorded | ResidualMeans]
+    kind: type[Recorded] | type[ResidualMeans] | type[TopTexts]
+    record: Callable[..., Recorded | ResidualMeans | TopTexts]
     text: str
     tokens: int | None = MOST_TOKENS
     block: int | None = LONGEST_BLOCK
@@ -67,6 +70,7 @@ RECORDINGS: Mapping[str, Beside] = {
     "histograms": Beside(ActivationHistograms, record_histograms, "how activations are distributed", None, None),
     "texts": Beside(TextMeans, record_texts, "mean activations over single texts", TEXTS * TEXT_TOKENS, TEXT_TOKENS),
     "residuals": Beside(ResidualMeans, record_residuals, "means of the residual stream", block=None, noise=False),
+    "top-texts": Beside(TopTexts, record_top_texts, "where in the text each neuron is most active", noise=False),
 }
 
 
@@ -80,7 +84,7 @@ def record_beside(
     tokens: int,
     block: int,
     allow_short: bool = False,
-    bins: int = BINS,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     way_out: str = WAY_OUT,
 ) -> list[Path]:
     """Makes some recordings and writes each to its file as soon as it is done.
@@ -96,7 +100,7 @@ def record_beside(
         tokens: Per language; no more are read than each recording takes.
         block: Tokens per block; the same.
         allow_short: Take a language that has less text than asked.
-        bins: Of histograms.
+        settings: What some recordings are given besides, by name.
         way_out: What the user can do when the folder cannot be written.
 
     Returns:
@@ -116,7 +120,7 @@ def record_beside(
             block=min(block, beside.block or block),
             allow_short=allow_short,
             kept=folder / STEPS / name,
-            **({"bins": bins} if name == "histograms" else {}),
+            **(settings or {}).get(name, {}),
         )
         with placed(folder, way_out=way_out) as staged:
             recorded.save(staged / beside.kind.file)

@@ -22,12 +22,14 @@ class Rows:
         neurons: Which neurons of it: all of them, or one expert's.
         values: float32 `[tokens, neurons]`, where the model has them.
         blocks: int64 `[tokens]`, the row of the batch that each token is in.
+        places: int64 `[tokens]`, its place in the block, from 0.
     """
 
     layer: int
     neurons: slice
     values: torch.Tensor
     blocks: torch.Tensor
+    places: torch.Tensor
 
 
 @contextmanager
@@ -51,12 +53,13 @@ def reading_rows(
         seen.add(layer)
         if of is None:
             values = output.reshape(-1, length, output.shape[-1])[:, before:].flatten(0, 1)
-            blocks = torch.arange(len(values), device=values.device) // block
-            see(Rows(layer, slice(0, sites.neurons), values.float(), blocks))
+            tokens = torch.arange(len(values), device=values.device)
+            see(Rows(layer, slice(0, sites.neurons), values.float(), tokens // block, tokens % block))
         else:
             recorded = of.tokens % length >= before
             columns = slice(of.expert * sites.width, (of.expert + 1) * sites.width)
-            see(Rows(layer, columns, output[recorded].float(), of.tokens[recorded] // length))
+            tokens = of.tokens[recorded]
+            see(Rows(layer, columns, output[recorded].float(), tokens // length, tokens % length - before))
 
     def read(inputs: torch.Tensor) -> None:
         seen.clear()

@@ -17,6 +17,7 @@ Keys of a mask; those of statistics are in `lape/recording/statistics.py`:
                          what they are where they are no means (`means`)
     released      dict?  of an imported mask: {file, sha256, url}
     collection, commit   str?   repo on the Hub it was got from, and its commit
+    licence       str?   of the text that a recording keeps, under which it may be shown
     uploaded      str?   name of the file that a visitor of the page brought it as
 
 What is checked is the form that the rest of the project, and whoever reads about a mask, can rely on. Keys of a newer
@@ -154,6 +155,7 @@ KEYS: Mapping[str, Form] = {
     "special_tokens": MAPPING,
     "library": MAPPING,
     "date": TEXT,
+    "licence": TEXT_OR_NONE,
     "calibration": Form("a mapping with tokens and corpora", _calibration),
     "released": Form("a mapping of texts", _released),
     "collection": TEXT,
