@@ -8,11 +8,12 @@ import pytest
 import torch
 from compiling import WAYS
 from families import CONTEXT, DOCUMENT_END, FAMILIES, build, layers_of
+from mixtures import MIXTURES, build_mixture
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape import LapeError
-from lape.inspection.activations import Activations, activations, pieces_of
+from lape.inspection.activations import Activations, activations, active_neurons, pieces_of
 from lape.models.architectures import activation_sites
 
 TEXT = "Bon été 그리고"  # each byte is a token of the tests' tokenizer
@@ -76,6 +77,37 @@ def test_odd_texts_come_back_as_they_are(text: str, tokenizer: Tokenizer) -> Non
     assert sum(tokens) == len(ids)
     assert min(tokens) >= 1
     assert all(pieces)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces"),
+    [
+        ("नमस्ते", ("न", "म", "स्ते")),  # a conjunct with its vowel sign
+        ("กำบ", ("กำ", "บ")),  # Thai: a vowel that follows
+        ("a👍🏽🇫🇷👩‍👧b", ("a", "👍🏽", "🇫🇷", "👩‍👧", "b")),
+        ("e\u0301t", ("e\u0301", "t")),
+    ],
+)
+def test_what_readers_see_as_one_character_is_one_piece(
+    text: str, pieces: tuple[str, ...], tokenizer: Tokenizer
+) -> None:
+    _, found, tokens = pieces_of(tokenizer, text)
+    assert found == pieces
+    assert tokens == tuple(len(piece.encode()) for piece in pieces)
+
+
+@pytest.mark.parametrize("name", ["llama", "mixtral"])
+def test_which_neurons_are_active_is_kept_of_all(name: str, tokenizer: Tokenizer) -> None:
+    model = build_mixture(name) if name in MIXTURES else build(name)
+    sites = activation_sites(model)
+    every = torch.arange(sites.shape[0] * sites.neurons)
+    seen = activations(model, tokenizer, TEXT, every)
+    active = active_neurons(model, tokenizer, TEXT)
+    assert (active.pieces, active.tokens) == (seen.pieces, seen.tokens)
+    assert torch.equal(active.of(every).values, (seen.values > 0).float())
+    some = torch.tensor([7, 0, 100])
+    assert torch.equal(active.of(some).values, (seen.values[:, some] > 0).float())
+    assert torch.equal(active.of(some).neurons, some)
 
 
 class Spaced:
