@@ -19,6 +19,7 @@ from lape.masks.mask import NeuronMask
 from lape.masks.summaries import mask_path
 from lape.recording.residual_means import ResidualMeans
 from lape.recording.statistics import ActivationStatistics
+from lape.recording.top_texts import TopTexts
 from lape.sharing.cards import Evidence
 from lape.sharing.markdown import SLUG
 from lape.sharing.readme import own_text
@@ -33,12 +34,13 @@ from lape.storage.names import (
     RESIDUALS_NAME,
     STATISTICS_NAME,
     SUMMARY_NAME,
+    TOP_TEXTS_NAME,
 )
 from lape.storage.placing import settle
 from lape.storage.schema import LONG_TEXT, TEXT, misfit, record
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
-KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, RESIDUALS_NAME, EVIDENCE_NAME, *MADE_HERE)
+KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, RESIDUALS_NAME, TOP_TEXTS_NAME, EVIDENCE_NAME, *MADE_HERE)
 SAID = record({}, {"title": TEXT, "summary": LONG_TEXT})  # what a card shows of evidence
 EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json")
 
@@ -94,6 +96,8 @@ def packed(folder: Path) -> Parcel:
         _check_statistics(mask, statistics)
     if RESIDUALS_NAME in files:
         _check_model(mask, RESIDUALS_NAME, ResidualMeans.load(files[RESIDUALS_NAME]).metadata)
+    if TOP_TEXTS_NAME in files:
+        _check_top_texts(mask, TopTexts.load(files[TOP_TEXTS_NAME]))
     evidence = tuple(_evidence(name, file) for name, file in files.items() if name.startswith("evidence/"))
     readme = None
     if README_NAME in files:
@@ -184,6 +188,15 @@ def _check_model(mask: NeuronMask, name: str, metadata: Mapping[str, Any]) -> No
     mine, theirs = mask.metadata["model"], metadata.get("model")
     if mine != theirs:
         raise MaskMismatch(f"The mask is of {mine}, {name} of {theirs}. Keep only what belongs together.")
+
+
+def _check_top_texts(mask: NeuronMask, found: TopTexts) -> None:
+    _check_model(mask, TOP_TEXTS_NAME, found.metadata)
+    if found.licence is None:
+        raise BadFile(
+            f"{TOP_TEXTS_NAME} holds the text it was made from and names no licence of it. Move it away, or record it "
+            "with --licence."
+        )
 
 
 def _method(folder: Path, mask: NeuronMask, model: str) -> str:
