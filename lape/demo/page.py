@@ -23,6 +23,8 @@ from lape.demo.loaded import Loaded
 from lape.demo.masks.tab import build_masks
 from lape.demo.measure.tab import build_measure
 from lape.demo.models import build_models
+from lape.demo.neurons.looks import CSS as NEURONS_CSS
+from lape.demo.neurons.neuron import TAB
 from lape.demo.neurons.tab import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.reach import OWN, SHARED, is_loopback, server_host
@@ -92,11 +94,11 @@ def build_page(backend: Backend) -> Page:
     with Page(backend, title="lape: language neurons, switched", analytics_enabled=False, delete_cache=tidy) as page:
         gr.Markdown(word("page.introduction"), elem_classes="lape-introduction")
         parts = [build_models(backend)]
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab(word("page.compare")):
                 parts.append(build_compare(backend))
-            with gr.Tab(word("page.neurons")):
-                parts.append(build_neurons(backend))
+            with gr.Tab(word("page.neurons"), id=TAB):
+                parts.append(build_neurons(backend, tabs))
             with gr.Tab(word("page.measure")):
                 parts.append(build_measure(backend))
             with gr.Tab(word("page.find")):
@@ -228,7 +230,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             footer_links=["api", "settings"],
             max_file_size=UPLOAD_BYTES,
             theme=THEME,
-            css=CSS + DIRECTION_CSS,
+            css=CSS + DIRECTION_CSS + NEURONS_CSS,
             head=KEYS + DIRECTION,
             i18n=translations(),
             app_kwargs={**APP, "middleware": [gate, *APP["middleware"]]},

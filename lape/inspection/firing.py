@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import torch
 
 from lape.errors import MaskMismatch
+from lape.identify.lape import activation_entropy
+from lape.identify.ranking import stacked
 from lape.inspection.activations import Activations
+from lape.masks.indices import neuron_name
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
 
@@ -107,6 +110,40 @@ def firing(seen: Activations, mask: NeuronMask, statistics: ActivationStatistics
         )
         for at, (text, tokens) in enumerate(zip(seen.pieces, seen.tokens, strict=True))
     )
+
+
+def most_specific(mask: NeuronMask, statistics: ActivationStatistics | None = None) -> dict[str, torch.Tensor]:
+    """The neurons of each language, those of one language first: int64 flat indices by language code.
+
+    Args:
+        mask: Any mask.
+        statistics: A recording of its languages, which gives each neuron's entropy over them; None leaves the order
+            of layer and neuron.
+    """
+    flat = {code: mask.flat(code) for code in mask.languages}
+    if statistics is None:
+        return flat
+    probability = stacked(statistics.probability, mask.languages)
+    return {
+        code: of[activation_entropy(probability, of).argsort(stable=True)] if len(of) else of
+        for code, of in flat.items()
+    }
+
+
+def active_names(seen: Activations, neurons: torch.Tensor, mask: NeuronMask) -> list[list[str]]:
+    """The names of those of some neurons that were active at a token of each piece of a text, in their order.
+
+    Args:
+        seen: Activations of these neurons, others beside them or not.
+        neurons: int64 `[n]` flat indices.
+        mask: Says how neurons are named.
+    """
+    place = {flat: column for column, flat in enumerate(seen.neurons.tolist())}
+    columns = [place[flat] for flat in neurons.tolist()]
+    width = mask.shape[1]
+    names = [neuron_name(flat // width, flat % width, width, mask.experts) for flat in neurons.tolist()]
+    active = seen.by_piece((seen.values[:, columns] > 0).float()) > 0
+    return [[names[at] for at in row.nonzero().squeeze(1).tolist()] for row in active]
 
 
 def _own_and_other(usual: Mapping[str, float], code: str) -> tuple[float, float]:

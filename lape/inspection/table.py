@@ -111,7 +111,12 @@ def activity(
 
 
 def chosen_neurons(
-    table: Sequence[Neuron], languages: Sequence[str] | None = None, sort: str = "entropy", limit: int | None = None
+    table: Sequence[Neuron],
+    languages: Sequence[str] | None = None,
+    sort: str = "entropy",
+    limit: int | None = None,
+    *,
+    layer: int | None = None,
 ) -> list[Neuron]:
     """Filters and sorts a table: the most specific first, the most active first, or by place.
 
@@ -121,6 +126,7 @@ def chosen_neurons(
         sort: `entropy` (lowest first), `probability` in its language or `mean` (highest first), or `layer`. What is
             not known comes last, and ties go by layer, neuron and language.
         limit: At most so many; None is all.
+        layer: The one to keep; None keeps all.
 
     Raises:
         UnknownLabel: There is no such order.
@@ -137,5 +143,9 @@ def chosen_neurons(
         sign = -1 if sort in ("probability", "mean") else 1
         return value is None, sign * (value or 0.0), row.layer, row.neuron, row.language
 
-    kept = [row for row in table if languages is None or row.language in languages]
+    kept = [
+        row
+        for row in table
+        if (languages is None or row.language in languages) and (layer is None or row.layer == layer)
+    ]
     return sorted(kept, key=key)[:limit]

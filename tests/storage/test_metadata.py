@@ -81,7 +81,9 @@ def test_what_our_own_files_say_is_accepted(tmp_path: Path) -> None:
     assert NeuronMask.load(written(tmp_path, MASK, {})) == MASK
     bundled = Path(__file__).resolve().parents[2] / "precomputed"
     files = sorted(bundled.glob("*/*/*.safetensors"))
-    assert {file.name for file in files} == {"mask.safetensors", "residuals.safetensors", "statistics.safetensors"}
+    assert {file.name for file in files} == {
+        f"{kind}.safetensors" for kind in ("mask", "residuals", "statistics", "top_texts")
+    }
     for file in files:
         metadata = load_tensors(file, file.stem)[1]
         assert metadata.keys() <= KEYS.keys()

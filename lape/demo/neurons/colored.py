@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from html import escape
 from itertools import cycle
 
+from lape.demo.languages import name_of
+from lape.demo.neurons.pointed import pointed, tip_line
+from lape.demo.neurons.tips import Tip
+from lape.demo.words import say
 from lape.inspection.firing import Fired
-from lape.languages import families, language
+from lape.languages import families
 
 # A color is laid at half strength under the text: over white each is light enough for black text, over the page's
 # dark grey dark enough for white text. Neighbors differ most, since related languages often are neighbors.
@@ -44,19 +48,20 @@ def color_groups(languages: Sequence[str]) -> list[Group]:
     Past eighteen families the looks begin again; a token still says its language.
     """
     if len(languages) <= len(PALETTE):
-        return [Group(language(code).name, (code,), PALETTE[place]) for place, code in enumerate(languages)]
+        return [Group(name_of(code), (code,), PALETTE[place]) for place, code in enumerate(languages)]
     looks = cycle((color, line) for line in LINES for color in PALETTE[:DISTINCT])
     return [
-        Group(name if len(codes) > 1 else language(codes[0]).name, tuple(codes), *look)
+        Group(name if len(codes) > 1 else name_of(codes[0]), tuple(codes), *look)
         for (name, codes), look in zip(families(languages).items(), looks, strict=False)
     ]
 
 
-def colored_text(pieces: Sequence[Fired], languages: Sequence[str]) -> str:
+def colored_text(pieces: Sequence[Fired], told: Sequence[Tip], languages: Sequence[str]) -> str:
     """The pieces in their colors, below a legend of those that occur, most tokens first.
 
     Args:
         pieces: Of `firing`.
+        told: What each of them tells.
         languages: Of the mask, in its order.
     """
     tally = tokens_by_language(pieces)
@@ -67,10 +72,13 @@ def colored_text(pieces: Sequence[Fired], languages: Sequence[str]) -> str:
     legend = "".join(
         f"<li><span{_look(group)}>{escape(group.name)}</span> {escape(_counted(group, tally))}</li>" for group in found
     )
-    text = "".join(_piece(piece, group_of) for piece in pieces)
+    text = "".join(
+        _piece(piece, tip, group_of, first=at == 0) for at, (piece, tip) in enumerate(zip(pieces, told, strict=True))
+    )
     return (
-        f'<ul class="lape-legend" aria-label="Colors">{legend}</ul>'
-        f'<p class="lape-colored" tabindex="0" role="region" aria-label="Tokens by language">{text}</p>'
+        f'<ul class="lape-legend" aria-label="{escape(say("neuron.colors"))}">{legend}</ul>'
+        f'<p class="lape-colored" role="group" aria-label="{escape(say("neurons.colored"))}">{text}</p>'
+        f"{tip_line(say('neuron.point'))}"
     )
 
 
@@ -88,14 +96,13 @@ def _counted(group: Group, tally: Counter[str]) -> str:
     found = sorted(filter(tally.get, group.codes), key=lambda code: -tally[code])
     if len(group.codes) == 1:
         return f"{tally[found[0]]:,}"
-    return ", ".join(f"{language(code).name} {tally[code]:,}" for code in found)
+    return ", ".join(f"{name_of(code)} {tally[code]:,}" for code in found)
 
 
-def _piece(piece: Fired, group_of: Mapping[str, Group]) -> str:
-    if piece.language is None:
-        return escape(piece.text)
-    look = _look(group_of[piece.language])
-    return f'<span title="{escape(language(piece.language).name)}"{look}>{escape(piece.text)}</span>'
+def _piece(piece: Fired, tip: Tip, group_of: Mapping[str, Group], *, first: bool) -> str:
+    leads = {} if tip.neuron is None else {"neuron": tip.neuron}
+    look = "" if piece.language is None else _look(group_of[piece.language])
+    return f"<span{pointed(tip.text, first=first, **leads)}{look}>{escape(piece.text)}</span>"
 
 
 def _look(group: Group) -> str:

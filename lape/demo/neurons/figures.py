@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import permutations
 from math import sqrt
 
+from lape.demo.languages import name_of
+from lape.demo.neurons.pointed import pointed, tip_line
+from lape.demo.words import say
 from lape.drawing.layers import layers_in_words
 from lape.drawing.svg import count_shade
 from lape.inspection.table import Activity
-from lape.languages import by_family, families, language
+from lape.languages import by_family, families
 from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 
@@ -20,41 +24,53 @@ MOST_BESIDE = 12  # languages whose figures fit beside each other
 
 
 def layers_figure(mask: NeuronMask) -> str:
-    """How many neurons each language has in each layer: a row of cells per language, with its sum."""
+    """How many neurons each language has in each layer: a row of cells per language, with its sum.
+
+    A cell leads on to the neurons that it counts.
+    """
     counts = {code: mask.per_layer(code) for code in by_family(mask.languages)}
     most = max((max(row) for row in counts.values()), default=0)
-    begin = _begin(mask.languages)
+    begin, start = _begin(mask.languages), next(iter(counts), None)
     rows = "".join(
         f'<div class="lape-name"{begin[code]}>{_name(code)}</div><div class="lape-cells"{begin[code]}>'
-        + "".join(_cell(count, most, f"Layer {layer}: {count:,}") for layer, count in enumerate(row))
+        + "".join(_cell(code, layer, count, most, code == start and layer == 0) for layer, count in enumerate(row))
         + f'</div><div class="lape-sum"{begin[code]}>{sum(row):,}</div>'
         for code, row in counts.items()
     )
     last = mask.shape[0] - 1
-    axis = f'<div class="lape-name">layer</div><div class="lape-axis"><span>0</span><span>{last}</span></div>'
-    heading = "Neurons of each language in each layer"
-    said = layers_in_words({language(code).name: row for code, row in counts.items()})
-    return _figure(
-        "lape-layers", f"{heading}. {size_text(mask.shape, mask.experts)}. {said}", heading, f"{rows}{axis}<div></div>"
+    axis = f'<div class="lape-name">{escape(say("neuron.head_layer"))}</div>'
+    axis += f'<div class="lape-axis"><span>0</span><span>{last}</span></div><div></div>'
+    heading = say("neuron.layers_heading")
+    said = layers_in_words({name_of(code): row for code, row in counts.items()})
+    described = f"{heading}. {size_text(mask.shape, mask.experts)}. {said}"
+    return (
+        f'<p class="lape-caption">{escape(heading)}</p>'
+        f'<div class="lape-layers" role="group" data-columns="{mask.shape[0]}" aria-label="{escape(described)}">'
+        f"{rows}{axis}</div>{_scale(most)}{tip_line(say('neuron.point_cell'))}"
     )
 
 
 def overlap_figure(mask: NeuronMask) -> str:
-    """How many neurons every two languages share: Jaccard index in percent, as a table."""
+    """How many neurons every two languages share: Jaccard index in percent, as a table.
+
+    A cell leads on to the neurons of both.
+    """
     shares, codes, begin = mask.overlap(), by_family(mask.languages), _begin(mask.languages)
     head = "".join(f'<th scope="col"{begin[code]} title="{_name(code)}">{escape(code)}</th>' for code in codes)
+    start = next(((one, other) for one, other in permutations(codes, 2) if shares[one, other] is not None), None)
     rows = "".join(
         f'<tr{begin[one]}><th scope="row" title="{_name(one)}"><span>{_name(one)}</span><b>{escape(one)}</b></th>'
-        + "".join(_shared(one, other, shares[one, other], begin[other]) for other in codes)
+        + "".join(_shared(one, other, shares[one, other], begin[other], (one, other) == start) for other in codes)
         + "</tr>"
         for one in codes
     )
     many = " lape-many" if len(codes) > MOST_BESIDE else ""
-    heading = "Shared neurons of two languages, in percent of the neurons of either (Jaccard index)"
+    heading = escape(say("neuron.overlap_heading"))
     return (
-        f'<p class="lape-caption">{heading}</p><div class="lape-scroll{many}" tabindex="0" role="region" '
-        f'aria-label="{heading}"><table class="lape-overlap" style="--columns:{len(codes)}">'
-        f"<thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>"
+        f'<p class="lape-caption">{heading}</p><div class="lape-scroll{many}" role="region" '
+        f'aria-label="{heading}"><table class="lape-overlap" data-columns="{max(len(codes) - 1, 1)}" '
+        f'style="--columns:{len(codes)}"><thead><tr><td></td>{head}</tr></thead><tbody>{rows}</tbody></table></div>'
+        f"{_scale(100, unit=' %')}{tip_line(say('neuron.point_cell'))}"
     )
 
 
@@ -72,25 +88,26 @@ def activity_figure(name: str, belongs: Sequence[str], activity: Mapping[str, Ac
         f"<td>{found.probability:.1%}</td><td>{found.mean:.2f}</td></tr>"
         for code, found in ((code, activity[code]) for code in by_family(activity))
     )
-    owners = f"A neuron of {', '.join(language(code).name for code in belongs)} (●)" if belongs else "Of no language"
-    caption = f"{name}. {owners}. Active: share of a language's tokens."
+    owners = say("neuron.owners", languages=", ".join(map(name_of, belongs))) if belongs else say("neuron.nobody")
+    language, active, mean = (escape(say(f"neuron.head_{head}")) for head in ("language", "active", "mean"))
     return (
-        f'<table class="lape-activity"><caption>{escape(caption)}</caption><thead><tr><th scope="col">Language</th>'
-        f'<td></td><th scope="col">Active</th><th scope="col">Mean</th></tr></thead><tbody>{rows}</tbody></table>'
+        f'<table class="lape-activity"><caption>{escape(f"{name}. {owners}")}</caption><thead><tr>'
+        f'<th scope="col">{language}</th><td></td><th scope="col">{active}</th><th scope="col">{mean}</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
 
 
-def _figure(kind: str, said: str, heading: str, inside: str) -> str:
-    """A picture with its heading, and in words for those who do not see it."""
-    return (
-        f'<p class="lape-caption">{escape(heading)}</p>'
-        f'<div class="{kind}" role="img" aria-label="{escape(said)}">{inside}</div>'
-    )
-
-
-def _cell(count: int, most: int, title: str) -> str:
+def _cell(code: str, layer: int, count: int, most: int, first: bool) -> str:
+    tip = say("neuron.cell", language=name_of(code), layer=str(layer), count=count)
     shade = f' style="--shade:{count_shade(count, most):.2f}"' if count else ""
-    return f'<span title="{escape(title)}"{shade}></span>'
+    leads = {"languages": [code], "layer": layer} if count else {}
+    return f"<span{pointed(tip, first=first, **leads)}{shade}></span>"
+
+
+def _scale(most: int, unit: str = "") -> str:
+    """What the strength of a colour stands for: it grows with the square root."""
+    steps = "".join(f'<span style="--shade:{sqrt(part / 8):.2f}"></span>' for part in range(9))
+    return f'<p class="lape-scale" aria-hidden="true">0{steps}{most:,}{unit}</p>'
 
 
 def _begin(codes: Sequence[str]) -> dict[str, str]:
@@ -101,13 +118,14 @@ def _begin(codes: Sequence[str]) -> dict[str, str]:
     return {code: " data-begin" if code in first else "" for code in codes}
 
 
-def _shared(one: str, other: str, share: float | None, begin: str) -> str:
+def _shared(one: str, other: str, share: float | None, begin: str, first: bool) -> str:
     if one == other or share is None:
         return f'<td class="lape-own"{begin}></td>'
-    title = f"{language(one).name}, {language(other).name}: {share:.1%}"
+    tip = f"{name_of(one)}, {name_of(other)}: {share:.1%}"
     shown = f"{share:.0%}".removesuffix("%")
-    return f'<td{begin} title="{escape(title)}" style="--shade:{sqrt(share):.2f}">{shown}</td>'
+    cell = pointed(tip, first=first, languages=[one, other], layer=None)
+    return f'<td{begin}{cell} style="--shade:{sqrt(share):.2f}">{shown}</td>'
 
 
 def _name(code: str) -> str:
-    return escape(language(code).name)
+    return escape(name_of(code))

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gradio as gr
 
 from lape.demo.backend import Backend
 from lape.demo.checks import checked_name
+from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
 from lape.demo.methods import about_method
 from lape.demo.neurons.request import checked_languages
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.sliders import SLIDERS, checked_settings, slider
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.identify import identify, method_settings
-from lape.languages import by_family, language
+from lape.languages import by_family
 from lape.masks.mask import NeuronMask
-
-WITHOUT = "There are no statistics beside this mask, such as beside a released one, so its neurons are chosen already."
 
 
 def build_live(backend: Backend) -> Part:
@@ -93,7 +92,7 @@ def build_live(backend: Backend) -> Part:
 
         mask = backend.change(visitor_of(request), chosen).known_mask
         milliseconds = 1000 * (time.perf_counter() - began)
-        return {line: status(f"{_counted(mask)}, chosen in {milliseconds:.0f} ms. Every tab uses them now.")}
+        return {line: status(f"{_counted(mask)} {say('neuron.chosen_in', milliseconds=f'{milliseconds:.0f}')}")}
 
     @failures_to(line)
     def switching(request: gr.Request, name: Any, equally: Any, codes: Any) -> Outputs:
@@ -160,7 +159,7 @@ def _checked_method(name: object, loaded: Loaded) -> str:
         LapeError: There is none of that name, or none at all.
     """
     if not loaded.methods:
-        raise LapeError(WITHOUT)
+        raise LapeError(say("neuron.chosen_already"))
     return checked_name("method", name, loaded.methods)
 
 
@@ -180,15 +179,12 @@ def _choices(loaded: Loaded | None) -> list[tuple[str, str]]:
     if loaded is None or not loaded.methods:
         return []
     recorded = loaded.known_mask if loaded.statistics is None else loaded.statistics
-    return [(language(code).name, code) for code in by_family(recorded.languages)]
+    return [(name_of(code), code) for code in by_family(recorded.languages)]
 
 
 def _counted(mask: NeuronMask) -> str:
-    return f"{_total(mask, mask.languages):,} neurons of {len(mask.languages)} languages"
-
-
-def _total(mask: NeuronMask, codes: Sequence[str]) -> int:
-    return sum(mask.count(code) for code in codes)
+    total = sum(mask.count(code) for code in mask.languages)
+    return say("neuron.counted", count=total, languages=say("neuron.languages", count=len(mask.languages)))
 
 
 def _state(backend: Backend, visitor: str) -> str:
@@ -199,6 +195,6 @@ def _state(backend: Backend, visitor: str) -> str:
     except LapeError as error:
         return status(str(error), failed=True)
     if not loaded.methods:
-        return status(f"{_counted(mask)} in use. {WITHOUT}")
-    begun = ", as the page began" if loaded is backend.loaded else ""
-    return status(f"{_counted(mask)} in use{begun}. Move a slider: the neurons change at once.")
+        return status(f"{_counted(mask)} {say('neuron.chosen_already')}")
+    begun = say("neuron.as_begun") if loaded is backend.loaded else say("neuron.changed")
+    return status(f"{_counted(mask)} {begun}")

@@ -12,23 +12,28 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.demo.backend import Backend
 from lape.demo.examples import examples_for
+from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.colored import colored_text, tokens_by_language
+from lape.demo.neurons.pointed import POINTED
 from lape.demo.neurons.request import TEXT_TOKENS, text_to_color
+from lape.demo.neurons.tips import tips
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.errors import LapeError
-from lape.inspection.activations import Activations, activations
+from lape.inspection.activations import Activations, ActiveNeurons, activations, active_neurons
 from lape.inspection.firing import Fired, firing, mask_neurons
-from lape.languages import language
 
 NAMED = 8  # languages in the line below the text
-NO_USUAL = " The mask has no statistics beside it, so the shares are compared as they are."
 
 
-def build_look(backend: Backend) -> Part:
-    """Adds the section to the gradio page that is being built."""
+def build_look(backend: Backend) -> tuple[Part, gr.HTML, gr.State]:
+    """Adds the section to the gradio page that is being built.
+
+    Returns:
+        The part; the colored text, of which a click on a token leads to a neuron; and what the neurons do in it.
+    """
     gr.Markdown(word("neurons.look_heading"), elem_classes="lape-section")
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=320):
@@ -45,34 +50,49 @@ def build_look(backend: Backend) -> Part:
                 line = gr.HTML(status(""), elem_id="lape-look-status", min_width=240)
         with gr.Column(scale=3, min_width=320):
             colored = gr.HTML(
-                label=word("neurons.colored"), show_label=True, container=True, elem_id="lape-look-colored"
+                label=word("neurons.colored"),
+                show_label=True,
+                container=True,
+                js_on_load=POINTED,
+                elem_id="lape-look-colored",
             )
     gr.Markdown(word("neurons.colored_how"), elem_classes="lape-how")
+    kept = gr.State(None)  # all active neurons of the text on show, and the model's name
 
     def busy() -> Outputs:
-        return {color: gr.Button(interactive=False), line: status("Waiting for the model…")}
+        return {color: gr.Button(interactive=False), line: status(say("neuron.waiting"))}
+
+    def drawn(loaded: Loaded, active: ActiveNeurons) -> Outputs:
+        """A text in the colors of the mask in use."""
+        seen = active.of(known_neurons(loaded))
+        mask, statistics = loaded.known_mask, loaded.statistics
+        pieces = firing(seen, mask, statistics)
+        said = summary(pieces) + ("" if statistics is not None else f" {say('neuron.no_usual')}")
+        told = tips(pieces, seen, mask, statistics)
+        return {colored: colored_text(pieces, told, mask.languages), line: status(said)}
 
     @failures_to(line)
     def coloring(request: gr.Request, given: Any) -> Iterator[Outputs]:
         asked = text_to_color(given)
         loaded = backend.ready(visitor_of(request))
-        neurons = known_neurons(loaded)
-        yield {line: status("Reading…")}
-        for seen in backend.run(seeing, (asked,), neurons):
-            if seen is None:  # it waits for the model
+        known_neurons(loaded)
+        yield {line: status(say("neuron.reading"))}
+        for active in backend.run(reading, asked):
+            if active is None:  # it waits for the model
                 yield {line: gr.skip()}
-        pieces = firing(seen, loaded.known_mask, loaded.statistics)
-        said = summary(pieces) + ("" if loaded.statistics is not None else NO_USUAL)
-        yield {colored: colored_text(pieces, loaded.known_mask.languages), line: status(said)}
+        yield {kept: (loaded.name, active), **drawn(loaded, active)}
 
     def idle() -> Outputs:
         return {color: gr.Button(interactive=True)}
 
-    def refresh(visitor: str) -> Outputs:
-        """Takes away what another mask said."""
-        return {colored: "", line: status("")}
+    @failures_to(line, {colored: ""})
+    def refresh(visitor: str, read: Any) -> Outputs:
+        """Colors the text on show anew, from what was read of it; takes away what another model said."""
+        if read is not None and backend.languages(visitor) and (loaded := backend.ready(visitor)).name == read[0]:
+            return drawn(loaded, read[1])
+        return {colored: "", line: status(""), kept: None}
 
-    drawn_to = [color, line, colored]
+    drawn_to = [color, line, colored, kept]
     begun = gr.on([color.click, text.submit], busy, None, drawn_to, trigger_mode="once", **QUIET)
     running = begun.then(
         coloring,
@@ -85,7 +105,12 @@ def build_look(backend: Backend) -> Part:
         **MODEL,
     )
     running.then(idle, None, drawn_to, **QUIET)
-    return Part(refresh, [line, colored])
+    return Part(refresh, [line, colored, kept], inputs=(kept,)), colored, kept
+
+
+def reading(model: PreTrainedModel, tokenizer: Tokenizer, text: str) -> Generator[ActiveNeurons, None, None]:
+    """The work: which neurons are active at each token of a text, of all neurons."""
+    yield active_neurons(model, tokenizer, text, longest_tokens=TEXT_TOKENS)
 
 
 def seeing(
@@ -104,7 +129,7 @@ def known_neurons(loaded: Loaded) -> torch.Tensor:
     """
     neurons = mask_neurons(loaded.known_mask)
     if len(neurons) == 0:
-        raise LapeError("The mask in use has no neuron. Choose them less strictly, or go back to the start.")
+        raise LapeError(say("neuron.empty_mask"))
     return neurons
 
 
@@ -113,11 +138,11 @@ def summary(pieces: Sequence[Fired]) -> str:
     tally = tokens_by_language(pieces)
     total = sum(piece.tokens for piece in pieces)
     none = total - tally.total()
-    counts = [f"{language(code).name} {count:,}" for code, count in tally.most_common()]
+    counts = [f"{name_of(code)} {count:,}" for code, count in tally.most_common()]
     if len(counts) > NAMED + 1:
-        counts[NAMED:] = [f"{len(counts) - NAMED} more languages"]
-    counts += [f"none {none:,}"] if none else []
-    return f"{total:,} token{'' if total == 1 else 's'}: {', '.join(counts)}."
+        counts[NAMED:] = [say("neuron.more_languages", count=len(counts) - NAMED)]
+    counts += [say("neuron.none", number=none)] if none else []
+    return say("neuron.tokens", count=total, languages=", ".join(counts))
 
 
 def _opening(languages: Sequence[str]) -> str:

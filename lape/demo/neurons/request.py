@@ -8,6 +8,7 @@ from lape.demo.checks import PROMPT_CHARACTERS, Limit, checked_number, checked_t
 from lape.errors import LapeError
 from lape.inspection.table import SORTS
 
+ALL_LAYERS = -1  # in the menu of layers
 TEXT_TOKENS = 1024  # about 3 s of a CPU, during which the model is nobody else's
 
 
@@ -45,6 +46,22 @@ def checked_sort(sort: object) -> str:
     if not isinstance(sort, str) or sort not in SORTS:
         raise LapeError(f"The order must be one of {', '.join(SORTS)}, not {shown_value(sort)}.")
     return sort
+
+
+def checked_layer(layer: object, layers: int) -> int | None:
+    """A layer of the model, or None for all of them.
+
+    Raises:
+        LapeError: It is no whole number, or outside the model.
+    """
+    if layer is None or layer == ALL_LAYERS:
+        return None
+    return int(checked_number(Limit("Layer", 0, layers - 1, 1, whole=True), layer))
+
+
+def whole(value: object) -> object:
+    """A number that the browser sends as text."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 10 else value
 
 
 def checked_neuron(layer: object, neuron: object, shape: tuple[int, int]) -> tuple[int, int]:

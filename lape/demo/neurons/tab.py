@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import islice
+from typing import Any
+
 import gradio as gr
 
 from lape.demo.backend import Backend
@@ -10,31 +13,47 @@ from lape.demo.neurons.figures import layers_figure, overlap_figure
 from lape.demo.neurons.listing import build_list
 from lape.demo.neurons.live import build_live
 from lape.demo.neurons.look import build_look
+from lape.demo.neurons.neuron import build_neuron
+from lape.demo.neurons.pointed import POINTED
 from lape.demo.part import Outputs, Part
 from lape.demo.words import word
 
 
-def build_neurons(backend: Backend) -> Part:
-    """Adds the tab to the gradio page that is being built."""
+def build_neurons(backend: Backend, tabs: gr.Tabs) -> Part:
+    """Adds the tab to the gradio page that is being built.
+
+    Args:
+        backend: What the page serves.
+        tabs: Of the page, where this one has the id `lape.demo.neurons.neuron.TAB`.
+    """
     gr.Markdown(word("neurons.explanation"))
-    look = build_look(backend)
+    look, colored, kept = build_look(backend)
     live = build_live(backend)
     gr.Markdown(word("neurons.where_heading"), elem_classes="lape-section")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):
-            layers = gr.HTML(_layers(backend.loaded), elem_id="lape-neurons-layers")
+            layers = gr.HTML(_layers(backend.loaded), js_on_load=POINTED, elem_id="lape-neurons-layers")
         with gr.Column(scale=2, min_width=320):
-            overlap = gr.HTML(_overlap(backend.loaded), elem_id="lape-neurons-overlap")
-    listed = build_list(backend)
-    parts = (look, live, listed)
+            overlap = gr.HTML(_overlap(backend.loaded), js_on_load=POINTED, elem_id="lape-neurons-overlap")
+    listed, table = build_list(backend, layers, overlap)
+    neuron = build_neuron(backend, tabs, table, colored, kept)
+    parts = (look, live, listed, neuron)
 
-    def refresh(visitor: str) -> Outputs:
+    def refresh(visitor: str, *values: Any) -> Outputs:
         loaded = backend.visitors.shown(visitor).loaded
         shown: Outputs = {layers: _layers(loaded), overlap: _overlap(loaded)}
-        return shown | {key: value for part in parts for key, value in part.refresh(visitor).items()}
+        given = iter(values)
+        for part in parts:
+            shown |= part.refresh(visitor, *islice(given, len(part.inputs)))
+        return shown
 
-    outputs = [layers, overlap, *(output for part in parts for output in part.outputs)]
-    return Part(refresh, outputs, tuple(change for part in parts for change in part.changes))
+    return Part(
+        refresh,
+        [layers, overlap, *(output for part in parts for output in part.outputs)],
+        tuple(change for part in parts for change in part.changes),
+        arrive=neuron.arrive,
+        inputs=tuple(value for part in parts for value in part.inputs),
+    )
 
 
 def _layers(loaded: Loaded | None) -> str:
