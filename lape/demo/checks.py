@@ -61,6 +61,20 @@ def checked_name(what: str, name: object, names: Sequence[str]) -> str:
     return name
 
 
+def checked_languages(codes: object, known: Sequence[str], *, least: int) -> list[str]:
+    """Some of the languages there are, in their order.
+
+    Raises:
+        LapeError: They are not a list of known codes, or too few.
+    """
+    if not isinstance(codes, list) or not all(isinstance(code, str) and code in known for code in codes):
+        raise LapeError(say("checks.some_of", names=", ".join(known), value=shown_value(codes)))
+    found = [code for code in known if code in codes]
+    if len(found) < least:
+        raise LapeError(say("checks.at_least", least=least))
+    return found
+
+
 def checked_number(limit: Limit, value: Any) -> float:
     """A number within its range.
 

@@ -16,7 +16,7 @@ from lape.evaluation.metrics.costs import text_costs
 from lape.evaluation.metrics.language import Identified
 from lape.evaluation.metrics.many import as_message, continue_many
 from lape.evaluation.metrics.quality import Quality
-from lape.evaluation.metrics.strengths import Step, StrengthSweep, at_strengths, sweep, target_share, windows
+from lape.evaluation.metrics.strengths import StrengthStep, StrengthSweep, at_strengths, sweep, target_share, windows
 
 CELLS = torch.arange(96).split(32)
 MASK = NeuronMask(
@@ -95,7 +95,7 @@ def steps(*told: str) -> StrengthSweep:
     made = []
     for place, each in enumerate(told):
         quality = Quality("broken" if each.endswith("!") else "fluent", (), 0.0, 1.0, 2.0)
-        made.append(Step(place / 4, "", Identified(each.rstrip("!"), 1.0), None, quality, 1, None))
+        made.append(StrengthStep(place / 4, "", Identified(each.rstrip("!"), 1.0), None, quality, 1, None))
     return StrengthSweep("es", tuple(made))
 
 

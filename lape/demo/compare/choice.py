@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from lape.demo.checks import checked_name
+from lape.demo.checks import checked_languages, checked_name
 from lape.demo.loaded import Loaded
-from lape.demo.neurons.request import checked_languages
 from lape.demo.sliders import SLIDERS, checked_settings
 from lape.errors import LapeError
 from lape.identify import identify, method_settings

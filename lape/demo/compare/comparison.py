@@ -19,7 +19,7 @@ from lape.demo.compare.chat import Talks, prompts_of
 from lape.demo.compare.request import CompareRequest, request_for
 from lape.demo.compare.variants import Variants, neurons_changed, variants_of
 from lape.errors import LapeError
-from lape.evaluation.metrics.costs import Written, write_and_cost
+from lape.evaluation.metrics.costs import WrittenTexts, write_and_cost
 from lape.evaluation.metrics.difference import first_difference
 from lape.evaluation.metrics.language import MIN_WIDTH, Identified, LanguageIdentifier, text_width
 from lape.evaluation.metrics.quality import Quality, judge
@@ -101,7 +101,7 @@ def generating(
     request: CompareRequest,
     prompts: Mapping[str, Prompt],
     variants: Variants,
-) -> Generator[Written, None, None]:
+) -> Generator[WrittenTexts, None, None]:
     """The work of a comparison; the last state has what the texts cost the untouched model."""
     return write_and_cost(
         model,
@@ -113,7 +113,7 @@ def generating(
 
 
 def columns_of(
-    written: Written, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]
+    written: WrittenTexts, changed: Mapping[str, tuple[int, int]], languages: tuple[str, ...]
 ) -> dict[str, Column]:
     """The columns at a moment.
 
@@ -162,7 +162,7 @@ def identifier(languages: tuple[str, ...]) -> Future[LanguageIdentifier]:
     return found
 
 
-def throttled(states: Iterator[Written | None]) -> Iterator[Written | None]:
+def throttled(states: Iterator[WrittenTexts | None]) -> Iterator[WrittenTexts | None]:
     """Leaves out states that come too soon after another, but never the last; None, of waiting, is handed on."""
     sent, pending = -math.inf, None
     for written in states:

@@ -29,7 +29,7 @@ from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.drawing.html import Table
 from lape.errors import LapeError
-from lape.evaluation.metrics.costs import Written
+from lape.evaluation.metrics.costs import WrittenTexts
 from lape.evaluation.metrics.many import TextRow, batches, by_prompt, rows_of, write_batch
 from lape.generation.prompts import Prompt
 from lape.generation.settings import SETTINGS
@@ -88,7 +88,7 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
 
 def writing_many(
     model: PreTrainedModel, tokenizer: Tokenizer, request: CompareRequest, prompts: list[str], variants: Variants
-) -> Generator[Written | dict[int, dict[str, Any]], None, None]:
+) -> Generator[WrittenTexts | dict[int, dict[str, Any]], None, None]:
     """The work: states of each batch of prompts, and what was written of it, see `by_prompt`."""
 
     def given(prompt: str, name: str) -> Prompt:
@@ -100,6 +100,7 @@ def writing_many(
             for written in throttled(states):
                 if written is not None:
                     yield written
+        assert written is not None  # nothing waits here: the work has the model
         yield by_prompt(written, batch, variants)
 
 

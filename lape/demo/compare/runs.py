@@ -12,7 +12,7 @@ import gradio as gr
 from lape.demo.part import MODEL, QUIET, Outputs, failures_to
 from lape.demo.status import status
 from lape.demo.words import say, word
-from lape.evaluation.metrics.costs import Written
+from lape.evaluation.metrics.costs import WrittenTexts
 
 STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
 
@@ -83,7 +83,7 @@ def on_start(
     )
 
 
-def progress(written: Written, most: int) -> str:
+def progress(written: WrittenTexts, most: int) -> str:
     """How many of the tokens are written, of the longest text."""
     done = max(written.update.new_tokens.values())
     return status(say("strip.progress", count=done, of=most))

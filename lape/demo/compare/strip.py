@@ -29,7 +29,7 @@ from lape.drawing.html import figure
 from lape.drawing.strip import SIGNS, Strength, Titles, legend, strip
 from lape.errors import LapeError
 from lape.evaluation.metrics.repetition import LOOP_SHARE, repeated_share
-from lape.evaluation.metrics.strengths import Step, StrengthSweep, at_strengths, swept
+from lape.evaluation.metrics.strengths import StrengthStep, StrengthSweep, at_strengths, swept
 from lape.generation.interventions import Entry
 
 HINT_CHARACTERS = 120  # of a text that is pointed at
@@ -74,6 +74,7 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         with closing(backend.run(generating, asked, given, rows)) as states:
             for written in throttled(states):
                 yield {buttons.line: gr.skip() if written is None else progress(written, asked.max_new_tokens)}
+        assert written is not None  # the last state is always sent
         found = swept(written, rows, partial(identify, loaded.known_mask.languages))
         run, chosen = Swept(asked, found), opened(found, asked.strength)
         done = say("first.done", seconds=f"{time.perf_counter() - began:.1f}")
@@ -149,7 +150,7 @@ def drawn(found: StrengthSweep, chosen: int) -> str:
             name=f"{step.strength:g}",
             share=step.target_share,
             cost=step.cost_nats,
-            word=step.quality and step.quality.word,
+            word=None if step.quality is None else step.quality.word,
             told=_told(step, target),
             mark=marks.get(step.strength, ""),
         )
@@ -158,7 +159,7 @@ def drawn(found: StrengthSweep, chosen: int) -> str:
     return report_html([figure(strip(steps, titles, chosen=chosen), f"{legend(titles)}. {say('strip.how')}")])
 
 
-def step_html(step: Step, run: Swept) -> str:
+def step_html(step: StrengthStep, run: Swept) -> str:
     """The text of a step after its prompt, with its badges, as HTML in which every variable is escaped."""
     column = Column(
         text=step.text,
@@ -180,7 +181,7 @@ def step_html(step: Step, run: Swept) -> str:
     )
 
 
-def _told(step: Step, target: str) -> str:
+def _told(step: StrengthStep, target: str) -> str:
     """A step in a few words, for who points at it."""
     said = [f"{say('strip.strength')} {step.strength:g}"]
     if step.target_share is not None:

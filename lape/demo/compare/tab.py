@@ -257,7 +257,8 @@ def build_compare(backend: Backend) -> Part:
 
     for name in ("source", "targets", "show_random", "show_plain", "method", "switching", "keep", "layers", "only"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
-    inputs["source"].change(_direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
+    turned = inputs["source"].change
+    turned(lambda code: gr.Textbox(rtl=is_rtl(code)), inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
     anew = [*drawn_to, talks, clear, old]
     inputs["chat"].input(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
     clear.click(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
@@ -296,7 +297,3 @@ def build_compare(backend: Backend) -> Part:
 def _variants(backend: Backend, visitor: str, request: CompareRequest) -> dict[str, Any]:
     """The columns the page begins with; none without a model and a mask."""
     return variants_of(backend.ready(visitor), request) if backend.languages(visitor) else {}
-
-
-def _direction(code: object) -> gr.Textbox:
-    return gr.Textbox(rtl=is_rtl(code))

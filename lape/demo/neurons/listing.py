@@ -8,10 +8,11 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
+from lape.demo.checks import checked_languages
 from lape.demo.languages import name_of, titles
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.pointed import clicked
-from lape.demo.neurons.request import ALL_LAYERS, checked_languages, checked_layer, checked_sort
+from lape.demo.neurons.request import ALL_LAYERS, checked_layer, checked_sort
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import say, word

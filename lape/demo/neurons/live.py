@@ -9,11 +9,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.checks import checked_name
+from lape.demo.checks import checked_languages, checked_name
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
 from lape.demo.methods import about_method
-from lape.demo.neurons.request import checked_languages
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.sliders import SLIDERS, checked_settings, slider
 from lape.demo.status import status

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from lape.demo.checks import PROMPT_CHARACTERS, Limit, checked_number, checked_text, shown_value
 from lape.errors import LapeError
 from lape.inspection.table import SORTS
@@ -20,20 +18,6 @@ def text_to_color(text: object) -> str:
     """
     if not (found := checked_text("text", text, PROMPT_CHARACTERS)).strip():
         raise LapeError("The text is empty; write something to look at.")
-    return found
-
-
-def checked_languages(codes: object, known: Sequence[str], *, least: int) -> list[str]:
-    """Some of the languages there are, in their order.
-
-    Raises:
-        LapeError: They are not a list of known codes, or too few.
-    """
-    if not isinstance(codes, list) or not all(isinstance(code, str) and code in known for code in codes):
-        raise LapeError(f"The languages must be a list of some of {', '.join(known)}, not {shown_value(codes)}.")
-    found = [code for code in known if code in codes]
-    if len(found) < least:
-        raise LapeError(f"Choose at least {least} languages: neurons of a language are told from those of the others.")
     return found
 
 

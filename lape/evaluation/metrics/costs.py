@@ -20,7 +20,7 @@ from lape.models.inputs import context_length
 
 
 @dataclass(frozen=True)
-class Written:
+class WrittenTexts:
     """What variants have written so far, and in the end what it costs.
 
     Attributes:
@@ -38,7 +38,7 @@ def write_and_cost(
     prompt: Prompt | Mapping[str, Prompt],
     variants: Mapping[str, Entry | None],
     **settings: Any,
-) -> Generator[Written, None, None]:
+) -> Generator[WrittenTexts, None, None]:
     """Generates a prompt under several variants, and measures what each text costs the untouched model.
 
     Args:
@@ -56,13 +56,13 @@ def write_and_cost(
     """
     updates = side_by_side(model, tokenizer, prompt, variants, **settings)
 
-    def by_variant() -> Generator[Written, None, None]:
+    def by_variant() -> Generator[WrittenTexts, None, None]:
         with closing(updates):
             for update in updates:
-                yield Written(update)
+                yield WrittenTexts(update)
         prompts = [prompt[name] if isinstance(prompt, Mapping) else prompt for name in variants]
         found = text_costs(model, tokenizer, prompts, [update.texts[name] for name in variants])
-        yield Written(update, dict(zip(variants, found, strict=True)))
+        yield WrittenTexts(update, dict(zip(variants, found, strict=True)))
 
     return by_variant()
 

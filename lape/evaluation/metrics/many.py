@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.evaluation.metrics.cells import Cells, Task, fresh
 from lape.evaluation.metrics.continuations import Decoding
-from lape.evaluation.metrics.costs import Written, write_and_cost
+from lape.evaluation.metrics.costs import WrittenTexts, write_and_cost
 from lape.evaluation.metrics.language import Identified
 from lape.evaluation.metrics.quality import judge
 from lape.generation.interventions import Entry
@@ -117,14 +117,14 @@ def write_batch(
     variants: Variants,
     prompt_of: PromptOf = as_it_is,
     **settings: Any,
-) -> Generator[Written, None, None]:
+) -> Generator[WrittenTexts, None, None]:
     """Continues some prompts under the same variants as one batch, see `write_and_cost`; rows by place and variant."""
     rows = {_row(place, name): entry for place in batch for name, entry in variants.items()}
     asked = {_row(place, name): prompt_of(batch[place], name) for place in batch for name in variants}
     return write_and_cost(model, tokenizer, asked, rows, **settings)
 
 
-def by_prompt(written: Written, batch: Iterable[int], variants: Iterable[str]) -> dict[int, dict[str, Any]]:
+def by_prompt(written: WrittenTexts, batch: Iterable[int], variants: Iterable[str]) -> dict[int, dict[str, Any]]:
     """What was written of each prompt of a batch, as JSON holds it: by place and variant, for `rows_of`."""
     update, costs = written.update, written.costs_nats or {}
     return {
@@ -160,7 +160,7 @@ def rows_of(prompt: str, written: Mapping[str, Any], identify: Callable[[str], I
                 variant=name,
                 language=None if told.gibberish else told.language,
                 confidence=round(told.confidence, 4),
-                quality=quality and quality.word,
+                quality=None if quality is None else quality.word,
                 **found,
             )
         )

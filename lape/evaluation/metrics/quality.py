@@ -18,7 +18,9 @@ from lape.evaluation.metrics.repetition import repeated_share
 
 Word = Literal["fluent", "strained", "broken"]
 Reason = Literal["no_language", "repeats", "no_words", "costly"]
-FLUENT, STRAINED, BROKEN = "fluent", "strained", "broken"
+FLUENT: Word = "fluent"
+STRAINED: Word = "strained"
+BROKEN: Word = "broken"
 SHORTEST_COLUMNS = 10  # of a text that can be seen to be broken; nothing else is said of one under MIN_WIDTH
 # The first limit of a sign is that of a strained text, the second of a broken one.
 REPEATED_SHARES = (0.2, 0.3)
@@ -75,7 +77,7 @@ def judge(text: str, told: Identified, cost_nats: float | None = None) -> Qualit
     worst = max(levels.values())
     if unsaid and worst < 2:
         return None
-    word: Word = (FLUENT, STRAINED, BROKEN)[worst]
+    word = (FLUENT, STRAINED, BROKEN)[worst]
     reasons = tuple(reason for reason, level in levels.items() if level == worst > 0)
     return Quality(word, reasons, repeated, words, cost_nats)
 

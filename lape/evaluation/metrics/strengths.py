@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
-from lape.evaluation.metrics.costs import Written, write_and_cost
+from lape.evaluation.metrics.costs import WrittenTexts, write_and_cost
 from lape.evaluation.metrics.language import Identified, text_width
 from lape.evaluation.metrics.quality import BROKEN, Quality, judge
 from lape.generation.interventions import Entry, Intervention
@@ -25,7 +25,7 @@ Identify = Callable[[str], Identified]
 
 
 @dataclass(frozen=True)
-class Step:
+class StrengthStep:
     """What a model writes at one strength.
 
     Attributes:
@@ -81,7 +81,7 @@ class StrengthSweep:
     """
 
     target: str
-    steps: tuple[Step, ...]
+    steps: tuple[StrengthStep, ...]
 
     @property
     def flip(self) -> float | None:
@@ -106,11 +106,11 @@ class StrengthSweep:
             found = step.strength
         return found
 
-    def _told(self, step: Step) -> bool:
+    def _told(self, step: StrengthStep) -> bool:
         return step.language.language == base_language(self.target)
 
     def values(self) -> dict[str, Any]:
-        """As JSON holds it: `target`, `flip`, `breaks` and `steps`, see `Step.values`."""
+        """As JSON holds it: `target`, `flip`, `breaks` and `steps`, see `StrengthStep.values`."""
         return {
             "target": self.target,
             "flip": self.flip,
@@ -172,7 +172,7 @@ def at_strengths(intervention: Entry, strengths: Sequence[float] | None = None) 
     return {f"{strength:g}": replace(intervention, strength=strength) for strength in strengths}
 
 
-def swept(written: Written, rows: Mapping[str, Entry], identify: Identify) -> StrengthSweep:
+def swept(written: WrittenTexts, rows: Mapping[str, Entry], identify: Identify) -> StrengthSweep:
     """The sweep of what rows of `at_strengths` have written.
 
     Args:
@@ -187,7 +187,7 @@ def swept(written: Written, rows: Mapping[str, Entry], identify: Identify) -> St
         text = written.update.texts[name]
         told = identify(text)
         steps.append(
-            Step(
+            StrengthStep(
                 strength=intervention.strength,
                 text=text,
                 language=told,
