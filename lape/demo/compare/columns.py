@@ -82,27 +82,31 @@ def badges(column: Column | None, request: CompareRequest = DEFAULTS) -> str:
     return f'<div class="lape-badges">{"".join(shown)}</div>'
 
 
-def told_of(column: Column) -> str:
-    """The language that a column's text was told to be in, by name; empty where none was."""
-    return "" if column.language.language is None else name_of(column.language.language)
+def told_of(column: Column, request: CompareRequest) -> str:
+    """The language of a column's text and how good it is, in a few words."""
+    return _told(column, request)[0]
 
 
 def _language_badge(column: Column, request: CompareRequest) -> str:
-    """The language and how good the text is; how sure the language is, only of a text that can be read."""
+    return _badge(*_told(column, request))
+
+
+def _told(column: Column, request: CompareRequest) -> tuple[str, str, str]:
+    """What the badge says, its tone and its title; how sure the language is, only of a text that can be read."""
     found, quality = column.language, column.quality
     broken = quality is not None and quality.word == BROKEN
     if found.language is None and not broken:
-        return _badge(say("quality.short"), "none", say("quality.from", columns=MIN_WIDTH))
+        return say("quality.short"), "none", say("quality.from", columns=MIN_WIDTH)
     if found.gibberish or found.language is None:
-        return _badge(say("quality.no_language"), "warn", quality_reasons(quality))
+        return say("quality.no_language"), "warn", quality_reasons(quality)
     name, title = name_of(found.language), say("quality.by")
     if quality is None:
-        return _badge(name, _tone(found.language, request), title)
+        return name, _tone(found.language, request), title
     word, title = say(f"quality.{quality.word}"), f"{title} {quality_reasons(quality)}"
     if broken:
-        return _badge(say("quality.nearest", word=word, language=name), "warn", title)
-    told = say("quality.told", language=name, percent=percent(found.confidence), word=word)
-    return _badge(told, _tone(found.language, request), title)
+        return say("quality.nearest", word=word, language=name), "warn", title
+    said = say("quality.told", language=name, percent=percent(found.confidence), word=word)
+    return said, _tone(found.language, request), title
 
 
 def quality_reasons(quality: Quality | None) -> str:

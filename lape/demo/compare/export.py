@@ -99,7 +99,7 @@ def card(run: Comparison) -> str:
         {
             "title": title_of(name, run.request),
             "kind": kind_of(name),
-            "told": told_of(column),
+            "told": told_of(column, run.request),
             "text": column.text.strip(),
             "rtl": language(column.language.language or expected_language(name, run.request)).rtl,
         }

@@ -76,7 +76,7 @@ def _read(file: Path) -> Comparison | None:
     try:
         request = CompareRequest(**settings)
         columns = dict(map(_column, found["columns"]))
-    except TypeError:
+    except (KeyError, TypeError):
         return None
     return Comparison(request, columns, {}, {name: found[name] for name in ("model", "mask", "environment")})
 
