@@ -22,7 +22,7 @@ from lape.demo.words import speaking
 from lape.evaluation.metrics.language import Identified
 from lape.evaluation.metrics.many import TextRow
 from lape.evaluation.metrics.quality import Quality
-from lape.evaluation.metrics.strengths import Step, StrengthSweep
+from lape.evaluation.metrics.strengths import StrengthStep, StrengthSweep
 
 SHORT = replace(DEFAULTS, prompt="Bonjour", max_new_tokens=3)
 HTML = "<img src=x onerror=alert(1)>"
@@ -97,7 +97,7 @@ def test_a_strip_that_cannot_be_made_says_why(backend: Backend) -> None:
 
 def test_what_a_strip_shows_is_escaped_and_marked() -> None:
     steps = [
-        Step(place / 4, HTML, Identified(code, 1.0), place / 2, quality, 3, "length")
+        StrengthStep(place / 4, HTML, Identified(code, 1.0), place / 2, quality, 3, "length")
         for place, (code, quality) in enumerate(
             [("fr", GOOD), ("es", GOOD), ("es", Quality("broken", ("repeats",), 0.9, 1.0, 0.3))]
         )
