@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from lape.demo.backend import Backend
 from lape.demo.compare.many import build_many
+from lape.demo.compare.request import CompareRequest
 from lape.demo.compare.strip import build_strip
 from lape.demo.part import Outputs, Part
 
@@ -18,7 +20,8 @@ def build_beside(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         backend: Has the model.
         inputs: The controls by field of `CompareRequest`.
     """
-    parts = [build_strip(backend, inputs), build_many(backend, inputs)]
+    ordered = {field.name: inputs[field.name] for field in fields(CompareRequest)}
+    parts = [build_strip(backend, ordered), build_many(backend, ordered)]
 
     def refresh(visitor: str) -> Outputs:
         return {key: value for part in parts for key, value in part.refresh(visitor).items()}

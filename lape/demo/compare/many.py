@@ -110,7 +110,7 @@ def checked_prompts(text: Any) -> list[str]:
     Raises:
         LapeError: There is none, there are too many, or they are too long.
     """
-    given = checked_text("text of prompts", "" if text is None else text, CHARACTERS)
+    given = checked_text("list of prompts", "" if text is None else text, CHARACTERS)
     prompts = [line.strip() for line in given.splitlines() if line.strip()]
     if not prompts:
         raise LapeError(say("many.none"))

@@ -99,9 +99,11 @@ def continue_many(
         for batch in batches(model, prompts, variants)
     ]
     kept = cells(tasks)
-    return [
-        row for place, prompt in enumerate(prompts) for row in rows_of(prompt, kept[f"prompt {place + 1}"], identify)
-    ]
+    rows = []
+    for place, prompt in enumerate(prompts):
+        found = kept[f"prompt {place + 1}"]
+        rows += rows_of(prompt, {name: found[name] for name in variants}, identify)  # what was kept has lost the order
+    return rows
 
 
 def batches(model: PreTrainedModel, prompts: Sequence[str], variants: Variants) -> list[dict[int, str]]:
