@@ -32,23 +32,30 @@ from lape.masks.indices import named_neuron, neuron_name
 from lape.recording.top_texts import top_texts_beside
 
 TAB = "neurons"  # id of the tab
+# In the browser: gradio's own way to select a tab fails where a tab has tabs of its own.
+OPEN_TAB = f"""() => {{
+  if (new URLSearchParams(location.search).has("neuron")) document.querySelector("[data-tab-id={TAB}]")?.click();
+}}"""
 LAYER, NEURON = 1, 2  # columns of the table
 SAMPLES = 4
 DEEPEST = 0.6  # strength of the strongest color, on which text can still be read
 WRITTEN = 12  # tokens of either list
-TO_IT = """(name) => {
-  const kept = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith("__"));
-  history.replaceState(null, "", "?" + new URLSearchParams([...kept, ["neuron", name]]));
+TO_IT = """async () => {
+  await new Promise((drawn) => setTimeout(drawn, 100));
+  const link = document.querySelector("#lape-neuron-links a");
+  if (!link) return;
+  const looks = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith("__"));
+  const query = new URLSearchParams([...looks, ...new URLSearchParams(link.getAttribute("href"))]);
+  history.replaceState(null, "", "?" + query);
   document.querySelector("#lape-neuron").scrollIntoView({ block: "start" });
 }"""
 
 
-def build_neuron(backend: Backend, tabs: gr.Tabs, table: gr.Dataframe, colored: gr.HTML, kept: gr.State) -> Part:
+def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: gr.State) -> Part:
     """Adds the section to the gradio page that is being built.
 
     Args:
         backend: What the page serves.
-        tabs: Of the page, to open this one at the address of a neuron.
         table: A row of it leads here.
         colored: So does a token of the visitor's text.
         kept: What the neurons do in that text.
@@ -82,6 +89,8 @@ def build_neuron(backend: Backend, tabs: gr.Tabs, table: gr.Dataframe, colored: 
     asked = gr.State(None)  # the model and the neuron on show
     nothing: Outputs = {figure: "", links: "", texts: "", near: "", written: "", samples: gr.update(visible=False)}
 
+    failing = failures_to(doing, {**nothing, asked: None})
+
     def chosen(request: gr.Request, given: str) -> Outputs:
         loaded = backend.ready(visitor_of(request))
         mask = loaded.known_mask
@@ -89,17 +98,17 @@ def build_neuron(backend: Backend, tabs: gr.Tabs, table: gr.Dataframe, colored: 
         found = neuron_name(layer, neuron, mask.shape[1], mask.experts)
         return {name: found, asked: (loaded.name, found), doing: status(say("neuron.waiting"))}
 
-    @failures_to(doing)
+    @failing
     def naming(request: gr.Request, given: Any) -> Outputs:
         """Takes what was written."""
         return chosen(request, checked_line(given, "name of a neuron"))
 
-    @failures_to(doing)
+    @failing
     def leading(request: gr.Request, event: gr.EventData) -> Outputs:
         """Takes the neuron that a click leads to."""
         return chosen(request, checked_line(clicked(event, "neuron"), "name of a neuron"))
 
-    @failures_to(doing)
+    @failing
     def picking(request: gr.Request, event: gr.EventData) -> Outputs:
         """Takes the neuron of a row of the table, however the browser has sorted it."""
         row = clicked(event, "row_value")
@@ -109,11 +118,11 @@ def build_neuron(backend: Backend, tabs: gr.Tabs, table: gr.Dataframe, colored: 
         place = checked_neuron(whole(row[LAYER]), whole(row[NEURON]), mask.shape)
         return chosen(request, neuron_name(*place, mask.shape[1], mask.experts))
 
-    @failures_to(doing, {tabs: gr.Tabs(selected=TAB)})
+    @failing
     def arrive(request: gr.Request) -> Outputs:
         """Opens the neuron of an address, if the page was opened with one."""
         given = dict(request.query_params or {}).get("neuron")
-        return {} if given is None else {tabs: gr.Tabs(selected=TAB), **chosen(request, given)}
+        return {} if given is None else chosen(request, given)
 
     def told(loaded: Loaded, given: str) -> Outputs:
         """What is known of a neuron without the model."""
@@ -177,25 +186,28 @@ def build_neuron(backend: Backend, tabs: gr.Tabs, table: gr.Dataframe, colored: 
         return {**nothing, asked: None, name: "", doing: status("")} if of is not None else {}
 
     latest: dict[str, Any] = {"trigger_mode": "always_last"}  # arrow keys go through the table quickly
-    taken = [name, asked, doing]
-    gr.on([show.click, name.submit], naming, name, taken, preprocess=False, **latest, **QUIET)
-    table.select(picking, None, taken, **latest, **QUIET)
-    gr.on([colored.click, near.click], leading, None, taken, **latest, **QUIET)
-    drawn_to = [doing, *nothing]
-    drawn = asked.change(drawing, asked, drawn_to, preprocess=False, **latest, **QUIET)
-    drawn.success(None, name, None, js=TO_IT)
-    drawn.then(
-        sampling,
-        [asked, kept],
-        drawn_to,
-        preprocess=False,
-        api_visibility="private",
-        show_progress="minimal",
-        show_progress_on=[doing],
-        **latest,
-        **MODEL,
-    )
-    return Part(refresh, [tabs, *taken, *nothing], arrive=arrive, inputs=(asked,))
+    taken = [name, asked, doing, *nothing]
+
+    def follow(picked: Any) -> None:
+        """Shows the neuron that an event has taken."""
+        drawn = picked.then(drawing, asked, [doing, *nothing], preprocess=False, **latest, **QUIET)
+        drawn.then(None, None, None, js=TO_IT)
+        drawn.then(
+            sampling,
+            [asked, kept],
+            [doing, written, samples],
+            preprocess=False,
+            api_visibility="private",
+            show_progress="minimal",
+            show_progress_on=[doing],
+            **latest,
+            **MODEL,
+        )
+
+    follow(gr.on([show.click, name.submit], naming, name, taken, preprocess=False, **latest, **QUIET))
+    follow(table.select(picking, None, taken, **latest, **QUIET))
+    follow(gr.on([colored.click, near.click], leading, None, taken, **latest, **QUIET))
+    return Part(refresh, taken, arrive=arrive, follow=follow, inputs=(asked,))
 
 
 def working(

@@ -19,13 +19,8 @@ from lape.demo.part import Outputs, Part
 from lape.demo.words import word
 
 
-def build_neurons(backend: Backend, tabs: gr.Tabs) -> Part:
-    """Adds the tab to the gradio page that is being built.
-
-    Args:
-        backend: What the page serves.
-        tabs: Of the page, where this one has the id `lape.demo.neurons.neuron.TAB`.
-    """
+def build_neurons(backend: Backend) -> Part:
+    """Adds the tab to the gradio page that is being built."""
     gr.Markdown(word("neurons.explanation"))
     look, colored, kept = build_look(backend)
     live = build_live(backend)
@@ -36,7 +31,7 @@ def build_neurons(backend: Backend, tabs: gr.Tabs) -> Part:
         with gr.Column(scale=2, min_width=320):
             overlap = gr.HTML(_overlap(backend.loaded), js_on_load=POINTED, elem_id="lape-neurons-overlap")
     listed, table = build_list(backend, layers, overlap)
-    neuron = build_neuron(backend, tabs, table, colored, kept)
+    neuron = build_neuron(backend, table, colored, kept)
     parts = (look, live, listed, neuron)
 
     def refresh(visitor: str, *values: Any) -> Outputs:
@@ -52,6 +47,7 @@ def build_neurons(backend: Backend, tabs: gr.Tabs) -> Part:
         [layers, overlap, *(output for part in parts for output in part.outputs)],
         tuple(change for part in parts for change in part.changes),
         arrive=neuron.arrive,
+        follow=neuron.follow,
         inputs=tuple(value for part in parts for value in part.inputs),
     )
 
