@@ -8,8 +8,9 @@ import pickle
 import re
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -24,16 +25,20 @@ from lape.demo.compare.comparison import request_of
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.colored import PALETTE
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
-from lape.demo.neurons.listing import DEEPEST, ROWS, SAMPLES
-from lape.demo.neurons.live import WITHOUT
-from lape.demo.neurons.look import NO_USUAL
+from lape.demo.neurons.listing import ROWS
+from lape.demo.neurons.neuron import DEEPEST, SAMPLES, WRITTEN
 from lape.demo.page import Page, build_page, launch
 from lape.demo.sliders import SLIDERS as RANGES
+from lape.demo.words import say
 from lape.evaluation.metrics.openings import openings
 from lape.inspection.activations import activations
-from lape.inspection.firing import firing, mask_neurons
+from lape.inspection.firing import active_names, firing, mask_neurons, most_specific
+from lape.inspection.profiles import neighbours
 from lape.inspection.table import activity, chosen_neurons, neuron_table
+from lape.inspection.writes import writes
 from lape.models.architectures import activation_sites
+from lape.recording.topmost import record_top_texts
+from lape.storage.names import TOP_TEXTS_NAME
 
 CODES = ("es", "fr", "zh")
 SHAPE = (3, 48)
@@ -42,15 +47,15 @@ HTML = "<img src=x onerror=alert(1)>"
 RATES = {"top_rate": 0.1, "filter_rate": 0.6, "activation_bar_ratio": 0.6}
 SLIDERS = [RATES.get(name, 0.5) for name in RANGES]
 OUTPUTS = {
-    "coloring": ("color", "line", "colored"),
+    "coloring": ("color", "line", "colored", "kept"),
     "identifying": ("line",),
     "switching": ("line", "methods", *RANGES),
     "counting": ("line", *RANGES),
     "resetting": ("line", "box", "methods", "equal", "languages", *RANGES),
     "listing": ("table", "line"),
-    "picking": ("layer", "neuron", "line"),
-    "drawing": ("figure", "samples", "line"),
-    "sampling": ("figure", "samples", "line"),
+    "naming": ("name", "asked", "line", "figure", "links", "texts", "near", "written", "samples"),
+    "drawing": ("line", "figure", "links", "texts", "near", "written", "samples"),
+    "sampling": ("line", "written", "samples"),
 }
 ODD = [None, "", HTML, 3, -1, 1.5, True, [], ["fr"], ["xx"], {}, {"fr": 1}, float("nan"), float("inf"), 10**400]
 
@@ -146,23 +151,66 @@ def test_a_text_has_the_colors_of_its_languages(visitor: Visitor, backend: Backe
     pieces = firing(seen, loaded.known_mask, loaded.statistics)
     assert firing(pickle.loads(pickle.dumps(seen)), loaded.known_mask, loaded.statistics) == pieces  # as on ZeroGPU
     names = {"fr": "French", "es": "Spanish", "zh": "Chinese", None: None}
-    shown = re.search(r'<p class="lape-colored"[^>]*>(.*)</p>', found["colored"], re.DOTALL)[1]
-    parts = re.findall(r'<span title="(\w+)" style="[^"]+">([^<]*)</span>|([^<]+)', shown)
-    assert [(name or None, html.unescape(text)) for name, text, plain in parts if name] == [
-        (names[piece.language], piece.text) for piece in pieces if piece.language
-    ]
-    assert html.unescape("".join(text + plain for _, text, plain in parts)) == TEXT
+    shown = re.search(r'<p class="lape-colored"[^>]*>(.*)</p><p', found["colored"], re.DOTALL)[1]
+    parts = re.findall(
+        r'<span data-tip="([^"]*)" tabindex="(0|-1)"( data-go="[^"]+")?( style="[^"]+")?>([^<]*)</span>', shown
+    )
+    assert [html.unescape(text) for *_, text in parts] == [piece.text for piece in pieces]
+    assert [bool(look) for *_, look, _ in parts] == [piece.language is not None for piece in pieces]
+    assert [place for _, place, *_ in parts] == ["0", *["-1"] * (len(parts) - 1)]
+    ordered = most_specific(loaded.known_mask, loaded.statistics)
+    for at, (piece, (tip, _, leads, *_)) in enumerate(zip(pieces, parts, strict=True)):
+        first = max(piece.levels, key=lambda code: piece.levels[code])
+        assert f": {names[first]} {piece.levels[first]:.2f} · " in tip
+        fired = active_names(seen, ordered[piece.language], loaded.known_mask)[at] if piece.language else []
+        assert (f"{names[piece.language]}: {len(fired)} of its neurons are active" in tip) == bool(fired)
+        assert leads == (f' data-go="{html.escape(json.dumps({"neuron": fired[0]}))}"' if fired else "")
     tokens = Counter(name for piece in pieces if (name := names[piece.language]) for _ in range(piece.tokens))
     legend = re.findall(r'<li><span style="[^"]+">(\w+)</span> (\d+)</li>', found["colored"])
     assert [(name, int(count)) for name, count in legend] == tokens.most_common()
     tokens = len(TEXT.encode())
     assert text_of(found["line"]).startswith(f"{tokens} tokens: ")
-    assert NO_USUAL not in text_of(found["line"])
+    assert say("neuron.no_usual") not in text_of(found["line"])
+
+
+def test_a_text_is_colored_anew_for_other_neurons_without_the_model(
+    visitor: Visitor, backend: Backend, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    function = next(one.fn for one in page.fns.values() if one.api_name == "coloring")
+    (kept,) = [
+        value
+        for value in [*function(gr.Request(session_hash=visitor.session), TEXT)][-1].values()
+        if type(value) is tuple
+    ]
+    visitor.said("identifying", "lape", False, ["zh", "fr"], 0.3, 0.1, 0.1, 0.5)
+    loaded = backend.ready(visitor.session)
+    seen = activations(loaded.model, loaded.tokenizer, TEXT, mask_neurons(loaded.known_mask))
+    pieces = firing(seen, loaded.known_mask, loaded.statistics)
+    assert firing(kept[1].of(mask_neurons(loaded.known_mask)), loaded.known_mask, loaded.statistics) == pieces
+    monkeypatch.setattr(backend, "run", lambda *_: pytest.fail("the model was asked"))
+    shown = refreshed(page, visitor, {kept_in(page): kept})
+    (colored,) = [value for part, value in shown.items() if part.elem_id == "lape-look-colored"]
+    assert colored.count("--token") - colored.count("<li>") == sum(piece.language is not None for piece in pieces)
+    shown = refreshed(page, visitor, {kept_in(page): ("another", kept[1])})  # what was read by another model
+    assert [value for part, value in shown.items() if part.elem_id == "lape-look-colored"] == [""]
+
+
+def refreshed(page: Page, visitor: Visitor, values: Mapping[Any, Any] = {}) -> dict[Any, Any]:
+    """What the page shows after a change, with what its components hold."""
+    refresh = next(one for one in page.fns.values() if one.api_name == "refresh")
+    return refresh.fn(gr.Request(session_hash=visitor.session), *map(values.get, refresh.inputs))
+
+
+def kept_in(page: Page) -> gr.State:
+    """Where the page keeps what it read of a visitor's text."""
+    coloring = next(one for one in page.fns.values() if one.api_name == "coloring")
+    (state,) = [one for one in coloring.outputs if isinstance(one, gr.State)]
+    return state
 
 
 def test_without_statistics_the_line_says_so(visitor: Visitor, backend: Backend) -> None:
     backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
-    assert visitor.said("coloring", TEXT).endswith(NO_USUAL)
+    assert visitor.said("coloring", TEXT).endswith(say("neuron.no_usual"))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +259,7 @@ def test_sliders_choose_for_their_visitor_only(
     assert mask == expected
     assert mask.metadata["settings"] == expected.metadata["settings"]
     total = sum(mask.count(code) for code in mask.languages)
-    assert re.fullmatch(rf"{total} neurons of 2 languages, chosen in \d+ ms\. Every tab uses them now\.", said)
+    assert re.fullmatch(rf"{total} neurons of 2 languages\. Chosen in \d+ ms\. Every tab uses them now\.", said)
     assert backend.languages(visitor.session) == ("fr", "zh")
     assert backend.version() == before
     request = request_of(backend, {"prompt": "Bonjour", "source": "fr", "targets": ["zh"]}, visitor.session)
@@ -272,8 +320,7 @@ def test_the_sliders_show_the_mask_in_use_whatever_its_settings(
 ) -> None:
     mask = identify(statistics, **{**RATES, **settings})
     backend.change(visitor.session, lambda loaded: replace(loaded, mask=mask))
-    refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
-    shown = refresh(gr.Request(session_hash=visitor.session))
+    shown = refreshed(page, visitor)
     sliders = [part for part in shown.values() if isinstance(part, gr.Slider) and part.value in settings.values()]
     assert sliders
     assert all(part.minimum <= part.value <= part.maximum for part in sliders)
@@ -284,25 +331,23 @@ def test_the_sliders_show_the_mask_in_use_whatever_its_settings(
 
 def test_a_refresh_leaves_the_sliders_that_made_the_mask_alone(visitor: Visitor, backend: Backend, page: Page) -> None:
     visitor.said("identifying", "lape", False, ["zh", "fr"], *SLIDERS)
-    refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
-    shown = refresh(gr.Request(session_hash=visitor.session))
+    shown = refreshed(page, visitor)
     sliders = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == RANGES["top_rate"][1]]
     assert sliders == []
     backend.change(visitor.session, lambda loaded: replace(loaded, mask=backend.ready().mask, made_from=None))
-    shown = refresh(gr.Request(session_hash=visitor.session))
+    shown = refreshed(page, visitor)
     (slider,) = [part for part in shown if isinstance(part, gr.Slider) and part.maximum == RANGES["top_rate"][1]]
     assert shown[slider].value == 0.1
 
 
 def test_without_statistics_there_is_nothing_to_choose_from(visitor: Visitor, backend: Backend, page: Page) -> None:
     backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
-    assert visitor.said("identifying", "lape", False, ["zh", "fr"], *SLIDERS) == WITHOUT
-    refresh = next(one.fn for one in page.fns.values() if one.api_name == "refresh")
-    shown = refresh(gr.Request(session_hash=visitor.session))
+    assert visitor.said("identifying", "lape", False, ["zh", "fr"], *SLIDERS) == say("neuron.chosen_already")
+    shown = refreshed(page, visitor)
     (box,) = [part for part in shown if part.elem_id == "lape-live"]
     (line,) = [part for part in shown if part.elem_id == "lape-live-status"]
     assert shown[box].visible is False
-    assert WITHOUT in text_of(shown[line])
+    assert say("neuron.chosen_already") in text_of(shown[line])
 
 
 @pytest.mark.parametrize(
@@ -342,7 +387,7 @@ def test_a_method_that_is_none_is_refused(page: Page) -> None:
 
 
 def test_the_table_is_the_librarys(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
-    found = visitor.ask("listing", ["zh"], "probability")
+    found = visitor.ask("listing", ["zh"], -1, "probability")
     mask = backend.ready().known_mask
     expected = chosen_neurons(neuron_table(mask, statistics), ["zh"], "probability")
     table = found["table"]["value"]
@@ -353,6 +398,36 @@ def test_the_table_is_the_librarys(visitor: Visitor, backend: Backend, statistic
         assert shown[5:] == pytest.approx([row.probabilities[code] for code in CODES], abs=6e-3)
     assert set(found["table"]["datatype"]) == {"str", "number"}
     assert text_of(found["line"]) == f"{len(expected)} of {len(expected)} neurons."
+    layer = expected[0].layer
+    rows = visitor.ask("listing", ["zh"], layer, "probability")["table"]["value"]["data"]
+    assert [row[:3] for row in rows] == [["Chinese", layer, row.neuron] for row in expected if row.layer == layer]
+
+
+def test_a_cell_of_a_figure_lists_its_neurons(page: Page, backend: Backend) -> None:
+    leading = next(one.fn for one in page.fns.values() if one.api_name == "leading")
+    mask, request = backend.ready().known_mask, gr.Request(session_hash="direct")
+    for figure, counts in ((layers_figure(mask), mask.per_layer), (overlap_figure(mask), None)):
+        cells = [json.loads(html.unescape(cell)) for cell in re.findall(r'data-go="([^"]+)"', figure)]
+        assert cells
+        found = [*leading(request, gr.EventData(None, cells[-1])).values()]
+        (line,) = filter(is_line, found)
+        codes, layer = cells[-1]["languages"], cells[-1]["layer"]
+        assert [sorted(found[0]), found[1]] == [sorted(codes), -1 if layer is None else layer]
+        expected = counts(codes[0])[layer] if counts else sum(map(mask.count, codes))
+        assert text_of(line) == f"{expected} of {expected} neurons."
+    for wrong in (
+        *ODD,
+        *({"languages": one, "layer": 0} for one in ODD if one != ["fr"]),
+        {"languages": ["fr"], "layer": 3},
+    ):
+        if wrong not in (
+            {"languages": [], "layer": 0},
+            {"languages": None, "layer": 0},
+            {"languages": "", "layer": 0},
+            {"languages": {}, "layer": 0},
+        ):
+            (line,) = leading(request, gr.EventData(None, wrong)).values()
+            assert 'role="alert"' in line
 
 
 def test_a_long_table_is_cut_and_says_so(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
@@ -360,40 +435,58 @@ def test_a_long_table_is_cut_and_says_so(visitor: Visitor, backend: Backend, sta
     backend.change(visitor.session, lambda loaded: replace(loaded, mask=mask))
     total = sum(mask.count(code) for code in CODES)
     assert total > ROWS
-    found = visitor.ask("listing", [], "entropy")
+    found = visitor.ask("listing", [], -1, "entropy")
     assert len(found["table"]["value"]["data"]) == ROWS
     assert text_of(found["line"]) == f"{ROWS} of {total} neurons."
 
 
 def test_without_statistics_the_table_has_what_the_mask_knows(visitor: Visitor, backend: Backend) -> None:
     backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
-    table = visitor.ask("listing", [], "entropy")["table"]["value"]
+    table = visitor.ask("listing", [], -1, "entropy")["table"]["value"]
     assert table["headers"] == ["language", "layer", "neuron", "entropy", "mean"]
     assert {row[3] for row in table["data"]} == {None}
-    assert "is not known how active" in text_of(visitor.ask("drawing", 0, 0)["figure"])
-    assert "highest activation" in visitor.said("sampling", 0, 0)
+    visitor.ask("naming", "0.0")
+    assert "is not known how active" in text_of(visitor.ask("drawing", None)["figure"])
+    assert "highest activation" in visitor.said("sampling", None, None)
 
 
 def test_orders_and_languages_that_do_not_exist_are_refused(page: Page) -> None:
     for value in ODD:
-        assert "The order must be one of entropy" in text_of(directly(page, "listing", ["fr"], value))
+        assert "The order must be one of entropy" in text_of(directly(page, "listing", ["fr"], -1, value))
         if value not in (None, "", [], ["fr"], {}):
-            assert "The languages must be a list" in text_of(directly(page, "listing", value, "entropy"))
+            assert "The languages must be a list" in text_of(directly(page, "listing", value, -1, "entropy"))
+        if value not in (None, -1):
+            assert "Layer must be a whole number from 0 to 2" in text_of(
+                directly(page, "listing", [], value, "entropy")
+            )
 
 
 def test_a_neuron_is_shown_at_work(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
     mask = backend.ready().known_mask
     layer, neuron = mask.neurons["fr"][0].tolist()
-    figure = visitor.ask("drawing", layer, neuron)["figure"]
-    assert f"Layer {layer}, neuron {neuron}" in figure
+    name = f"{layer}.{neuron}"
+    assert visitor.ask("naming", f" {name}")["name"] == name
+    drawn = visitor.ask("drawing", None)
+    assert f"Layer {layer}, neuron {neuron}" in drawn["figure"]
     found = activity(statistics, CODES, layer, neuron)
-    assert all(f"<td>{one.probability:.1%}</td><td>{one.mean:.2f}</td>" in figure for one in found.values())
-    shown = visitor.ask("sampling", layer, neuron)
-    tokens = [(token["token"], token["class_or_confidence"]) for token in shown["samples"]["value"]]
+    assert all(f"<td>{one.probability:.1%}</td><td>{one.mean:.2f}</td>" in drawn["figure"] for one in found.values())
+    alike = neighbours(statistics, mask.languages, layer, neuron)
+    shown = re.findall(r'href="\?neuron=([\d.]+)"[^>]*>([\d.]+) <small>([\d.]+)</small>', drawn["near"])
+    assert shown == [(one.name, one.name, f"{one.similarity:.3f}") for one in alike]
     order = sorted(CODES, key=lambda code: -found[code].probability)
+    other = next(code for code in mask.languages if code != order[0])
+    assert f'href="?neuron={name}"' in drawn["links"]
+    assert f"?lape=1&amp;only={name}&amp;source={order[0]}&amp;targets={other}&amp;prompt=" in drawn["links"]
+    assert say("neuron.texts_missing") in drawn["texts"]
+    shown = visitor.ask("sampling", None, None)
+    loaded = backend.ready()
+    tokens = [*writes(loaded.model, loaded.tokenizer, layer, neuron, tokens=WRITTEN).raised]
+    assert [float(score) for score in re.findall(r"<small>([+-][\d.]+)", shown["written"])[:WRITTEN]] == pytest.approx(
+        [token.score for token in tokens], abs=0.051
+    )
+    tokens = [(token["token"], token["class_or_confidence"]) for token in shown["samples"]["value"]]
     names = {"fr": "French", "es": "Spanish", "zh": "Chinese"}
     assert "".join(text for text, _ in tokens) == "\n".join(f"{names[code]}: {openings(code)[1]}" for code in order)
-    loaded = backend.ready()
     flat = torch.tensor([layer * SHAPE[1] + neuron])
     seen = [activations(loaded.model, loaded.tokenizer, openings(code)[1], flat) for code in order]
     strengths = torch.cat([one.by_piece(one.values)[:, 0] for one in seen])
@@ -404,29 +497,77 @@ def test_a_neuron_is_shown_at_work(visitor: Visitor, backend: Backend, statistic
     assert len(order) <= SAMPLES
     peak = max(float(one.values.max()) for one in seen)
     assert text_of(shown["line"]) == f"Layer {layer}, neuron {neuron}: its highest activation here is {peak:.2f}."
+    visitor.ask("coloring", TEXT)  # the visitor's own text comes first then
+    tokens = visitor.ask("sampling", None, None)["samples"]["value"]
+    assert "".join(token["token"] for token in tokens).startswith(f"Your text: {TEXT}\n")
 
 
-def test_a_row_of_the_table_is_a_neuron(page: Page) -> None:
+@pytest.mark.parametrize(
+    ("licence", "shared", "said"), [("CC0-1.0", True, "CC0-1.0"), (None, False, "–"), (None, True, "")]
+)
+def test_top_texts_are_shown_where_they_may_be(
+    licence: str | None,
+    shared: bool,
+    said: str,
+    visitor: Visitor,
+    backend: Backend,
+    page: Page,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = backend.ready()
+    texts = {"fr": [f"Un texte <b>{number}</b>" for number in range(9)]}
+    top = record_top_texts(loaded.model, loaded.tokenizer, texts, block=32, tokens=96, progress=False, licence=licence)
+    top.save(tmp_path / TOP_TEXTS_NAME)
+    backend.change(visitor.session, lambda loaded: replace(loaded, place=tmp_path))
+    monkeypatch.setattr(backend, "shared", shared)
+    visitor.ask("naming", "1.7")
+    sheet = visitor.ask("drawing", None)["texts"]
+    assert "<b>" not in sheet
+    if not said:
+        assert say("neuron.texts_hidden") in sheet
+        assert "<mark>" not in sheet
+        return
+    assert f"Licence: {said}." in sheet
+    found = re.findall(r'<td dir="ltr">([^<]*)<mark>([^<]*)</mark>([^<]*)</td>', sheet)
+    expected = top.texts(loaded.tokenizer, 1, 7)
+    assert [tuple(map(html.unescape, row)) for row in found] == [(one.before, one.token, one.after) for one in expected]
+    assert found
+
+
+def test_an_address_opens_its_neuron_and_a_wrong_one_says_so(page: Page, backend: Backend) -> None:
+    arrive = next(one.fn for one in page.fns.values() if one.api_name == "arrive")
+
+    def arrived(query: dict[str, str]) -> list[Any]:
+        request = gr.Request(session_hash="direct")
+        request.kwargs["query_params"] = query
+        return [*arrive(request, backend.version("direct"), *[None] * 40).values()]
+
+    assert (backend.ready().name, "1.7") in arrived({"neuron": "1.7"})
+    for wrong in ("3.0", "1.48", "", HTML, "1" * 9999):
+        assert any(is_line(shown) and 'role="alert"' in shown for shown in arrived({"neuron": wrong}))
+    assert (backend.ready().name, "1.7") not in arrived({})
+
+
+def test_a_row_of_the_table_is_a_neuron(page: Page, backend: Backend) -> None:
     function = next(one.fn for one in page.fns.values() if one.api_name == "picking")
     request = gr.Request(session_hash="direct")
     for row in (["French", 2, 47, 0.1], ["French", "2", "47"]):
         found = function(request, gr.EventData(None, {"row_value": row}))
-        assert [*found.values()] == [2, 47]
+        assert [*found.values()][:2] == ["2.47", (backend.ready().name, "2.47")]
     wrong: list[Any] = [*ODD, *({"row_value": value} for value in ODD), {"row_value": [HTML] * 3}]
     wrong += [
         {"row_value": ["French", layer, neuron]}
         for layer, neuron in ((3, 0), (-1, 0), (0, 48), (0.5, 0), (0, "9" * 99))
     ]
     for data in wrong:
-        (line,) = function(request, gr.EventData(None, data)).values()
+        (line,) = filter(is_line, function(request, gr.EventData(None, data)).values())
         assert 'role="alert"' in line
 
 
-def test_places_outside_the_model_are_refused(page: Page) -> None:
-    for value in [one for one in ODD if one != 3]:
-        for event in ("drawing", "sampling"):
-            assert "Layer must be a whole number from 0 to 2" in text_of(directly(page, event, value, 0))
-            assert "Neuron must be a whole number from 0 to 47" in text_of(directly(page, event, 0, value))
+def test_neurons_that_the_model_does_not_have_are_refused(page: Page) -> None:
+    for value in [*ODD, "3.0", "0.48", "0.e0.1"]:
+        assert 'role="alert"' in directly(page, "naming", value)
 
 
 # Without a model, and what is drawn
@@ -437,9 +578,10 @@ def test_without_a_model_every_event_says_so() -> None:
     for event, values in {
         "coloring": [TEXT],
         "identifying": ["lape", False, ["fr", "es"], *SLIDERS],
-        "listing": [[], "entropy"],
-        "drawing": [0, 0],
-        "sampling": [0, 0],
+        "listing": [[], -1, "entropy"],
+        "naming": ["0.0"],
+        "drawing": [("model", "0.0")],
+        "sampling": [("model", "0.0"), None],
     }.items():
         assert "No model is loaded. It is asleep." in text_of(directly(page, event, *values))
 
@@ -456,8 +598,8 @@ def test_figures_escape_and_count() -> None:
         assert "&lt;img" in figure
     layers = layers_figure(mask)
     assert "French: 2 neurons, most in layer 0" in layers
-    assert layers.count('title="Layer ') == 9
-    assert layers.count("--shade") == 3
+    assert layers.count(", layer ") == 9
+    assert layers.count("data-go") == 3
     overlap = overlap_figure(mask)
     assert overlap.count('class="lape-own"') == 3  # a language with itself
     assert overlap.count(">50</td>") == 2
@@ -469,7 +611,7 @@ def test_an_empty_mask_is_said_to_be_empty(visitor: Visitor, backend: Backend) -
     nothing = {code: torch.empty(0, 2, dtype=torch.int32) for code in CODES}
     backend.change(visitor.session, lambda loaded: replace(loaded, mask=NeuronMask(nothing, {}, SHAPE)))
     assert "has no neuron" in visitor.said("coloring", TEXT)
-    assert "--shade" not in layers_figure(backend.ready(visitor.session).known_mask)
+    assert "data-go" not in layers_figure(backend.ready(visitor.session).known_mask)
 
 
 def test_a_crash_of_the_model_is_one_sentence(visitor: Visitor, backend: Backend) -> None:
@@ -477,7 +619,8 @@ def test_a_crash_of_the_model_is_one_sentence(visitor: Visitor, backend: Backend
         raise RuntimeError("secret")
 
     handle = backend.ready().model.get_decoder().register_forward_pre_hook(fail)
-    for event, values in (("coloring", [TEXT]), ("sampling", [0, 0])):
+    visitor.ask("naming", "0.0")
+    for event, values in (("coloring", [TEXT]), ("sampling", [None, None])):
         said = visitor.said(event, *values)
         assert "RuntimeError" in said
         assert "secret" not in said

@@ -86,7 +86,7 @@ def build_look(backend: Backend) -> tuple[Part, gr.HTML, gr.State]:
         return {color: gr.Button(interactive=True)}
 
     @failures_to(line, {colored: ""})
-    def refresh(visitor: str, read: Any) -> Outputs:
+    def refresh(visitor: str, read: Any = None) -> Outputs:
         """Colors the text on show anew, from what was read of it; takes away what another model said."""
         if read is not None and backend.languages(visitor) and (loaded := backend.ready(visitor)).name == read[0]:
             return drawn(loaded, read[1])

@@ -162,20 +162,22 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
         sampled = _samples(loaded, None if read is None else read[1], *place)
         yield {doing: status(say("neuron.reading"))}
         seen: list[Activations] = []
+        sheet = ""
         for one in backend.run(working, tuple(sampled.values()), *place, mask.shape[1]):
             if one is None:  # it waits for the model
                 yield {doing: gr.skip()}
             elif isinstance(one, Activations):
                 seen.append(one)
             else:
-                yield {written: written_sheet(one) if isinstance(one, Written) else status(one)}
+                sheet = written_sheet(one) if isinstance(one, Written) else status(one)
+                yield {written: sheet}
         if not seen:
             raise LapeError(say("neuron.no_samples"))
         peak = max(float(one.values.max()) for one in seen)
         said = say("neuron.peak", name=_title(loaded, *place), peak=f"{peak:.2f}")
-        yield {samples: _highlighted([*sampled], seen), doing: status(said)}
+        yield {written: sheet, samples: _highlighted([*sampled], seen), doing: status(said)}
 
-    def refresh(visitor: str, of: Any) -> Outputs:
+    def refresh(visitor: str, of: Any = None) -> Outputs:
         """Shows the same neuron beside another mask; nothing of another model."""
         try:
             loaded = backend.ready(visitor)
