@@ -26,6 +26,7 @@ from lape.cli import (
     identify,
     look,
     machine,
+    neuron,
     record,
     relations,
     released,
@@ -94,7 +95,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-v", "--verbose", action="store_true", help="show logs of the libraries, and tracebacks")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     recording, measuring = (record, relations), (evaluate, bench)
-    for module in (*recording, identify, released, combine, diff, generate, look, *measuring, share, collect, machine):
+    for module in (
+        *recording,
+        identify,
+        released,
+        combine,
+        diff,
+        generate,
+        look,
+        neuron,
+        *measuring,
+        share,
+        collect,
+        machine,
+    ):
         module.register(commands)
     return parser
 

@@ -130,8 +130,6 @@ CSS = """
   background: color-mix(in srgb, var(--token) 50%, var(--block-background-fill));
   border-bottom: 3px var(--line) var(--token); }
 .dark :is(.lape-colored, .lape-legend) span { color: #fff; }
-.lape-colored span:hover::after { content: attr(title); position: absolute; inset: auto 0 100% auto; padding: 0 .6rem;
-  border-radius: 6px; font-size: .85rem; color: var(--lape-plain); background: var(--lape-plain-soft); }
 .lape-legend { display: flex; flex-wrap: wrap; gap: .3rem .9rem; margin: 0; padding: 0; list-style: none;
   font-size: .85rem; line-height: 1.6; color: var(--body-text-color); }
 .lape-legend span { padding: .05rem .4rem; font-weight: 600; }

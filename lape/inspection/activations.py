@@ -42,7 +42,10 @@ class Activations:
 
     def by_piece(self, values: torch.Tensor) -> torch.Tensor:
         """Means over the tokens of each piece: `[tokens, ...]` becomes `[pieces, ...]`."""
-        return torch.stack([part.mean(0) for part in values.split(self.tokens)])
+        tokens = torch.tensor(self.tokens)
+        sums = values.new_zeros(len(tokens), *values.shape[1:])
+        sums.index_add_(0, torch.arange(len(tokens)).repeat_interleave(tokens), values)
+        return sums / tokens.view(-1, *[1] * (values.dim() - 1))
 
 
 @dataclass(frozen=True, eq=False)

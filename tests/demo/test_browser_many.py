@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,9 +85,9 @@ def test_a_text_is_colored_by_family(opened: Any) -> None:
     assert 2 < legend.count() <= 18
     token = shown.locator("span").first
     token.hover()
-    tip = token.evaluate("(token) => getComputedStyle(token, '::after').content")
-    assert tip.strip('"') == token.get_attribute("title")
-    assert tip.strip('"') in {language(code).name for code in LANGUAGES}
+    tip = page.locator("#lape-look-colored .lape-tip")
+    expect(tip).to_have_text(token.get_attribute("data-tip"))
+    assert re.search(r": ([^\d]+) -?[\d.]+ · ", tip.inner_text())[1] in {language(code).name for code in LANGUAGES}
 
 
 def test_all_boxes_at_once(opened: Any) -> None:
@@ -98,10 +99,10 @@ def test_all_boxes_at_once(opened: Any) -> None:
     line = page.locator("#lape-live-status")
     expect(line).to_contain_text("as the page began")
     boxes.get_by_text("French").click()
-    expect(line).to_contain_text(f"of {len(LANGUAGES) - 1} languages, chosen in")
+    expect(line).to_contain_text(f"of {len(LANGUAGES) - 1} languages. Chosen in")
     every = boxes.locator("input[type=checkbox]").first
     every.check()
-    expect(line).to_contain_text(f"of {len(LANGUAGES)} languages, chosen in")
+    expect(line).to_contain_text(f"of {len(LANGUAGES)} languages. Chosen in")
     every.uncheck()
     expect(line).to_contain_text("Choose at least 2 languages")
 

@@ -71,13 +71,13 @@ def test_sliders_change_the_neurons_everywhere_and_reset_takes_it_back(
     slider.focus()
     for _ in range(8):
         slider.press("ArrowLeft")
-    expect(line).to_contain_text("chosen in")
+    expect(line).to_contain_text("Chosen in")
     expect(layers).not_to_have_text(begun)
     assert float(slider.input_value()) < float(before)  # the page does not move it back
     page.locator("#lape-live-languages").get_by_text("German").click()
-    expect(line).to_contain_text(f"of {len(backend.languages()) - 1} languages, chosen in")
+    expect(line).to_contain_text(f"of {len(backend.languages()) - 1} languages. Chosen in")
     expect(layers).not_to_contain_text("German")
-    milliseconds = int(re.search(r"chosen in (\d+) ms", line.inner_text())[1])
+    milliseconds = int(re.search(r"Chosen in (\d+) ms", line.inner_text())[1])
     assert milliseconds < 1000  # 200 on an idle machine: see benchmarks/identification.py
     open_tab(page, "Compare")
     expect(page.locator("#lape-prompt textarea")).to_have_value("Mon propre texte")  # only the mask has changed
@@ -109,9 +109,45 @@ def test_a_neuron_is_shown_at_work(tab: Callable[..., Any]) -> None:
     expect(page.locator("#lape-neuron-status")).to_contain_text(name, timeout=PATIENCE)
     expect(page.locator("#lape-neuron-figure caption")).to_contain_text(name)
     expect(page.locator("#lape-neuron-samples")).to_be_visible()
-    page.get_by_role("spinbutton", name="Neuron", exact=True).fill("5")
+    page.get_by_role("textbox", name="Neuron").fill(f"{layer}.5")
     page.get_by_role("button", name="Show this neuron").click()
     expect(page.locator("#lape-neuron-figure caption")).to_contain_text(f"Layer {layer}, neuron 5.")
+    expect(page).to_have_url(re.compile(rf"\?neuron={layer}\.5$"))
+
+
+def test_the_address_of_a_neuron_opens_it_and_leads_on(opened: Callable[..., Any]) -> None:
+    page = opened("?neuron=3.5")
+    expect(page.locator("#lape-neuron-status")).to_contain_text("Layer 3, neuron 5:", timeout=PATIENCE)
+    expect(page.locator("#lape-neuron-figure")).to_be_in_viewport()
+    expect(page.locator("#lape-neuron-written")).to_contain_text("Raises")
+    near = page.locator("#lape-neuron-near a").first
+    name = near.get_attribute("href").removeprefix("?neuron=")
+    near.focus()
+    expect(page.locator("#lape-neuron-near .lape-tip")).to_contain_text(f"{name}: ")
+    page.keyboard.press("Enter")
+    layer, neuron = name.split(".")
+    expect(page.locator("#lape-neuron-figure caption")).to_contain_text(f"Layer {layer}, neuron {neuron}.")
+    page.locator("#lape-neurons-layers [data-go]").first.click()
+    expect(page.locator("#lape-neurons-status")).not_to_contain_text("200 of")
+
+
+def test_a_text_is_colored_anew_as_a_slider_moves(tab: Callable[..., Any]) -> None:
+    page = tab()
+    page.locator("#lape-look-text textarea").fill(TEXT)
+    color(page)
+    tokens = page.locator("#lape-look-colored [data-tip]")
+    tokens.first.focus()
+    page.keyboard.press("ArrowRight")
+    second = page.evaluate("document.activeElement.dataset.tip")
+    assert second == tokens.nth(1).get_attribute("data-tip")
+    expect(page.locator("#lape-look-colored .lape-tip")).to_have_text(second)
+    slider = page.get_by_role("slider", name="range slider for Top rate")
+    slider.focus()
+    for _ in range(8):
+        slider.press("ArrowLeft")
+    expect(page.locator("#lape-live-status")).to_contain_text("Chosen in")
+    expect(tokens.nth(1)).not_to_have_attribute("data-tip", second)
+    assert page.locator("#lape-look-colored .lape-colored").text_content() == TEXT
 
 
 @pytest.mark.parametrize("width", [1360, 390])

@@ -102,7 +102,7 @@ def opened(browser: Any, url: str) -> Iterator[Callable[..., Any]]:
         page.on("console", heard)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.goto(url + query)
-        page.locator("#lape-generate").wait_for()
+        page.locator("#lape-generate").wait_for(state="attached")  # another tab may be open
         # Until all parts are in place gradio can put back what one began with, over what has come for it since.
         page.evaluate("() => new Promise(settled => requestIdleCallback(settled))")
         return page
