@@ -21,6 +21,7 @@ DIRECTION = f"""<script>
 }}
 </script>"""
 DIRECTION_CSS = """
+.lape-model span, .lape-status { unicode-bidi: plaintext; }  /* names of models and English sentences in Arabic */
 [dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .katex, pre, code, svg, input[type="range"]) { direction: ltr; }
 [dir="rtl"] pre { text-align: left; }
 """

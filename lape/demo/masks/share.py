@@ -17,7 +17,7 @@ from lape.demo.space import offers_login, on_zero_gpu
 from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.errors import LapeError
-from lape.hub.client import LOGIN, token_place
+from lape.hub.client import token_place
 from lape.masks.bundled import bundled_folder
 from lape.masks.calibration import calibrate
 from lape.masks.mask import NeuronMask
@@ -114,4 +114,4 @@ def account_of(shared: bool) -> str:
     if shared:
         return say("masks.no_push")
     place = token_place()
-    return say("masks.token_of", place=place) if place else say("masks.needs_token", way=LOGIN)
+    return say("masks.token_of", place=place) if place else say("masks.needs_token")
