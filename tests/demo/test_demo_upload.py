@@ -485,8 +485,8 @@ def test_masks_of_all_kinds_are_compared(visitor: Visitor, backend: Backend, tmp
     brought = sent(visitor, ("mask.pth", released(LISTS, tmp_path)))
     line, result = compare(visitor, START, UPLOADED, brought, "fr it ru")
     assert (text_of(line), result["visible"]) == ("", True)
-    assert "<p>Only mask A has es.</p>" in result["value"]
-    assert "<p>Only mask B has it, ru.</p>" in result["value"]
+    assert "<p>Only mask A has Spanish.</p>" in result["value"]
+    assert "<p>Only mask B has Italian and Russian.</p>" in result["value"]
     assert "French (fr), layer 0: in both 0, only in A 1, only in B 1" in result["value"]
     assert backend.ready(SESSION) is backend.ready()  # looking at one does not use it
 

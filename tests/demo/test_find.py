@@ -192,7 +192,7 @@ def test_short_texts_are_read_to_their_ends(tiny_model: Any, tokenizer: Any) -> 
     texts = {"fr": Texts.of("x" * 99), "zh": Texts.of("y" * 39)}  # with their ends 100 and 40 tokens
     *_, last = counting(tiny_model, tokenizer, texts, 256, None)
     assert (last.block, dict(last.tokens)) == (8, {"fr": 96, "zh": 40})
-    with pytest.raises(NotEnoughText, match=r"too little text for zh: fewer than 32 tokens"):
+    with pytest.raises(NotEnoughText, match=r"too little text for Chinese: fewer than 32 tokens"):
         list(counting(tiny_model, tokenizer, {**texts, "zh": Texts.of("y" * 30)}, 256, None))
 
 
@@ -323,7 +323,7 @@ def test_what_is_found_is_in_use_for_this_visitor(tab: Tab, backend: Backend, tm
     mine = backend.ready("ann")
     assert mine.known_mask.languages == ("fr", "zh")
     assert mine.statistics.tokens == {"fr": 256, "zh": 256}
-    assert mine.notes == ("Your own mask: lape on 512 tokens.",)
+    assert mine.notes == ("Your own mask: Entropy of activations (LAPE) on 512 tokens.",)
     rates = {name: RATES[name] for name in method_settings("lape")}
     assert identify(mine.statistics, **rates) == mine.known_mask
     assert backend.languages("bob") == backend.languages() == ("fr", "es")
