@@ -20,6 +20,7 @@ from lape.cli import (
     bench,
     collect,
     combine,
+    demo,
     diff,
     evaluate,
     generate,
@@ -93,22 +94,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="lape", description="See and switch the language neurons of large language models.")
     parser.add_argument("--version", action="version", version=f"lape {__version__}")
     parser.add_argument("-v", "--verbose", action="store_true", help="show logs of the libraries, and tracebacks")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    recording, measuring = (record, relations), (evaluate, bench)
-    for module in (
-        *recording,
-        identify,
-        released,
-        combine,
-        diff,
-        generate,
-        look,
-        neuron,
-        *measuring,
-        share,
-        collect,
-        machine,
-    ):
+    parser.set_defaults(run=lambda options: parser.print_help())  # where no command is named
+    commands = parser.add_subparsers(metavar="COMMAND")
+    recording, masks, measuring = (record, relations), (identify, released, combine, diff), (evaluate, bench)
+    shown = (generate, look, neuron)
+    for module in (demo, *recording, *masks, *shown, *measuring, share, collect, machine):
         module.register(commands)
     return parser
 

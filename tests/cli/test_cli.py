@@ -273,3 +273,10 @@ def test_generate_and_the_page_give_the_same_texts_with_the_embedded_model(capsy
     *_, columns = compare(Backend(Loaded.load("smollm2")), DEFAULTS)
     assert {name.partition(":")[0]: column.text for name, column in columns.items()} == texts
     assert not any(column.repeats for column in columns.values())
+
+
+def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    assert "demo         serve the page" in said.out

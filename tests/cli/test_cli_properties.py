@@ -77,7 +77,7 @@ def lines(draw: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def _no_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A working directory with a mask, statistics and texts; no model can be loaded, and no cache is cleared."""
+    """A working directory with a mask, statistics and texts; no model can be loaded, no page served, no cache cleared."""
     folder = tmp_path_factory.mktemp("working") / "deep" / "directory"
     counts = [[index * 7 % 11 for index in range(40)] for _ in range(2)]
     statistics_of({"fr": counts, "es": counts[::-1], "en": [row[::-1] for row in counts]}).save(
@@ -97,6 +97,7 @@ def _no_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("LAPE_PRECOMPUTED", str(folder / "nothing"))  # our masks take seconds to read
         patch.setattr("lape.models.loading.load_model", refuse)
         patch.setattr("lape.models.embedded.clear_cache", lambda: 0)
+        patch.setattr("lape.cli.demo._demo", refuse)
         yield
 
 
