@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = """
     errors version languages interrupts processes
     storage
+    drawing
     hub
     models
     recording
@@ -27,7 +28,6 @@ ROOMS = """
     generation
     serving
     inspection
-    drawing
     sharing
     evaluation
     report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -76,6 +77,16 @@ def figure(picture: str, caption: str) -> str:
         f'<figure><div class="wide" tabindex="0" role="region" aria-label="{escape(caption)}">\n{picture}\n</div>\n'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )
+
+
+def picture_html(svg: str, text: str) -> str:
+    """A picture that stands alone, with text that says what it is, for a page whose style is not ours.
+
+    As an image its own style stays within it, and it follows the reader's light or dark scheme.
+    """
+    data = b64encode(svg.encode()).decode()
+    image = f'<img alt="{escape(text)}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
+    return f"<p>{escape(text)}</p>{image}"
 
 
 def quotes(texts: Sequence[tuple[str, str]]) -> str:

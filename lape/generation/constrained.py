@@ -20,6 +20,7 @@ from lape.errors import LapeError
 from lape.generation.edits import Edits, Positions, Run, check_edit
 from lape.models.hooks import hooked
 from lape.recording.vocabulary import TokenCounts
+from lape.storage.brief import brief
 
 MISSED = "no logits were made, so no token was penalised; call the model with its head, not the decoder alone."
 STRENGTH_NATS = 5.0
@@ -42,6 +43,8 @@ class SoftConstraint:
         UnknownLabel: The language or positions do not exist; names the near ones.
         LapeError: A number is out of range.
     """
+
+    __repr__ = brief
 
     counts: TokenCounts
     _: KW_ONLY

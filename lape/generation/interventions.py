@@ -28,6 +28,7 @@ from lape.generation.settings import MODE, STRENGTH, Mode, OffMode
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import activation_sites, decoder_layers
 from lape.models.hooks import hooked
+from lape.storage.brief import brief
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Intervention:
             has none over other languages, or `off_within` with one that has no deviations.
         LapeError: A number is out of range.
     """
+
+    __repr__ = brief
 
     mask: NeuronMask
     _: KW_ONLY

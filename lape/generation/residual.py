@@ -25,6 +25,7 @@ from lape.errors import LapeError, unknown_label
 from lape.generation.edits import Positions, check_edit, check_layers
 from lape.recording.residual import middle_layer
 from lape.recording.residual_means import ResidualMeans
+from lape.storage.brief import brief
 
 DEPTH = 0.6  # of the layer that is edited by ways that edit one
 DIMENSIONS = 400
@@ -71,6 +72,8 @@ class ResidualIntervention:
         LapeError: The model has no such layers or not so many dimensions, a number is out of range, there is nothing
             to move from, or `lda` is to edit a layer whose covariance the means do not have.
     """
+
+    __repr__ = brief
 
     means: ResidualMeans
     _: KW_ONLY

@@ -20,6 +20,7 @@ from lape.models.sites import ActivationSites, Routed
 from lape.recording.beginnings import beginning_of
 from lape.recording.pieces import LONGEST_PIECE
 from lape.recording.texts import count_tokens
+from lape.storage.brief import brief
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +35,8 @@ class Activations:
         values: float32 `[tokens, n]`, their activation at each token; in a mixture of experts 0 at one that was not
             routed to their expert.
     """
+
+    __repr__ = brief
 
     pieces: tuple[str, ...]
     tokens: tuple[int, ...]

@@ -14,6 +14,7 @@ from lape.inspection.activations import Activations
 from lape.masks.indices import neuron_name
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
+from lape.storage.brief import brief
 
 # A language stands out from here on: 0 is what its neurons do in the text of other languages, 1 what they do in its
 # own. Seen on the embedded model: nearly all tokens of a text reach it, letters in random order mostly do not.
@@ -31,6 +32,8 @@ class Fired:
         shares: Language code to the share of its neurons that were active (> 0), mean over the tokens.
         levels: Language code to that share between what is usual in other languages (0) and in its own (1).
     """
+
+    __repr__ = brief
 
     text: str
     tokens: int

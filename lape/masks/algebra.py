@@ -40,6 +40,11 @@ def difference(mine: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
     return mine[~torch.isin(mine, theirs)]
 
 
+def alike(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:
+    """Whether two columns say the same of the same languages."""
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[code], theirs[code]) for code in mine)
+
+
 def combined(one: Mask, other: Mask, choose: Choose) -> dict[str, Any]:
     """The neurons that are chosen from two masks of one shape, and their columns, by the names of a mask's fields.
 

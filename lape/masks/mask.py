@@ -17,9 +17,10 @@ import torch
 from torch import nn
 
 from lape.errors import BadFile, MaskMismatch, unknown_label
-from lape.masks.algebra import Choose, combined, difference, intersection, union
+from lape.masks.algebra import Choose, alike, combined, difference, intersection, union
 from lape.masks.columns import Column, NeuronColumn, columns_of
 from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
+from lape.masks.picture import mask_html, mask_text
 from lape.models.architectures import activation_sites
 from lape.models.identity import ModelIdentity, identity, warn_of_another
 from lape.recording.statistics import ActivationStatistics
@@ -81,9 +82,11 @@ class NeuronMask:
         if not isinstance(other, NeuronMask):
             return NotImplemented
         compared = ["neurons", *(name for name, column in columns_of(NeuronMask).items() if column.defines)]
-        return self.shape == other.shape and all(_same(getattr(self, name), getattr(other, name)) for name in compared)
+        return self.shape == other.shape and all(alike(getattr(self, name), getattr(other, name)) for name in compared)
 
     __hash__ = None  # type: ignore[assignment]
+    __repr__ = mask_text
+    _repr_html_ = mask_html
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -294,7 +297,3 @@ class NeuronMask:
         if self.shape != other.shape:
             kind = "other mask" if isinstance(other, NeuronMask) else "statistics"
             raise MaskMismatch(f"The mask is for {size_text(self.shape)}, the {kind} for {size_text(other.shape)}.")
-
-
-def _same(mine: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tensor]) -> bool:
-    return mine.keys() == theirs.keys() and all(torch.equal(mine[code], theirs[code]) for code in mine)

@@ -21,7 +21,7 @@ from lape.storage.metadata import check_metadata, warn_of_newer
 from lape.storage.names import INTEGERS, NUMBERS
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class NeuronColumns(Recorded):
     """Some numbers for each neuron of one model and each language.
 

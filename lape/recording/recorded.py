@@ -6,12 +6,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 
 from lape.errors import BadFile, LapeError, unknown_label
 from lape.languages import NOISE
+from lape.storage.brief import listed, on_one_line
 
 
 class Recorded(ABC):
@@ -30,6 +31,9 @@ class Recorded(ABC):
     command: ClassVar[str]
     tokens: Mapping[str, int]
     metadata: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        return recording_text(self)
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -121,3 +125,33 @@ class Recorded(ABC):
         if language not in self.tokens:
             raise unknown_label(f"language in these {self.what}", language, self.tokens)
         return language
+
+
+class _Described(Protocol):
+    """What is said of a recording in one line."""
+
+    @property
+    def shape(self) -> tuple[int, int]: ...
+
+    @property
+    def tokens(self) -> Mapping[str, int]: ...
+
+    @property
+    def metadata(self) -> Mapping[str, Any]: ...
+
+
+def recording_text(recorded: _Described, columns: str = "neurons") -> str:
+    """A recording in one line: model, languages, tokens, shape.
+
+    Args:
+        recorded: The recording.
+        columns: What it has of each layer.
+    """
+    of = f" of {on_one_line(recorded.metadata['model'])[:80]}" if recorded.metadata.get("model") else ""
+    tokens, codes = recorded.tokens, sorted(recorded.tokens)
+    fewest, most = min(tokens.values(), default=0), max(tokens.values(), default=0)
+    each = f"{most:,} tokens each" if fewest == most else f"{fewest:,} to {most:,} tokens each"
+    languages = f"{len(codes)} language{'' if len(codes) == 1 else 's'}"
+    layers, width = recorded.shape
+    said = f"{languages} ({listed(codes)}), {each}, {layers} layers x {width} {columns}"
+    return f"<{type(recorded).__name__}{of}: {said}>"

@@ -24,6 +24,7 @@ from torch import nn
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.models.identity import identity, warn_of_another
 from lape.models.residual import residual_stream
+from lape.recording.recorded import recording_text
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import check_metadata, warn_of_newer
 from lape.storage.names import NUMBERS, RESIDUALS_NAME
@@ -52,6 +53,9 @@ class ResidualMeans:
     tokens: Mapping[str, int]
     metadata: Mapping[str, Any]
     covariances: Mapping[int, torch.Tensor] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return recording_text(self, "dimensions")
 
     @property
     def languages(self) -> tuple[str, ...]:

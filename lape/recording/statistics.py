@@ -37,8 +37,13 @@ from typing import Any, ClassVar
 
 import torch
 
+from lape.drawing.html import picture_html
+from lape.drawing.layers import layers_in_words, layers_svg
+from lape.drawing.words import named
 from lape.errors import BadFile, MaskMismatch
+from lape.languages import by_family
 from lape.recording.recorded import Recorded
+from lape.storage.brief import on_one_line
 from lape.storage.files import FORMAT_VERSION, load_tensors, save_tensors
 from lape.storage.metadata import COUNTED_UNDER, check_metadata
 from lape.storage.names import NUMBERS, STATISTICS_NAME, types_text
@@ -72,7 +77,7 @@ class _Widened(Mapping[str, torch.Tensor]):
         return len(self.narrow)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ActivationStatistics(Recorded):
     """Counts and sums of every neuron's activation, per language.
 
@@ -96,6 +101,10 @@ class ActivationStatistics(Recorded):
     tokens: Mapping[str, int]
     metadata: Mapping[str, Any]
     routed: Mapping[str, torch.Tensor] = field(default_factory=dict)
+
+    def _repr_html_(self) -> str:
+        """How many neurons are active in each layer, as a picture for notebooks, below the statistics in one line."""
+        return picture_html(statistics_svg(self), repr(self))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -270,3 +279,17 @@ def statistics_beside(mask: str | os.PathLike[str]) -> ActivationStatistics | No
     folder = Path(mask) if Path(mask).is_dir() else Path(mask).parent
     file = folder / STATISTICS_NAME
     return ActivationStatistics.load(file) if file.is_file() else None
+
+
+def statistics_svg(statistics: ActivationStatistics) -> str:
+    """A heat map of how many neurons of each layer are active at a token of each language, on average.
+
+    Returns:
+        A self-contained SVG; the same statistics give the same text.
+    """
+    counts = {
+        on_one_line(named(code)): [round(active) for active in statistics.share(code).sum(1).tolist()]
+        for code in by_family(statistics.languages)
+    }
+    heading = "Neurons active at a token, mean, per layer and language"
+    return layers_svg(counts, title=heading, heading=heading, about=layers_in_words(counts))

@@ -24,7 +24,7 @@ from lape.storage.metadata import check_metadata, warn_of_newer
 from lape.storage.names import INTEGERS, TEXTS_NAME
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TextMeans(Recorded):
     """Mean activations of every neuron of one model over single texts.
 

@@ -14,6 +14,7 @@ from lape.errors import unknown_label
 from lape.recording.blocks import special_ids, token_blocks
 from lape.recording.reading import check_settings, not_enough
 from lape.recording.sources import Source
+from lape.storage.brief import brief
 
 BLOCK = 512
 
@@ -26,6 +27,8 @@ class TokenCounts:
         counts: Language code to int64 `[token ids]`.
         special: Ids of tokens that are no text, such as the one that ends a document.
     """
+
+    __repr__ = brief
 
     counts: Mapping[str, torch.Tensor]
     special: tuple[int, ...]

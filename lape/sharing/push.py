@@ -22,10 +22,10 @@ from huggingface_hub.utils import get_token
 from lape.errors import BadFile, HubError, LapeError, LapeWarning
 from lape.hub.client import reachable
 from lape.hub.remote import Remote, Snapshot
+from lape.masks.picture import mask_svg
 from lape.masks.summaries import SUMMARY_PLACE, MaskEntry, checked_summary, mask_path
 from lape.sharing.cards import collection_card, mask_card
 from lape.sharing.parcel import Parcel, is_hub_id, packed, readme_text
-from lape.sharing.picture import mask_svg
 from lape.sharing.readme import own_text
 from lape.storage.json import parse_json
 from lape.storage.names import PICTURE_NAME, README_NAME, SUMMARY_NAME

@@ -77,7 +77,7 @@ def lines(draw: Any) -> list[str]:
 
 @pytest.fixture(scope="module")
 def _no_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A working directory with a mask, statistics and texts; no model can be loaded, no page served, no cache cleared."""
+    """A working directory with a mask, statistics and texts; no model is loaded, no page served, no cache cleared."""
     folder = tmp_path_factory.mktemp("working") / "deep" / "directory"
     counts = [[index * 7 % 11 for index in range(40)] for _ in range(2)]
     statistics_of({"fr": counts, "es": counts[::-1], "en": [row[::-1] for row in counts]}).save(

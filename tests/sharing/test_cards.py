@@ -17,12 +17,12 @@ from samples import mask_of, statistics_of
 
 import lape.sharing
 from lape.masks.bundled import bundled_folder
+from lape.masks.picture import mask_svg
 from lape.masks.summaries import MaskEntry
 from lape.models.embedded import EMBEDDED, GEMMA, SMOLLM2
 from lape.sharing.cards import Evidence, collection_card, mask_card
 from lape.sharing.markdown import HUB, code
 from lape.sharing.parcel import packed
-from lape.sharing.picture import mask_svg
 from lape.sharing.readme import MARKS, own_text, updated
 from lape.storage.names import STATISTICS_NAME
 
