@@ -28,7 +28,7 @@ from lape.evaluation.metrics.confusion.rates import (
     verdict,
 )
 from lape.evaluation.metrics.continuations import Bench, Decoding, continue_prompts
-from lape.evaluation.metrics.language import Identified, identifier
+from lape.evaluation.metrics.language import Chooser, Identified, identifier
 
 BENCHMARK = Path(__file__).resolve().parents[3] / "shared" / "lcb"  # beside the checkout, in CI too
 DICTIONARY = english_words(["Paris", "big", "house", "river"])
@@ -116,8 +116,8 @@ def test_rates_are_means_over_sources_and_then_over_languages() -> None:
     assert pass_rates({"a": [failed, failed]}, "ru").both is None
 
 
-def rates_of(file: str, task: str, name: str) -> Rates:
-    judge, dictionary = identifier(name, LANGUAGES), english_words((BENCHMARK / "words").read_text().splitlines())
+def rates_of(file: str, task: str, judge: Chooser) -> Rates:
+    dictionary = english_words((BENCHMARK / "words").read_text().splitlines())
     verdicts: Any = defaultdict(lambda: defaultdict(list))
     with (BENCHMARK / file).open(encoding="utf-8", newline="") as opened:
         for row in csv.DictReader(opened):
@@ -131,12 +131,13 @@ def rates_of(file: str, task: str, name: str) -> Rates:
 @pytest.mark.skipif(not BENCHMARK.is_dir(), reason="the published completions are not beside the checkout")
 @pytest.mark.parametrize("name", ["py3langid", "fasttext"])
 def test_the_published_completions_have_their_published_rates(name: str) -> None:
+    judge = identifier(name, LANGUAGES)
     for file, task, published in (
         ("completions.llama-3-instruct.csv", "monolingual", 0.460),
         ("completions.llama-3-instruct.csv", "crosslingual", 0.303),
         ("completions.gpt-4-turbo.csv", "monolingual", 0.993),
     ):
-        line = rates_of(file, task, name).line
+        line = rates_of(file, task, judge).line
         assert line is not None
         assert line.value == pytest.approx(published, abs=0.02), (file, task)
 

@@ -19,6 +19,7 @@ import pytest
 import torch
 from compiling import WAYS
 from families import CONTEXT, DOCUMENT_END, LAYERS, build, layers_of
+from killing import forked
 from safetensors import safe_open
 from samples import statistics_of
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -282,8 +283,8 @@ def test_what_is_no_checkpoint_is_refused_and_kept(
     assert ActivationStatistics.load(path).languages == ("xx", "yy")
 
 
-def record_to(model_folder: str, out: str, kill: str = "") -> None:
-    """Records a model from disk into `out`; `kill` is when to end the own process with SIGKILL.
+def record_to(model_folder: str, out: str, kill: str = "") -> int:
+    """Records a model from disk into `out`, and gives an exit code; `kill` is when to end the own process (-9).
 
     "pass" is before the fifth pass, "write" when half of the third checkpoint is written.
     """
@@ -308,10 +309,11 @@ def record_to(model_folder: str, out: str, kill: str = "") -> None:
     with cut(model, 5 if kill == "pass" else sys.maxsize, die):
         statistics = record_both(model, tokenizer, checkpoint=Path(out) / "checkpoint")
     replace(statistics, metadata={**statistics.metadata, "date": ""}).save(Path(out) / "statistics.safetensors")
+    return 0
 
 
 def record_in_another_process(*arguments: str | Path, module: str = "test_recorder") -> int:
-    """Runs `record_to` of a module of tests."""
+    """Runs `record_to` of a module of tests in a Python of its own, which takes seconds to start and hashes anew."""
     code = f"import conftest, sys, {module}; {module}.record_to(*sys.argv[1:])"
     environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.run([sys.executable, "-c", code, *arguments], env=environment).returncode
@@ -325,9 +327,10 @@ def undisturbed(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return (out / "statistics.safetensors").read_bytes()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
 @pytest.mark.parametrize(("kill", "blocks_done"), [("pass", 11), ("write", 6)])
 def test_kill_minus_nine(kill: str, blocks_done: int, tiny_folder: Path, undisturbed: bytes, tmp_path: Path) -> None:
-    assert record_in_another_process(tiny_folder, tmp_path, kill) == -signal.SIGKILL
+    assert forked(lambda: record_to(str(tiny_folder), str(tmp_path), kill), tmp_path).killed
     assert not (tmp_path / "statistics.safetensors").exists()
     done = load_tensors(tmp_path / "checkpoint", "checkpoint")[1]["done"]
     assert sum(of_language["blocks"] for of_language in done.values()) == blocks_done
