@@ -253,7 +253,7 @@ def test_sessions_without_end_do_not_fill_the_memory(app: Served, monkeypatch: p
     assert holder.capacity == SESSIONS
     monkeypatch.setattr(holder, "capacity", most := len(holder.session_data) + 5)
     for number in range(10):
-        answer = app.post("run/_direction", json.dumps({"data": ["fr"], "session_hash": f"number {number}"}))
+        answer = app.post("run/direction", json.dumps({"data": ["fr"], "session_hash": f"number {number}"}))
         assert answer.status_code == 200
     assert len(holder.session_data) == most
 

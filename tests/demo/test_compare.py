@@ -75,10 +75,12 @@ def after(backend: Backend, visitor: str, **values: Any) -> dict[str, Any]:
     """What the page sets in the menus after a change, by the field of a request; given what stands in them."""
     page = build_page(backend)
     event = next(one for one in page.fns.values() if one.api_name == "refresh")
-    state, *controls = event.inputs
-    assert isinstance(state, gr.State)  # the run on show
-    places = dict(zip(controls, vars(replace(SHORT, **values)), strict=True))
-    shown = event.fn(gr.Request(session_hash=visitor), None, *vars(replace(SHORT, **values)).values())
+    asked = vars(replace(SHORT, **values))
+    at = next(place for place, block in enumerate(event.inputs) if getattr(block, "elem_id", "") == "lape-prompt")
+    places = dict(zip(event.inputs[at : at + len(asked)], asked, strict=True))
+    given = [asked[places[block]] if block in places else getattr(block, "value", None) for block in event.inputs]
+    assert isinstance(event.inputs[at - 1], gr.State)  # the run on show
+    shown = event.fn(gr.Request(session_hash=visitor), *given[: at - 1], None, *given[at:])
     updates = {name: shown[block] for block, name in places.items() if block in shown}
     values = {name: getattr(update, "constructor_args", {"value": update}) for name, update in updates.items()}
     heads = " ".join(text for text in shown.values() if isinstance(text, str) and "lape-head" in text)

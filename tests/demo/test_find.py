@@ -328,7 +328,7 @@ def test_what_is_found_is_in_use_for_this_visitor(tab: Tab, backend: Backend, tm
     assert identify(mine.statistics, **rates) == mine.known_mask
     assert backend.languages("bob") == backend.languages() == ("fr", "es")
     table = done[tab.ids["lape-find-result"]]
-    assert f"<td>French (Français)</td><td>256</td><td>{mine.known_mask.count('fr')}</td>" in table
+    assert f"<td>French</td><td>256</td><td>{mine.known_mask.count('fr')}</td>" in table
     counts = mine.known_mask.per_layer("fr")
     assert f"{counts.index(max(counts))}\u00a0({max(counts)})" in table
     assert "Only 256 tokens of the shortest language" in table

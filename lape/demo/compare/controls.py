@@ -11,7 +11,7 @@ from lape.demo.backend import Backend
 from lape.demo.checks import MODES
 from lape.demo.compare.request import LIMITS, MOST_TARGETS, NEURONS, OFF_VALUES, CompareRequest, opening
 from lape.demo.examples import Example, examples_for
-from lape.demo.languages import name_of, titles
+from lape.demo.languages import is_rtl, name_of, titles
 from lape.demo.loaded import OWN, Loaded
 from lape.demo.methods import about_method, own_and_rivals, own_method, way_name
 from lape.demo.part import QUIET, Outputs, visitor_of
@@ -35,6 +35,11 @@ def build_prompt(backend: Backend) -> dict[str, Any]:
         rtl=language(start.source).rtl,
     )
     return {"prompt": prompt}
+
+
+def direction(code: object) -> gr.Textbox:
+    """The prompt in the direction of its language."""
+    return gr.Textbox(rtl=is_rtl(code))
 
 
 def build_languages(backend: Backend) -> dict[str, Any]:

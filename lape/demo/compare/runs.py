@@ -21,6 +21,7 @@ STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
 class Buttons:
     """What a run is started, stopped and followed by."""
 
+    name: str
     start: gr.Button
     stop: gr.Button
     line: gr.HTML
@@ -34,6 +35,7 @@ def build_buttons(name: str) -> Buttons:
     """Adds them to the page that is being built; `name` is that of the section, in ids and words."""
     with gr.Row(elem_classes="lape-actions"):
         return Buttons(
+            name,
             gr.Button(word(f"{name}.start"), elem_id=f"lape-{name}-start", min_width=160, scale=0),
             gr.Button(word("compare.stop"), interactive=False, elem_id=f"lape-{name}-stop", min_width=100, scale=0),
             gr.HTML(status(""), elem_id=f"lape-{name}-status", min_width=240),
@@ -65,19 +67,20 @@ def on_start(
     def stopped() -> Outputs:
         return idle() | {line: status(say("first.stopped"))}
 
-    begun = start.click(busy, None, touched, trigger_mode="once", **QUIET)
+    begun = start.click(busy, None, touched, trigger_mode="once", api_name=f"{buttons.name}_busy", **QUIET)
     running = begun.then(
         failures_to(line)(stream),
         inputs,
         touched,
+        api_name=f"{buttons.name}_stream",
         preprocess=False,  # our own checks say it better
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=[line],
         **MODEL,
     )
-    running.then(idle, None, touched, **QUIET)
-    halted = stop.click(stopped, None, touched, cancels=[running], **QUIET)
+    running.then(idle, None, touched, api_name=f"{buttons.name}_idle", **QUIET)
+    halted = stop.click(stopped, None, touched, cancels=[running], api_name=f"{buttons.name}_stopped", **QUIET)
     halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(
         lambda: {line: status(say("first.stopped"))}, None, touched, **QUIET
     )

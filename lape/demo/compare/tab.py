@@ -21,6 +21,7 @@ from lape.demo.compare.controls import (
     build_languages,
     build_more,
     build_prompt,
+    direction,
     example_buttons,
     refreshed,
 )
@@ -34,7 +35,6 @@ from lape.demo.compare.sharing import build_sharing
 from lape.demo.compare.stored import stored
 from lape.demo.compare.variants import variants_of
 from lape.demo.examples import examples_for
-from lape.demo.languages import is_rtl
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.status import status
 from lape.demo.words import say, word
@@ -257,8 +257,7 @@ def build_compare(backend: Backend) -> Part:
 
     for name in ("source", "targets", "show_random", "show_plain", "method", "switching", "keep", "layers", "only"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
-    turned = inputs["source"].change
-    turned(lambda code: gr.Textbox(rtl=is_rtl(code)), inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
+    inputs["source"].change(direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
     anew = [*drawn_to, talks, clear, old]
     inputs["chat"].input(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
     clear.click(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
