@@ -107,6 +107,8 @@ def _record_among(processes: Processes, options: argparse.Namespace) -> None:
 
     if options.engine == "vllm" and (options.quantization or options.device):
         raise LapeError("--quantization and --device are of transformers; vllm takes the device it is made for.")
+    if options.licence is not None and "top-texts" not in options.beside:
+        raise LapeError("--licence is that of the text which --top-texts keeps; add --top-texts.")
     if options.engine == "vllm" and options.beside:
         raise LapeError(f"--{options.beside[0]} is of transformers; vllm shows activations only.")
     if options.engine == "vllm" and processes.number > 1:
