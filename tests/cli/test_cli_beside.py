@@ -14,7 +14,10 @@ from lape.languages import NOISE
 from lape.recording import binning, recorder
 from lape.recording.histograms import ActivationHistograms
 from lape.recording.residual_means import ResidualMeans
+from lape.recording.top_texts import TopTexts
+from lape.recording.topmost import KEPT
 
+NAMES = ("histograms", "texts", "residuals", "top_texts")
 TEXTS = {"en": "one two three four five six ", "fr": "un deux trois quatre cinq six "}
 
 
@@ -29,7 +32,7 @@ def corpus(tmp_path: Path) -> Path:
 
 def recorded(model: Path, corpus: Path, out: Path, *more: str) -> int:
     settings = ["--tokens", "64", "--block", "16", "--bins", "8"]
-    beside = ["--histograms", "--texts", "--residuals", "--noise"]
+    beside = ["--histograms", "--texts", "--residuals", "--top-texts", "--licence", "CC0-1.0", "--noise"]
     return main(
         ["record", "--model", str(model), "--corpus", str(corpus), "--out", str(out), *settings, *beside, *more]
     )
@@ -47,8 +50,10 @@ def test_recordings_lie_beside_statistics_and_masks_are_made_from_them(
         patch.setattr(recorder, "check_text", None)  # the statistics are there, so that none is recorded
         assert recorded(tiny_folder, corpus, out, "--resume", "--json") == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["beside"] == [str(out / f"{name}.safetensors") for name in ("histograms", "texts", "residuals")]
+    assert printed["beside"] == [str(out / f"{name}.safetensors") for name in NAMES]
     assert ResidualMeans.load(out / "residuals.safetensors").languages == ("en", "fr")  # random tokens are no content
+    top = TopTexts.load(out / "top_texts.safetensors")
+    assert (top.languages, top.licence, top.places.shape[0]) == (("en", "fr"), "CC0-1.0", KEPT)
     assert printed["tokens"] == {"en": 64, "fr": 64, NOISE: 64}
     assert not (out / "steps").exists()
     assert ActivationHistograms.load(out / "histograms.safetensors").counts["en"].shape[-1] == 10
@@ -81,6 +86,7 @@ def test_a_method_whose_recording_is_not_there_says_how_to_make_it(
     ("options", "said"),
     [
         (["--histograms", "--bins", "0"], "bins is a whole number from 1"),
+        (["--licence", "CC0-1.0"], "add --top-texts"),
         (["--histograms", "--engine", "vllm"], "vllm shows activations only"),
     ],
 )

@@ -22,6 +22,7 @@ import lape
 from lape.cli import main
 from lape.masks.collection import list_masks, pull
 from lape.recording.residual_means import ResidualMeans
+from lape.recording.top_texts import TopTexts
 from lape.sharing.markdown import HUB
 from lape.sharing.parcel import packed
 from lape.sharing.push import push
@@ -420,6 +421,13 @@ def residuals(folder: Path, model: str) -> None:
     ResidualMeans(sums, norms, tokens, {"tokens": tokens, "model": model}).save(folder / "residuals.safetensors")
 
 
+def top_texts(folder: Path, **about: Any) -> None:
+    nowhere = torch.full((1, 2, 5), -1)
+    metadata = {"tokens": {"fr": 4}, "model": "org/tiny", **about}
+    found = TopTexts({"fr": torch.ones(1, 4).long()}, nowhere, torch.zeros(1, 2, 5), metadata)
+    found.save(folder / "top_texts.safetensors")
+
+
 def other_mask(folder: Path) -> None:
     """The same metadata, but one neuron is another."""
     summary = (folder / "mask.json").read_bytes()
@@ -461,6 +469,8 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (other_shape, r"2 layers x 4 neurons, statistics.safetensors of 2 layers x 5 neurons"),
     (other_model, "The mask is of org/tiny, statistics.safetensors of org/else"),
     (partial(residuals, model="org/else"), "The mask is of org/tiny, residuals.safetensors of org/else"),
+    (top_texts, "top_texts.safetensors holds the text it was made from and names no licence of it"),
+    (partial(top_texts, model="org/else"), "The mask is of org/tiny, top_texts.safetensors of org/else"),
     (relabel, r"does not say its languages as a list of different labels, each 1 to 32 of A-Z"),
     (remake(model="tiny"), "'tiny', which is not a model on the Hub but on this machine. Publish the model"),
     (remake(model="./out/tiny"), "is not a model on the Hub but on this machine"),
@@ -642,8 +652,10 @@ def test_the_command_works_in_a_process_of_its_own(hub: Hub, folder: Path) -> No
     assert json.loads(run.stdout)["commit"] == hub.repos[REPO].at("main").oid
 
 
-def test_means_of_the_residual_stream_go_with_their_mask(hub: Hub, folder: Path, tmp_path: Path) -> None:
+def test_what_was_recorded_beside_a_mask_goes_with_it(hub: Hub, folder: Path, tmp_path: Path) -> None:
     residuals(folder, "org/tiny")
-    assert f"{PLACE}/residuals.safetensors" in push(folder, REPO).changed
+    top_texts(folder, licence="CC0-1.0")
+    names = "residuals.safetensors", "top_texts.safetensors"
+    assert {f"{PLACE}/{name}" for name in names} <= {*push(folder, REPO).changed}
     pulled = pull(REPO, model="org/tiny", into=tmp_path / "pulled")
-    assert (pulled / "residuals.safetensors").read_bytes() == (folder / "residuals.safetensors").read_bytes()
+    assert all((pulled / name).read_bytes() == (folder / name).read_bytes() for name in names)
