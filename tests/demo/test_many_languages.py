@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 from many_languages import LANGUAGES, many_loaded
 
 from lape.demo.backend import Backend
-from lape.demo.find.controls import TITLES
 from lape.demo.languages import titles
 from lape.demo.loaded import Loaded
 from lape.demo.neurons.colored import DISTINCT, LINES, PALETTE, color_groups, colored_text
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
 from lape.demo.neurons.look import NAMED, summary
+from lape.demo.neurons.tips import Tip
 from lape.demo.page import Page, build_page
 from lape.inspection.firing import Fired
 from lape.inspection.table import Activity, neuron_table
@@ -76,7 +76,6 @@ def test_menus_go_by_name(page: Page) -> None:
     assert "legal" in shown
     assert len(set(shown)) == len(LANGUAGES) + 1
     assert component(page, elem_id="lape-targets").choices == titles(LANGUAGES)
-    assert [title for title, _ in TITLES] == sorted((title for title, _ in TITLES), key=str.casefold)
 
 
 def test_boxes_have_relatives_beside_each_other(page: Page) -> None:
@@ -115,9 +114,13 @@ def test_many_labels_of_no_family_have_a_look_too() -> None:
     assert {group.color for group in groups} == {*PALETTE[:DISTINCT]}
 
 
+def told(pieces: Sequence[Fired]) -> list[Tip]:
+    return [Tip(f"tip {place}", None) for place in range(len(pieces))]
+
+
 def test_the_legend_has_the_families_that_occur_and_their_languages() -> None:
     pieces = fired("es", "fr", "fr", "ja", None, "fr", "ru", "ru", "uk")
-    shown = colored_text(pieces, LANGUAGES)
+    shown = colored_text(pieces, told(pieces), LANGUAGES)
     legend = re.findall(r'<li><span style="([^"]+)">([^<]+)</span> ([^<]+)</li>', shown)
     assert [(name, counts) for _, name, counts in legend] == [
         ("Romance", "French 3, Spanish 1"),
@@ -125,9 +128,9 @@ def test_the_legend_has_the_families_that_occur_and_their_languages() -> None:
         ("Japanese", "1"),
     ]
     looks = {name: look for look, name, _ in legend}
-    tokens = re.findall(r'<span title="([^"]+)" style="([^"]+)">([^<]+)</span>', shown)
-    assert [(title, html.unescape(text)) for title, _, text in tokens] == [
-        (language(piece.language).name, piece.text) for piece in pieces if piece.language
+    tokens = re.findall(r'<span data-tip="([^"]+)"[^>]* style="([^"]+)">([^<]+)</span>', shown)
+    assert [(tip, html.unescape(text)) for tip, _, text in tokens] == [
+        (f"tip {place}", piece.text) for place, piece in enumerate(pieces) if piece.language
     ]
     assert [look for _, look, _ in tokens] == [
         looks[{"es": "Romance", "fr": "Romance", "ja": "Japanese", "ru": "Slavic", "uk": "Slavic"}[piece.language]]
@@ -140,9 +143,10 @@ def test_the_legend_has_the_families_that_occur_and_their_languages() -> None:
 
 def test_labels_and_texts_are_no_markup() -> None:
     attack = '"><img src=x>'
-    shown = colored_text([Fired(attack, 1, attack, {}, {}), Fired(attack, 1, None, {}, {})], [attack, *LANGUAGES])
+    pieces = [Fired(attack, 1, attack, {}, {}), Fired(attack, 1, None, {}, {})]
+    shown = colored_text(pieces, [Tip(attack, attack), Tip("", None)], [attack, *LANGUAGES])
     assert "<img" not in shown
-    assert shown.count("&quot;&gt;&lt;img src=x&gt;") == 4  # legend, title, both texts
+    assert shown.count("&quot;&gt;&lt;img src=x&gt;") == 5  # legend, tip, where it leads, both texts
 
 
 def test_the_line_names_the_most_frequent_languages_only() -> None:
