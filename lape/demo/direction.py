@@ -21,7 +21,8 @@ DIRECTION = f"""<script>
 }}
 </script>"""
 DIRECTION_CSS = """
-.lape-model span, .lape-status { unicode-bidi: plaintext; }  /* names of models and English sentences in Arabic */
+.lape-model span, .lape-status, #lape-mask-in-use textarea { unicode-bidi: plaintext; text-align: start; }
 [dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .katex, pre, code, svg, input[type="range"]) { direction: ltr; }
+[dir="rtl"] :is(.block, .prose)[dir="ltr"] { direction: rtl; }  /* gradio gives them one of their own */
 [dir="rtl"] pre { text-align: left; }
 """
