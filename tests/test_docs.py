@@ -193,9 +193,9 @@ def test_the_client_example_runs(url: str, capsys: pytest.CaptureFixture[str]) -
     assert ADDRESS in CLIENTS[0]
     found: dict[str, Any] = {}
     exec(CLIENTS[0].replace(ADDRESS, url), found)
-    assert set(found["columns"]) == {"on", "off", "steered:es", "steered:zh"}
-    assert all(column["new_tokens"] == 24 for column in found["columns"].values())
-    updates = capsys.readouterr().out.splitlines()
-    updates = [line for line in updates if line.startswith("{")]
-    assert len(updates) > 2, "it did not stream"
-    assert updates[-1] == str({name: column["text"] for name, column in found["columns"].items()})
+    *before, last = found["updates"]
+    assert list(last) == ["on", "off", "steered:es", "steered:zh"]
+    assert all(column["new_tokens"] == 24 for column in last.values())
+    assert len(before) > 2, "it did not stream"
+    said = [line for line in capsys.readouterr().out.splitlines() if ", told as " in line]
+    assert [line.partition(",")[0] for line in said] == list(last)

@@ -26,6 +26,7 @@ def register(commands: Any) -> None:
     demo.add_argument("--cpu-form", choices=CPU_FORMS, default="auto", help="weights that a CPU generates with")
     demo.add_argument("--mask", type=Path, help="folder of a mask (default: the one found for the model)")
     demo.add_argument("--share", action="store_true", help="also make a public link, through gradio's servers")
+    demo.add_argument("--mcp", action="store_true", help="also serve the comparison as a tool for agents (MCP)")
     port = os.environ.get("GRADIO_SERVER_PORT", "7860")
     demo.add_argument("--port", type=_port, default=port, help="port to serve at (default: %(default)s)")
 
@@ -41,6 +42,10 @@ def _demo(options: argparse.Namespace) -> None:
     began = time.perf_counter()
     if importlib.util.find_spec("gradio") is None:
         raise LapeError("The page needs gradio: pip install 'lape[demo]', or run `make app`.")
+    if options.mcp and importlib.util.find_spec("mcp") is None:
+        raise LapeError(
+            "--mcp needs the extra mcp: pip install 'lape[mcp]', in an environment without constraints.txt."
+        )
     from lape.demo.page import build_page, check_port, launch, rules, start, wait  # most of the start
     from lape.models.embedded import default_model
 
@@ -49,9 +54,13 @@ def _demo(options: argparse.Namespace) -> None:
     if options.model is None and (why := default_model()[1]):
         print(why, file=sys.stderr)
     page = build_page(backend)
-    url = launch(page, options.port, share=options.share)
+    url = launch(page, options.port, share=options.share, mcp=options.mcp)
     seconds = round(time.perf_counter() - began, 1)
     found = {"url": url, "seconds": seconds, "shared": backend.shared}
-    emit(options, found, f"Ready in {seconds} s: {url}\n{rules(backend)}")
+    lines = [f"Ready in {seconds} s: {url}", rules(backend)]
+    if options.mcp:
+        found["mcp"] = f"{url}/gradio_api/mcp/"
+        lines.append(f"For agents (MCP): {found['mcp']}")
+    emit(options, found, "\n".join(lines))
     sys.stdout.flush()
     wait(page, backend)

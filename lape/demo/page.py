@@ -212,7 +212,7 @@ def _in_use(port: int) -> str:
     return f'Port {port} is in use; choose another with --port {other} (or ARGS="--port {other}" for `make app`).'
 
 
-def launch(page: Page, port: int, *, share: bool = False) -> str:
+def launch(page: Page, port: int, *, share: bool = False, mcp: bool = False) -> str:
     """Serves a page in the background; returns its address.
 
     Raises:
@@ -229,6 +229,7 @@ def launch(page: Page, port: int, *, share: bool = False) -> str:
             prevent_thread_lock=True,
             show_error=True,
             state_session_capacity=SESSIONS,
+            mcp_server=mcp,  # what the API page lists, as tools
             enable_monitoring=False,  # else anybody reads what everybody calls
             run_history=False,  # else prompts and texts stay in the visitor's browser
             footer_links=["api", "settings"],

@@ -21,6 +21,7 @@ REPORT_CSS = f"""
 .lape-report table :is(th, td) {{ border-width: 0 0 1px !important; }}
 .dark .lape-report {{ --more: #4d94e8; --less: #d9802b; }}
 .lape-report p {{ max-width: 46rem; margin: .5rem 0; overflow-wrap: anywhere; }}
+.lape-report .lead {{ font-size: 1.1rem; line-height: 1.5; max-width: 62rem; }}
 .lape-report h2 {{ font-size: 1.15rem; font-weight: 650; margin: 1.25rem 0 .5rem; }}
 .lape-report .beside {{ display: flex; flex-wrap: wrap; gap: 0 2.5rem; }}
 .lape-report .beside figure {{ max-width: 100%; flex: 0 1 24rem; }}

@@ -62,6 +62,9 @@ CSS = """
 .lape-masks { margin: 0; padding: 0; list-style: none; }
 .lape-masks li { padding: .6rem 0; border-bottom: 1px solid var(--border-color-primary); line-height: 1.5;
   overflow-wrap: anywhere; }
+.lape-card { max-height: 34rem; overflow: auto; border: 1px solid var(--border-color-primary); border-radius: 8px;
+  padding: .2rem 1rem; }
+.lape-card img { background: #fff; }
 .lape-model + .lape-status, .lape-model + .lape-model { margin-top: .5rem; }
 .lape-actions { align-items: center !important; flex-wrap: wrap !important; }
 .lape-status { color: var(--body-text-color-subdued); margin: 0; min-height: 1.5em; }

@@ -85,8 +85,9 @@ def picture_html(svg: str, text: str) -> str:
     As an image its own style stays within it, and it follows the reader's light or dark scheme.
     """
     data = b64encode(svg.encode()).decode()
-    image = f'<img alt="{escape(text)}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
-    return f"<p>{escape(text)}</p>{image}"
+    return (
+        f'{escape(text)}<br><img alt="{escape(text)}" style="max-width: 100%" src="data:image/svg+xml;base64,{data}">'
+    )
 
 
 def quotes(texts: Sequence[tuple[str, str]]) -> str:

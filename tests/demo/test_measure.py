@@ -24,8 +24,8 @@ from transformers import PreTrainedModel
 from lape import ActivationStatistics, LapeError, NeuronMask
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded, read_mask
-from lape.demo.measure.evidence import NOTHING, mask_names, matrix_parts
-from lape.demo.measure.openings import NO_CONTROL
+from lape.demo.measure.costs import one_language
+from lape.demo.measure.evidence import mask_names, matrix_parts
 from lape.demo.measure.request import (
     OPENINGS,
     TEXT_CHARACTERS,
@@ -37,6 +37,7 @@ from lape.demo.measure.request import (
 from lape.demo.measure.running import progress_text
 from lape.demo.page import Page, build_page
 from lape.demo.report import LARGEST_HTML, report_html
+from lape.demo.words import say
 from lape.demo.words import texts as words
 from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS
@@ -136,7 +137,7 @@ def function(page: Page, event: str) -> Callable[..., Any]:
 def evidence_shown(page: Page, visitor: str = VISITOR) -> dict[str, str]:
     """The HTML of the evidence as it is after something has changed."""
     refresh = function(page, "refresh")
-    named = {"lape-evidence", "lape-evidence-matrix", "lape-evidence-rest"}
+    named = {f"lape-evidence{part}" for part in ("-lead", "-chart", "", "-matrix", "-rest")}
     outputs = refresh(gr.Request(session_hash=visitor)).items()
     return {part.elem_id: value for part, value in outputs if getattr(part, "elem_id", None) in named}
 
@@ -165,7 +166,8 @@ def assert_free(backend: Backend) -> None:
 
 
 def test_the_evidence_of_the_mask_in_use_is_shown(backend: Backend, page: Page, measured: Path) -> None:
-    assert text_of(evidence_shown(page)["lape-evidence"]) == NOTHING
+    nothing = say("measured.nothing")
+    assert text_of(evidence_shown(page)["lape-evidence-lead"]) == nothing
     backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
     found = evidence_shown(page)
     results = json.loads((measured / "evidence" / "perplexity.json").read_text())["results"]
@@ -177,7 +179,9 @@ def test_the_evidence_of_the_mask_in_use_is_shown(backend: Backend, page: Page, 
     assert f"<title>fr, es: {cell}</title>" in matrix  # on hover
     assert f'<td class="figure">{cell}</td>' in matrix  # and without
     assert "Means over 2 ordered pairs of languages" in found["lape-evidence-rest"]
-    assert text_of(evidence_shown(page, "another")["lape-evidence"]) == NOTHING  # who has the mask without a folder
+    assert (
+        text_of(evidence_shown(page, "another")["lape-evidence-lead"]) == nothing
+    )  # who has the mask without a folder
 
 
 def test_every_mask_and_both_figures_can_be_chosen(backend: Backend, page: Page, measured: Path) -> None:
@@ -200,6 +204,36 @@ def test_a_choice_of_any_kind_is_answered_with_a_sentence(
     values: list[Any] = ["lape", "delta_nats"]
     values[place] = name
     (line,) = function(page, "measure_evidence")(REQUEST, *values).values()
+    assert_sentence(line)
+
+
+def test_it_opens_with_one_sentence_and_one_chart(backend: Backend, page: Page, measured: Path) -> None:
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
+    found, evidence = evidence_shown(page), backend.ready(VISITOR).evidence()
+    results = evidence["perplexity"]["results"]["masks"]["lape"]
+    own, others = (results["dominance"][f"{name}_nats"]["value"] for name in ("own", "others"))
+    lead = text_of(found["lape-evidence-lead"])
+    said = f"Switching a language off costs its own text {own:.1f} nats per token and other texts {others:.1f}; "
+    assert lead.startswith(said)
+    share = evidence["steering"]["results"]["averages"]["all"]["conditions"]["steered"]["target_share"]["value"]
+    assert lead.endswith(f"reaches the target language in {share:.0%} of the outputs.")
+    chart = found["lape-evidence-chart"]
+    costs = {code: results["off"][code][code]["delta_nats"]["value"] for code in ("fr", "es")}
+    assert re.findall('data-code="(..)"', chart) == sorted(costs, key=lambda code: -costs[code])
+    assert f"<title>French off: its own text {costs['fr']:.2f}, other texts " in chart
+    cell = results["off"]["fr"]["es"]["delta_nats"]
+    told = f"{cell['value']:.2f} [{cell['low']:.2f}, {cell['high']:.2f}]".replace("-", "−")
+    one = "".join(one_language(evidence, "fr"))
+    assert f"<title>Text in Spanish: {told} nats per token</title>" in one
+    assert "Steered to it from Spanish, " in text_of(one)
+
+
+@pytest.mark.parametrize("code", ["lapse", None, 3, ["fr"], {"code": "fr"}, HTML, "x" * 100_000])
+def test_a_language_of_any_kind_is_answered_with_a_sentence(
+    backend: Backend, page: Page, measured: Path, code: Any
+) -> None:
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
+    (line,) = function(page, "measure_language")(REQUEST, code).values()
     assert_sentence(line)
 
 
@@ -264,7 +298,7 @@ def test_damaged_evidence_is_one_sentence(backend: Backend, page: Page, folder: 
     file.write_text(HOSTILE[damage](file.read_text()))
     backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
     found = evidence_shown(page)
-    (said,) = re.findall(r'<p class="notice">(Left out: .*?)</p>', found["lape-evidence"])
+    (said,) = re.findall(r'<p class="notice">(Left out: .*?)</p>', found["lape-evidence-lead"])
     assert f"{kind}.json" in said or f"The evidence of {kind} " in said
     assert unescape(said).endswith(".")
     assert len(said) < 400
@@ -280,7 +314,7 @@ def test_too_many_masks_are_one_sentence(backend: Backend, page: Page, folder: P
     content["results"]["masks"] |= {f"mask {place}": {} for place in range(100)}
     file.write_text(json.dumps(content))
     backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(folder), place=folder))
-    said = text_of(evidence_shown(page)["lape-evidence"])
+    said = text_of(evidence_shown(page)["lape-evidence-lead"])
     assert "'perplexity.json' does not say its results.masks as a mapping of 1 to 100" in said
 
 
@@ -305,11 +339,13 @@ def test_too_much_for_a_page_is_refused() -> None:
 def test_without_evidence_there_is_no_matrix() -> None:
     with pytest.raises(LapeError, match="Nothing has been measured"):
         matrix_parts({}, "lape", "delta_nats")
+    with pytest.raises(LapeError, match="Nothing has been measured"):
+        one_language({}, "fr")
 
 
 def test_without_a_model_the_tab_says_so() -> None:
     found = evidence_shown(build_page(Backend(failure="It is too large.")))
-    assert text_of(found["lape-evidence"]) == "No model is loaded. It is too large."
+    assert text_of(found["lape-evidence-lead"]) == "No model is loaded. It is too large."
 
 
 # What is asked for.
@@ -453,7 +489,7 @@ def test_without_statistics_there_is_no_control(backend: Backend, page: Page) ->
     backend.change(VISITOR, lambda loaded: replace(loaded, statistics=None))
     _, results = streamed(page, "measure_openings", "Il était", "fr", "es", 2.0, "replace")
     assert "random neurons" not in results
-    assert NO_CONTROL in text_of(results)
+    assert say("measured.no_control") in text_of(results)
 
 
 def test_each_visitor_has_the_own_mask(backend: Backend, page: Page, mask: NeuronMask) -> None:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -15,6 +14,7 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_line
 from lape.demo.languages import name_of
 from lape.demo.loaded import read_mask
+from lape.demo.masks.card import mask_card
 from lape.demo.part import Outputs, failures_to, visitor_of
 from lape.demo.status import sentences, status
 from lape.demo.words import number, say, word
@@ -22,10 +22,8 @@ from lape.errors import LapeError
 from lape.masks.bundled import bundled_folder
 from lape.masks.collection import FoundMask, bundled_entries, collections, find_mask, list_masks
 from lape.masks.summaries import MaskEntry
-from lape.storage.names import README_NAME
 
 HERE = "on this machine"
-CARD_CHARACTERS = 50_000
 LISTED = 500  # masks a page shows of one collection
 QUIETLY: dict[str, Any] = {"api_visibility": "private", "show_progress": "minimal", "preprocess": False}
 
@@ -77,14 +75,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
         chosen = gr.Dropdown(names, value=_fitting(names, backend), label=word("masks.mask"), scale=2, min_width=260)
         use = gr.Button(word("masks.use"), variant="primary", min_width=230, scale=0, elem_id="lape-masks-use")
         read = gr.Button(word("masks.card_show"), min_width=230, scale=0, elem_id="lape-masks-card")
-    card = gr.Code(
-        language="markdown",
-        label=word("masks.card"),
-        visible=False,
-        interactive=False,
-        wrap_lines=True,
-        max_lines=24,
-    )
+    card = gr.HTML("", visible=False, elem_id="lape-mask-card")
 
     @failures_to(line)
     def showing(where: Any, at: Any) -> Outputs:
@@ -99,7 +90,7 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
             line: status(sentences(found, _left_out(left_out))),
             listed: _listed(entries),
             chosen: gr.Dropdown(names, value=_fitting(names, backend)),
-            card: gr.Code(visible=False),
+            card: gr.HTML(visible=False),
         }
 
     @failures_to(line)
@@ -116,8 +107,8 @@ def build_list(backend: Backend, menus: Sequence[tuple[gr.Dropdown, list[Any]]])
 
     @failures_to(line)
     def reading(where: Any, at: Any, name: Any) -> Outputs:
-        text = _card(found_mask(backend, where, at, *chosen_of(name), statistics=False).folder)
-        return {line: status(""), card: gr.Code(text, visible=True)}
+        shown = mask_card(found_mask(backend, where, at, *chosen_of(name), statistics=False).folder)
+        return {line: status(""), card: gr.HTML(shown, visible=True)}
 
     everything = [line, listed, chosen, card, *(menu for menu, _ in menus)]
     asked = [collection, revision, chosen]
@@ -188,14 +179,6 @@ def _left_out(reasons: Sequence[str]) -> str:
     if len(reasons) == 1:
         return say("masks.left_out", reason=reasons[0])
     return say("masks.left_out_more", more=len(reasons) - 1, reason=reasons[0])
-
-
-def _card(folder: Path) -> str:
-    """The beginning of a mask's README, which is long enough for a page."""
-    if not (folder / README_NAME).is_file():
-        return say("masks.no_card")
-    with (folder / README_NAME).open(encoding="utf-8", errors="replace") as file:
-        return file.read(CARD_CHARACTERS)
 
 
 def _listed(entries: Sequence[MaskEntry]) -> str:

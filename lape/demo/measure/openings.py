@@ -15,14 +15,13 @@ from lape.demo.measure.running import Measurement, build_run
 from lape.demo.measure.texts import begin_with
 from lape.demo.part import QUIET, Outputs, Part
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import say, word
 from lape.drawing.html import notice
 from lape.evaluation.runs.own_text import own_steering
 from lape.generation import settings
 from lape.report.own_text import outcomes
 
 EXAMPLES = 4  # openings that the page begins with
-NO_CONTROL = "There are no statistics beside this mask, so there is no random control: its neurons have no means."
 
 
 def build_openings(backend: Backend) -> Part:
@@ -84,4 +83,4 @@ def build_openings(backend: Backend) -> Part:
 
 
 def _drawn(openings: tuple[str, ...], controlled: bool, results: dict[str, Any]) -> list[str]:
-    return [*outcomes(results, openings), *([] if controlled else [notice(NO_CONTROL)])]
+    return [*outcomes(results, openings), *([] if controlled else [notice(say("measured.no_control"))])]

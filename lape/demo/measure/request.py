@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from lape.demo.checks import STRENGTH, checked_mode, checked_name, checked_number, checked_text
+from lape.demo.languages import name_of
+from lape.demo.words import say
 from lape.errors import LapeError, UnknownLabel
 from lape.evaluation.metrics.conditions import Setting
 from lape.evaluation.metrics.openings import openings
-from lape.languages import language
 
 TEXTS = 4  # languages at a time
 TEXT_CHARACTERS = 4000  # of each; of its tokens, `own_costs` reads the first
@@ -47,10 +48,10 @@ def checked_texts(languages: Sequence[str], rows: Sequence[tuple[Any, Any]]) -> 
             continue
         code = checked_name("language of a text", code, languages)
         if code in found:
-            raise LapeError(f"There are two texts in {language(code).name}; choose another language, or join them.")
+            raise LapeError(say("measured.twice", language=name_of(code)))
         found[code] = text
     if not found:
-        raise LapeError("There is no text; write or paste some, or press the button that fills in examples.")
+        raise LapeError(say("measured.no_text"))
     return found
 
 
@@ -65,13 +66,13 @@ def checked_steering(
     text = checked_text("openings", "" if given is None else given, OPENINGS * OPENING_CHARACTERS)
     lines = tuple(line.strip() for line in text.splitlines() if line.strip())
     if not lines:
-        raise LapeError("There is no opening; write the beginning of a sentence, one a line.")
+        raise LapeError(say("measured.no_opening"))
     if len(lines) > OPENINGS:
-        raise LapeError(f"There are {len(lines):,} openings, and at most {OPENINGS} are allowed; leave some out.")
+        raise LapeError(say("measured.too_many", openings=len(lines), most=OPENINGS))
     source = checked_name("language of the openings", source, languages)
     target = checked_name("language to steer to", target, languages)
     if source == target:
-        raise LapeError(f"The openings and the target are both in {language(source).name}; choose two languages.")
+        raise LapeError(say("measured.same", language=name_of(source)))
     setting = Setting(checked_mode(mode), checked_number(STRENGTH, strength))
     return SteeringRequest(lines, source, target, setting)
 

@@ -13,11 +13,10 @@ import gradio as gr
 from lape.demo.part import MODEL, QUIET, Outputs, failures_to, visitor_of
 from lape.demo.report import report_html
 from lape.demo.status import status
-from lape.demo.words import word
+from lape.demo.words import number, say, word
 from lape.evaluation.runs.own_text import PartialResults
 
 STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
-STOPPED = "Stopped. What was measured until then stays."
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., M
     touched = [start, stop, line, results]
 
     def busy() -> Outputs:
-        waiting = {line: status("Waiting for the model…"), results: ""}
+        waiting = {line: status(say("said.waiting")), results: ""}
         return waiting | {start: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
 
     @failures_to(line)
@@ -70,13 +69,13 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., M
                 if progress.done > drawn:
                     update[results], drawn = report_html(run.draw(progress.results)), progress.done
                 yield update
-        yield {line: status(f"Done in {time.perf_counter() - began:.1f} s.")}
+        yield {line: status(say("first.done", seconds=number(time.perf_counter() - began, 1)))}
 
     def idle() -> Outputs:
         return {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
 
     def stopped() -> Outputs:
-        return idle() | {line: status(STOPPED)}
+        return idle() | {line: status(say("measured.stopped"))}
 
     begun = start.click(busy, None, touched, trigger_mode="once", **QUIET)
     running = begun.then(
@@ -93,7 +92,7 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., M
     running.then(idle, None, touched, **QUIET)
     halted = stop.click(stopped, None, touched, cancels=[running], **QUIET)
     halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(
-        lambda: {line: status(STOPPED)}, None, touched, **QUIET
+        lambda: {line: status(say("measured.stopped"))}, None, touched, **QUIET
     )
     return [line, results]
 
@@ -105,7 +104,8 @@ def progress_text(progress: PartialResults, seconds: float) -> str:
         >>> progress_text(PartialResults(3, 9, {}), 6)
         '3 of 9 measured in 6 s, about 12 s to go'
     """
-    said = f"{progress.done} of {progress.cells} measured in {seconds:.0f} s"
+    so_far = {"done": progress.done, "cells": progress.cells, "seconds": number(seconds)}
     if not progress.done:
-        return said
-    return f"{said}, about {seconds / progress.done * (progress.cells - progress.done):.0f} s to go"
+        return say("measured.progress", **so_far)
+    left = seconds / progress.done * (progress.cells - progress.done)
+    return say("measured.progress_left", **so_far, left=number(left))
