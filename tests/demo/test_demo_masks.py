@@ -299,6 +299,7 @@ def test_a_card_is_rendered_and_nothing_in_it_is_markup_or_fetched(visitor: Visi
     (picture,) = re.findall('src="([^"]*)"', card)
     assert picture.startswith("data:image/svg+xml;base64,")  # drawn here, of the mask
     assert not re.search("<[^>]*evil", card)
+    assert card.count("<a ") == card.count("</a>") == card.count("<span>") == card.count("</span>") == 1
     assert "lape:begin" not in card
     assert "tags:" not in card
     assert "far near ref neurons" in words_of(card)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 
 from lape.demo.words import say
 from lape.drawing.html import picture_html
@@ -48,12 +50,21 @@ def _rendered(text: str, svg: str | None) -> str:
         own = svg is not None and tokens[place].attrs["src"] == PICTURE_NAME
         return picture_html(svg, said) if own and svg else escape(said)
 
-    def link(renderer: Any, tokens: Any, place: int, options: Any, env: Any) -> str:
-        if not WEB.match(str(tokens[place].attrs["href"])):  # a file of the collection, which is not here
-            return "<span>"
-        tokens[place].attrs = {"href": tokens[place].attrs["href"], "target": "_blank", "rel": "noopener noreferrer"}
-        return str(renderer.renderToken(tokens, place, options, env))
-
-    for name, rule in (("html_block", html), ("html_inline", html), ("image", image), ("link_open", link)):
+    for name, rule in (("html_block", html), ("html_inline", html), ("image", image)):
         markdown.add_render_rule(name, rule)
-    return str(markdown.render(text))
+    tokens = markdown.parse(text)
+    for token in tokens:
+        _mark_links(token.children or [])
+    return str(markdown.renderer.render(tokens, markdown.options, {}))
+
+
+def _mark_links(tokens: Sequence[Token]) -> None:
+    """Links to the web open beside the page and are not told of it; what leads to a file beside the card is no link."""
+    tag = ""
+    for token in tokens:
+        if token.type == "link_open":
+            web = WEB.match(address := str(token.attrs["href"]))
+            tag = "a" if web else "span"
+            token.attrs = {"href": address, "target": "_blank", "rel": "noopener noreferrer"} if web else {}
+        if token.type in ("link_open", "link_close"):
+            token.tag = tag
