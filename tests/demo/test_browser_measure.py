@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from browsing import MARKS, PATIENCE, expect, open_tab
 
 from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
+from lape.evaluation.runs.own_text import own_steering
 
 pytestmark = MARKS
 HTML = "<img src=x onerror='window.ran=1'>${window.ran=1}{{value}}"
@@ -99,7 +101,10 @@ def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any
     expect(start).to_be_enabled()
 
 
-def test_own_openings_are_measured(opened: Callable[..., Any], tmp_path: Path) -> None:
+def test_own_openings_are_measured(
+    opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lape.demo.measure.openings.own_steering", partial(own_steering, max_new_tokens=8))
     page = opened("/?__theme=dark", viewport={"width": 390, "height": 844})
     measure_tab(page, "Your openings")
     page.locator("#lape-openings-text textarea").fill("Le vieux gardien du phare\n" + HTML)
