@@ -15,7 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 import lape
 from lape import Intervention, LapeError, activation_sites, intervene
 from lape.evaluation.metrics import likelihood
-from lape.evaluation.metrics.likelihood import Passage, byte_counts, negative_log_likelihoods, score
+from lape.evaluation.metrics.likelihood import byte_counts, negative_log_likelihoods, score
+from lape.generation.passages import Passage
 from lape.models import head
 from lape.recording.blocks import token_blocks
 

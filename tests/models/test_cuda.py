@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerFast
 
 import lape
 from lape import Intervention, activation_sites, intervene, load_model
-from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.likelihood import negative_log_likelihoods
+from lape.generation.passages import Passage
 from lape.models.identity import identity
 from lape.models.loading import placement_of
 

@@ -11,7 +11,8 @@ from families import CONTEXT, EOS, VOCABULARY, build
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from lape import LapeError, generate_rows, record
-from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.likelihood import negative_log_likelihoods
+from lape.generation.passages import Passage
 from lape.generation.prompts import encode
 from lape.inspection.activations import activations
 from lape.models.inputs import check_ids, context_length

@@ -13,10 +13,11 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from lape.errors import LapeError
 from lape.evaluation.metrics.cells import Cells, Task, fresh
 from lape.evaluation.metrics.language import Identifier
-from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.likelihood import negative_log_likelihoods
 from lape.evaluation.metrics.repetition import compression_ratio, repeated_ngrams
 from lape.generation.generate import generate_rows
 from lape.generation.interventions import Entry, Plan
+from lape.generation.passages import Passage
 from lape.generation.prompts import Prompt, prompt_ids
 from lape.generation.settings import REPETITION_PENALTY
 from lape.languages import base_language

@@ -20,8 +20,9 @@ from lape.errors import NotEnoughText
 from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
 from lape.evaluation.metrics.cells import Cells, fresh, one_by_one
 from lape.evaluation.metrics.language import text_width
-from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.likelihood import negative_log_likelihoods
 from lape.generation.interventions import Intervention
+from lape.generation.passages import Passage
 from lape.masks.mask import NeuronMask
 from lape.recording.beginnings import beginning_of
 from lape.recording.sources import Source, open_source

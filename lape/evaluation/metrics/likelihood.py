@@ -17,10 +17,10 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from lape.errors import LapeError
-from lape.generation.interventions import Entry, Plan, intervene
-from lape.models.architectures import activation_sites, input_device
+from lape.generation.interventions import Entry, Plan
+from lape.generation.passages import Passage, PassageBatch, check_passages
+from lape.models.architectures import decoder_layers, input_device
 from lape.models.head import head_of, states_per_slice
-from lape.models.inputs import check_ids, context_length, embedding_rows
 from lape.recording.beginnings import beginning_of
 from lape.recording.blocks import special_ids
 
@@ -29,19 +29,6 @@ PASS_TOKENS_CPU, PASS_TOKENS_GPU = 1024, 16_384  # read by one forward pass; few
 BYTE_ALPHABET = frozenset(ByteLevel.alphabet())  # how tokenizers of bytes write the 256 bytes
 SPACE_MARK = "\u2581"  # how the others write a space
 BYTE_TOKEN = re.compile(r"<0x[0-9A-F]{2}>")  # how they write a byte of a character that is no token
-
-
-@dataclass(frozen=True)
-class Passage:
-    """One row to score: token ids.
-
-    Attributes:
-        context: Read before, not scored; at least one.
-        scored: At least one.
-    """
-
-    context: Sequence[int]
-    scored: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -124,10 +111,12 @@ def negative_log_likelihoods(
     Raises:
         LapeError: A row is empty or too long, the plan does not fit, memory is short, or a number is not finite.
     """
-    _check(model, rows, plan, batch)
-    longest = max(len(row.context) + len(row.scored) - 1 for row in rows)
+    if batch is not None and batch < 1:
+        raise LapeError(f"batch must be at least 1, not {batch}.")
+    check_passages(model, rows, plan)
+    longest = max(len(row.read) for row in rows)
     batch = batch or rows_per_pass(model, longest)
-    order = sorted(range(len(rows)), key=lambda row: len(rows[row].context) + len(rows[row].scored))  # less padding
+    order = sorted(range(len(rows)), key=lambda row: len(rows[row].read))  # less padding
     sums = [0.0] * len(rows)
     for start in range(0, len(rows), batch):
         part = order[start : start + batch]
@@ -174,45 +163,16 @@ def _bytes(token: str, spells_bytes: bool) -> int:
     return 1 if BYTE_TOKEN.fullmatch(token) else len(token.replace(SPACE_MARK, " ").encode())
 
 
-def _check(model: PreTrainedModel, rows: Sequence[Passage], plan: Plan | None, batch: int | None) -> None:
-    if not rows or not all(row.context and row.scored for row in rows):
-        raise LapeError("There is nothing to score, or a row has no token to read or none to score.")
-    if batch is not None and batch < 1:
-        raise LapeError(f"batch must be at least 1, not {batch}.")
-    if plan is not None and not isinstance(plan, Entry) and len(plan) != len(rows):
-        raise LapeError(f"The plan has {len(plan)} rows but there are {len(rows)} to score; give one entry for each.")
-    check_ids(embedding_rows(model), torch.tensor([token for row in rows for token in (*row.context, *row.scored)]))
-    context = context_length(model)
-    longest = max(len(row.context) + len(row.scored) - 1 for row in rows)
-    if context is not None and longest > context:
-        raise LapeError(f"A row of {longest} tokens is longer than the model's context of {context}.")
-
-
 def _sums(model: PreTrainedModel, rows: Sequence[Passage], edits: Sequence[Entry | None]) -> list[float]:
     """The sums of one forward pass, with an intervention or None for each row."""
-    plan: Plan = edits
-    if (first := edits[0]) is not None and all(edit is first for edit in edits):
-        plan = first  # one for all rows edits whole columns, which is faster
-    width = max(len(row.context) + len(row.scored) - 1 for row in rows)
-    inputs = torch.zeros((len(rows), width), dtype=torch.long)
-    positions = []  # that predict a scored token, in the flattened batch
-    for index, row in enumerate(rows):
-        read = [*row.context, *row.scored[:-1]]
-        inputs[index, : len(read)] = torch.tensor(read)
-        positions.append(torch.arange(len(row.context) - 1, len(read)) + index * width)
-    targets = torch.tensor([token for row in rows for token in row.scored])
-    sites = activation_sites(model)
-    with torch.no_grad():
-        with intervene(model, plan):
-            decoded = sites.decoder(input_ids=inputs.to(input_device(model)), use_cache=False)
-        hidden = decoded.last_hidden_state.flatten(0, 1)
-        hidden = hidden[torch.cat(positions).to(hidden.device)]
-        targets = targets.to(hidden.device)
-        size = states_per_slice(model)
-        with head_of(model, sites.decoder, decoded) as logits_of:
-            losses = [
-                functional.cross_entropy(logits_of(some).float(), wanted, reduction="none")
-                for some, wanted in zip(hidden.split(size), targets.split(size), strict=True)
-            ]
-    by_row = torch.cat(losses).cpu().double().split([len(row.scored) for row in rows])
-    return [float(losses.sum()) for losses in by_row]
+    batch = PassageBatch(rows)
+    decoded = batch.decode(model, edits)
+    hidden = batch.predicting(decoded.last_hidden_state)
+    targets = batch.targets.to(hidden.device)
+    size = states_per_slice(model)
+    with torch.no_grad(), head_of(model, decoder_layers(model)[0], decoded) as logits_of:
+        losses = [
+            functional.cross_entropy(logits_of(some).float(), wanted, reduction="none")
+            for some, wanted in zip(hidden.split(size), targets.split(size), strict=True)
+        ]
+    return [float(part.sum()) for part in torch.cat(losses).cpu().double().split(batch.sizes)]

@@ -21,10 +21,11 @@ from lape.evaluation.metrics.bootstrap import Figure, draws, mean, ratio
 from lape.evaluation.metrics.cells import Cells, Compute, fresh, one_by_one
 from lape.evaluation.metrics.conditions import BASELINE, STEERED, Masks, Setting, controls
 from lape.evaluation.metrics.language import MIN_WIDTH, text_width
-from lape.evaluation.metrics.likelihood import Passage, negative_log_likelihoods
+from lape.evaluation.metrics.likelihood import negative_log_likelihoods
 from lape.evaluation.metrics.parallel import Parallel, parallel_paragraphs
 from lape.evaluation.metrics.steering import Pair
 from lape.generation.interventions import Intervention
+from lape.generation.passages import Passage
 from lape.recording.beginnings import beginning_of
 from lape.recording.sources import Source, check_sources
 from lape.recording.statistics import ActivationStatistics
