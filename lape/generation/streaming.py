@@ -35,12 +35,14 @@ class Update:
         new_tokens: Tokens generated in each row.
         finished: Why a row ended: `eos`, `length`, `stopped`; None while it goes on.
         elapsed_seconds: Time since the generation began.
+        token_ids: The ids of these tokens.
     """
 
     texts: Mapping[Any, str]
     new_tokens: Mapping[Any, int]
     finished: Mapping[Any, Finish | None]
     elapsed_seconds: float
+    token_ids: Mapping[Any, tuple[int, ...]]
 
     def named(self, names: Sequence[str]) -> Update:
         """The same update keyed by the names of the rows."""
@@ -48,7 +50,8 @@ class Update:
         def keyed(by_row: Mapping[Any, Any]) -> dict[str, Any]:
             return {name: by_row[row] for row, name in enumerate(names)}
 
-        return Update(keyed(self.texts), keyed(self.new_tokens), keyed(self.finished), self.elapsed_seconds)
+        counted, ids = keyed(self.new_tokens), keyed(self.token_ids)
+        return Update(keyed(self.texts), counted, keyed(self.finished), self.elapsed_seconds, ids)
 
 
 class Row:
@@ -170,6 +173,7 @@ def stream(
                 {index: row.new_tokens for index, row in enumerate(rows)},
                 {index: row.finished for index, row in enumerate(rows)},
                 time.perf_counter() - began,
+                {index: tuple(row.ids) for index, row in enumerate(rows)},
             )
     finally:
         closed.set()

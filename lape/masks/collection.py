@@ -40,11 +40,12 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
     TOP_TEXTS_NAME,
+    VOCABULARY_NAME,
 )
 from lape.storage.placing import placed, prepare, settle
 from lape.storage.schema import is_text
 
-RECORDED = (STATISTICS_NAME, RESIDUALS_NAME, TOP_TEXTS_NAME)
+RECORDED = (STATISTICS_NAME, RESIDUALS_NAME, TOP_TEXTS_NAME, VOCABULARY_NAME)
 PULLED = (MASK_NAME, SUMMARY_NAME, *RECORDED, README_NAME, PICTURE_NAME, EVIDENCE_NAME)
 PULL_ELSEWHERE = "pull into another folder"
 LARGEST_BYTES = 2_000_000_000

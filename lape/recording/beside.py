@@ -32,6 +32,7 @@ from lape.recording.statistics import ActivationStatistics
 from lape.recording.text_means import TextMeans
 from lape.recording.top_texts import TopTexts
 from lape.recording.topmost import record_top_texts
+from lape.recording.vocabulary import TokenCounts, record_vocabulary
 from lape.recording.weighing import record_importance
 from lape.storage.names import STATISTICS_NAME
 from lape.storage.placing import WAY_OUT, placed
@@ -53,8 +54,8 @@ class Beside:
         noise: Whether random tokens are read too, where there are some.
     """
 
-    kind: type[Recorded] | type[ResidualMeans] | type[TopTexts]
-    record: Callable[..., Recorded | ResidualMeans | TopTexts]
+    kind: type[Recorded] | type[ResidualMeans] | type[TopTexts] | type[TokenCounts]
+    record: Callable[..., Recorded | ResidualMeans | TopTexts | TokenCounts]
     text: str
     tokens: int | None = MOST_TOKENS
     block: int | None = LONGEST_BLOCK
@@ -71,6 +72,7 @@ RECORDINGS: Mapping[str, Beside] = {
     "texts": Beside(TextMeans, record_texts, "mean activations over single texts", TEXTS * TEXT_TOKENS, TEXT_TOKENS),
     "residuals": Beside(ResidualMeans, record_residuals, "means of the residual stream", block=None, noise=False),
     "top-texts": Beside(TopTexts, record_top_texts, "where in the text each neuron is most active", noise=False),
+    "vocabulary": Beside(TokenCounts, record_vocabulary, "how often each token occurs", None, None, noise=False),
 }
 
 

@@ -20,6 +20,7 @@ from lape.masks.summaries import mask_path
 from lape.recording.residual_means import ResidualMeans
 from lape.recording.statistics import ActivationStatistics
 from lape.recording.top_texts import TopTexts
+from lape.recording.vocabulary import TokenCounts
 from lape.sharing.cards import Evidence
 from lape.sharing.markdown import SLUG
 from lape.sharing.readme import own_text
@@ -35,12 +36,16 @@ from lape.storage.names import (
     STATISTICS_NAME,
     SUMMARY_NAME,
     TOP_TEXTS_NAME,
+    VOCABULARY_NAME,
 )
 from lape.storage.placing import settle
 from lape.storage.schema import LONG_TEXT, TEXT, misfit, record
 
 MADE_HERE = (README_NAME, PICTURE_NAME, ORIGIN_NAME)  # renewed for the Hub, or of this machine only
-KNOWN = (MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, RESIDUALS_NAME, TOP_TEXTS_NAME, EVIDENCE_NAME, *MADE_HERE)
+KNOWN = (
+    *(MASK_NAME, SUMMARY_NAME, STATISTICS_NAME, RESIDUALS_NAME, TOP_TEXTS_NAME, VOCABULARY_NAME, EVIDENCE_NAME),
+    *MADE_HERE,
+)
 SAID = record({}, {"title": TEXT, "summary": LONG_TEXT})  # what a card shows of evidence
 EVIDENCE = re.compile(r"evidence/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.json")
 
@@ -76,7 +81,7 @@ def packed(folder: Path) -> Parcel:
 
     Raises:
         BadFile: Something is missing, damaged, too large, or does not belong there; says what.
-        MaskMismatch: The statistics or residual means are of another model.
+        MaskMismatch: The statistics, residual means or counts of tokens are of another model.
         LapeError: The mask is not of a model on the Hub.
     """
     files = _files(folder)
@@ -98,6 +103,8 @@ def packed(folder: Path) -> Parcel:
         _check_model(mask, RESIDUALS_NAME, ResidualMeans.load(files[RESIDUALS_NAME]).metadata)
     if TOP_TEXTS_NAME in files:
         _check_top_texts(mask, TopTexts.load(files[TOP_TEXTS_NAME]))
+    if VOCABULARY_NAME in files:
+        _check_model(mask, VOCABULARY_NAME, TokenCounts.load(files[VOCABULARY_NAME]).metadata)
     evidence = tuple(_evidence(name, file) for name, file in files.items() if name.startswith("evidence/"))
     readme = None
     if README_NAME in files:

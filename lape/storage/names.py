@@ -21,10 +21,11 @@ HISTOGRAMS_NAME = "histograms.safetensors"
 TEXTS_NAME = "texts.safetensors"
 RESIDUALS_NAME = "residuals.safetensors"
 TOP_TEXTS_NAME = "top_texts.safetensors"
+VOCABULARY_NAME = "vocabulary.safetensors"
 # What a folder has beside its statistics, of the same text: they go when statistics are recorded anew.
 BESIDE_STATISTICS = (
     *(GROUPS_NAME, RELEVANCE_NAME, GRADIENT_NAME, IMPORTANCE_NAME, HISTOGRAMS_NAME, TEXTS_NAME),
-    *(RESIDUALS_NAME, TOP_TEXTS_NAME),
+    *(RESIDUALS_NAME, TOP_TEXTS_NAME, VOCABULARY_NAME),
 )
 CHECKPOINT_NAME = "checkpoint.safetensors"  # of a recording under way
 README_NAME = "README.md"

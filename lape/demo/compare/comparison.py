@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -46,6 +46,7 @@ class Column:
         off: Neurons that are off.
         on: Neurons that are switched on.
         differs_at: The character of the text where it begins to differ from that of the column *on*, or None.
+        token_ids: The tokens themselves; none of a column that was stored without.
     """
 
     text: str
@@ -58,6 +59,7 @@ class Column:
     on: int
     differs_at: int | None
     quality: Quality | None = None
+    token_ids: Sequence[int] = ()
 
 
 def request_of(backend: Backend, values: Mapping[str, Any], visitor: str = "") -> CompareRequest:
@@ -137,6 +139,7 @@ def columns_of(
                 text, update.texts["on"], growing=None in (update.finished[name], update.finished["on"])
             ),
             quality=judge(text, told, costs.get(name)),
+            token_ids=update.token_ids[name],
         )
         for name, (off, on) in changed.items()
         for text in [update.texts[name]]
