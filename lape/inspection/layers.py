@@ -23,7 +23,8 @@ from lape.generation.passages import Passage, PassageBatch, check_passages
 from lape.models.final_norm import final_norm
 from lape.models.head import head_of, states_per_slice
 from lape.models.residual import residual_stream
-from lape.recording.vocabulary import TokenCounts
+from lape.recording.blocks import special_ids
+from lape.recording.vocabulary import TokenLanguages
 
 TOP = 10
 POSITIONS = 24
@@ -53,7 +54,7 @@ def layer_tokens(
     tokenizer: Tokenizer,
     passages: Mapping[str, Passage],
     plan: Mapping[str, Entry | None],
-    counts: TokenCounts | None = None,
+    known: TokenLanguages | None = None,
     *,
     top: int = TOP,
     positions: int | None = POSITIONS,
@@ -67,7 +68,7 @@ def layer_tokens(
         tokenizer: Its tokenizer.
         passages: Name to prompt and continuation, as token ids.
         plan: Name to the intervention that the continuation was written under; None is the untouched model.
-        counts: Say which language a token is of; without them only scripts are told.
+        known: Which language a token is of, as counts of tokens say; without it only scripts are told.
         top: How many tokens are looked at, at each position.
         positions: At most so many of each continuation, evenly spread over it; None looks at all.
 
@@ -98,7 +99,7 @@ def layer_tokens(
     decoded = batch.decode(model, entries, stream.watch({layer: partial(keep, layer) for layer in layers}))
     if unseen := sorted(set(layers) - streams.keys()):
         raise HookNotFired(f"The decoder ran, but the outputs of layers {unseen} did not pass their hooks.")
-    told = _Told(tokenizer, counts)
+    told = _Told(tokenizer, known)
     device, size = decoded.last_hidden_state.device, states_per_slice(model)
     for layer in layers:
         likeliest = []
@@ -161,17 +162,17 @@ def _leader(said: LayerTokens) -> str | None:
 class _Told:
     """What is told of tokens: which text, language and script they are."""
 
-    def __init__(self, tokenizer: Tokenizer, counts: TokenCounts | None) -> None:
+    def __init__(self, tokenizer: Tokenizer, known: TokenLanguages | None) -> None:
         self._tokenizer = tokenizer
-        self._languages = () if counts is None else counts.languages
-        self._owners = [] if counts is None else counts.owners().tolist()
+        self._languages, self._special = known, special_ids(tokenizer)
         self._known: dict[int, tuple[str, str | None, str | None]] = {}
 
     def summary(self, ids: torch.Tensor) -> LayerTokens:
         """Of tokens `[positions, top]`, the likeliest first."""
         new = sorted(set(ids.flatten().tolist()) - self._known.keys())
         for token, text in zip(new, self._tokenizer.batch_decode([[token] for token in new]), strict=True):
-            self._known[token] = text, self._language(token, text), script_of(text)
+            is_text = token not in self._special
+            self._known[token] = text, self._language(token, text), script_of(text) if is_text else None
         found = [self._known[token] for token in ids.flatten().tolist()]
         languages, scripts = Counter(code for _, code, _ in found), Counter(script for _, _, script in found)
         languages.pop(None, None)
@@ -185,6 +186,5 @@ class _Told:
 
     def _language(self, token: int, text: str) -> str | None:
         """Its language: a token needs letters to be of one, or a part of a character, which may be a letter."""
-        owner = self._owners[token] if token < len(self._owners) else -1
-        has_letters = "\ufffd" in text or any(map(str.isalpha, text))
-        return self._languages[owner] if owner >= 0 and has_letters else None
+        letters = "\ufffd" in text or any(map(str.isalpha, text))
+        return self._languages.of(token) if self._languages is not None and letters else None

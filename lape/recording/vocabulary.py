@@ -20,7 +20,9 @@ import torch
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import BadFile, unknown_label
+from lape.errors import BadFile, MaskMismatch, unknown_label
+from lape.models.identity import identity, warn_of_another
+from lape.models.inputs import embedding_rows
 from lape.recording.blocks import special_ids, token_blocks
 from lape.recording.passes import Made, TextPasses
 from lape.recording.reading import check_settings, not_enough
@@ -33,6 +35,24 @@ from lape.storage.names import INTEGERS, VOCABULARY_NAME
 BLOCK = 512
 LARGEST_VOCABULARY = 2**24
 OWN_SHARE, LEAST = 2 / 3, 2  # of a token that is a language's own
+
+
+@dataclass(frozen=True, eq=False)
+class TokenLanguages:
+    """Which language each token is of.
+
+    Attributes:
+        languages: Language codes.
+        owners: int64 `[token ids]`: places in `languages`, -1 for a token of no one language.
+    """
+
+    languages: tuple[str, ...]
+    owners: torch.Tensor
+
+    def of(self, token: int) -> str | None:
+        """The language of a token; None where it is of no one language, or was not there to be counted."""
+        owner = int(self.owners[token]) if token < len(self.owners) else -1
+        return self.languages[owner] if owner >= 0 else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,21 +99,30 @@ class TokenCounts:
         rare[[token for token in self.special if token < len(rare)]] = False
         return rare
 
-    def owners(self) -> torch.Tensor:
+    def token_languages(self) -> TokenLanguages:
         """The language that each token is of: it is over twice as frequent there as in all the others together.
 
         Frequencies are shares of each language's tokens, so that every language counts the same, however much of its
         text was counted. A token that occurs only once there is of no language; nor is a special one.
-
-        Returns:
-            int64 `[token ids]`: places in `languages`, -1 for a token of no language.
         """
         counts = torch.stack([self.counts[code] for code in self.languages])
         shares = counts.double() / counts.sum(1, keepdim=True).clamp(min=1)
         largest, owner = shares.max(0)
         own = (largest > OWN_SHARE * shares.sum(0)) & (counts.gather(0, owner[None])[0] >= LEAST)
         own[[token for token in self.special if token < len(own)]] = False
-        return owner.where(own, -1)
+        return TokenLanguages(self.languages, owner.where(own, -1))
+
+    def check(self, model: PreTrainedModel) -> None:
+        """Refuses a model with fewer tokens; warns when it is another model or revision.
+
+        Raises:
+            MaskMismatch: Tokens were counted that the model does not have.
+        """
+        given, rows, size = identity(model), embedding_rows(model), len(next(iter(self.counts.values())))
+        if size > rows:
+            name = self.metadata.get("model", "an unnamed model")
+            raise MaskMismatch(f"The counts are of {size:,} tokens of {name}, but {given.model} has {rows:,}.")
+        warn_of_another("The counts of tokens were", self.metadata, given)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes `vocabulary.safetensors`; the same counts give the same bytes."""

@@ -41,8 +41,13 @@ def test_every_layer_is_read_as_by_hand(name: str, tokenizer: Tokenizer, monkeyp
     counts = {code: torch.zeros(VOCABULARY, dtype=torch.long) for code in ("aa", "bb")}
     counts["aa"][letters[::2]] = 5
     counts["bb"][letters[1::2]] = 5
-    found = list(layer_tokens(model, tokenizer, passages, plan, TokenCounts(counts, (0, 1)), top=TOP, positions=5))
+    found = list(
+        layer_tokens(
+            model, tokenizer, passages, plan, TokenCounts(counts, (0, 1)).token_languages(), top=TOP, positions=5
+        )
+    )
     assert len(found) == 3
+    assert not any(module._forward_hooks for module in model.modules())
     for column, passage in passages.items():
         places = [0, 1, 3, 4, 6] if column == "on" else [0, 1, 2, 3, 4]
         for layer, likeliest in enumerate(by_hand(model, passage, plan[column], places)):
@@ -53,7 +58,6 @@ def test_every_layer_is_read_as_by_hand(name: str, tokenizer: Tokenizer, monkeyp
             assert said.languages == {code: count / len(tokens) for code, count in own.most_common()}
             assert said.letters == sum(own.values()) / len(tokens)
             assert said.scripts == ({"Latin": said.letters} if own else {})
-    assert not any(module._forward_hooks for module in model.modules())
 
 
 def test_without_counts_scripts_are_told(tiny_model: PreTrainedModel, tokenizer: Tokenizer) -> None:
