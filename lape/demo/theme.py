@@ -197,6 +197,38 @@ CSS = """
 .lape-figures .series0 { fill: var(--lape-plain); }
 .lape-figures .series1 { fill: var(--lape-source); }
 .lape-figures .series2 { fill: var(--lape-target); }
+.lape-stacks > div { display: flex; flex-wrap: wrap; gap: 1rem 1.5rem; }
+.lape-stacks figure { margin: 0; flex: 1 1 18rem; min-width: 0; max-width: 26rem; }
+.lape-stacks figcaption { font-size: .85rem; line-height: 1.5; color: var(--body-text-color); }
+.lape-stacks figure svg { display: block; width: 100%; height: auto; }
+.lape-stacks text { fill: var(--body-text-color-subdued); font-size: 12px; }
+.lape-stacks .end { text-anchor: end; }
+.lape-stacks .mid { text-anchor: middle; }
+.lape-stacks .grid { stroke: var(--border-color-primary); }
+.lape-stacks .none { fill: transparent; }
+.lape-stacks .mark { stroke: var(--body-text-color); stroke-dasharray: 4 3; fill: none; }
+.lape-stacks .others { fill: var(--lape-plain); opacity: .3; }
+.lape-stacks .share0 { fill: var(--lape-source); }
+.lape-stacks .share1 { fill: var(--lape-target); }
+.lape-stacks .share2 { fill: #0d9488; }
+.lape-stacks .share3 { fill: #9333ea; }
+.lape-stacks .share4 { fill: #ca8a04; }
+.lape-stacks .share5 { fill: #be185d; }
+.dark .lape-stacks .share2 { fill: #5eead4; }
+.dark .lape-stacks .share3 { fill: #d8b4fe; }
+.dark .lape-stacks .share4 { fill: #fde047; }
+.dark .lape-stacks .share5 { fill: #f9a8d4; }
+.lape-key { display: flex; flex-wrap: wrap; gap: .2rem .9rem; margin: 0 0 .6rem; padding: 0; list-style: none;
+  font-size: .85rem; color: var(--body-text-color); }
+.lape-key svg { width: .75rem; height: .75rem; margin-inline-end: .35rem; display: inline-block; }
+.lape-costs { font-size: 1rem; line-height: 2rem; margin: .3rem 0 .5rem; white-space: pre-wrap; position: relative;
+  overflow-wrap: anywhere; color: var(--body-text-color); unicode-bidi: plaintext; }
+.lape-token { padding: .15rem 0; margin-inline-end: 1px; border-radius: 2px; color: var(--body-text-color);
+  background: color-mix(in srgb, var(--cost) var(--share), transparent); }
+.lape-facts .lape-token { padding: .1rem .4rem; }
+.lape-costs span:hover::after { content: attr(title); position: absolute; inset: auto 0 100% auto; z-index: 1;
+  padding: .2rem .6rem; border-radius: 6px; font-size: .85rem; line-height: 1.5; white-space: pre-wrap;
+  color: var(--lape-plain); background: var(--lape-plain-soft); }
 .dark input[type="range"] { --neutral-200: var(--neutral-600); }
 @media (max-width: 640px) {
   .lape-more .form { flex-direction: column; }

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from transformers import PreTrainedModel
-from transformers.modeling_outputs import BaseModelOutput
 
 from lape.errors import LapeError
 from lape.generation.interventions import Entry, Plan, intervene
@@ -80,13 +80,16 @@ class PassageBatch:
         model: PreTrainedModel,
         plan: Sequence[Entry | None],
         watching: AbstractContextManager[object] | None = None,
-    ) -> BaseModelOutput:
+    ) -> Any:
         """Runs the decoder over the rows.
 
         Args:
             model: A causal language model.
             plan: An intervention or None for each row.
             watching: Is open during the pass, inside of the interventions: its hooks see what those made.
+
+        Returns:
+            What the decoder gives, with its `last_hidden_state`.
         """
         edits: Plan = plan
         if (first := plan[0]) is not None and all(edit is first for edit in plan):

@@ -46,6 +46,8 @@ class TokenLanguages:
         owners: int64 `[token ids]`: places in `languages`, -1 for a token of no one language.
     """
 
+    __repr__ = brief
+
     languages: tuple[str, ...]
     owners: torch.Tensor
 

@@ -1,4 +1,4 @@
-"""What else the settings of a comparison can be run for, in sections below it."""
+"""The sections below a comparison: what else its settings can be run for, and what lies inside of its columns."""
 
 from __future__ import annotations
 
@@ -6,20 +6,27 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+import gradio as gr
+
 from lape.demo.backend import Backend
+from lape.demo.compare.layers import build_layers
 from lape.demo.compare.many import build_many
 from lape.demo.compare.request import CompareRequest
 from lape.demo.compare.strip import build_strip
+from lape.demo.compare.tokens import build_tokens
 from lape.demo.part import Outputs, Part
 
 
-def build_beside(backend: Backend, inputs: Mapping[str, Any]) -> Part:
+def build_beside(backend: Backend, inputs: Mapping[str, Any], seen: gr.State) -> Part:
     """Adds the sections to the gradio page that is being built.
 
     Args:
         backend: Has the model.
         inputs: The controls by field of `CompareRequest`.
+        seen: The run on show.
     """
+    build_layers(backend, seen)
+    build_tokens(backend, seen)
     ordered = {field.name: inputs[field.name] for field in fields(CompareRequest)}
     parts = [build_strip(backend, ordered), build_many(backend, ordered)]
 

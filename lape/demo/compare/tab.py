@@ -76,7 +76,7 @@ def build_compare(backend: Backend) -> Part:
     inputs |= build_more(backend)
     with below:
         address = build_sharing(backend, inputs, seen, line)
-    beside = build_beside(backend, inputs)
+    beside = build_beside(backend, inputs, seen)
     control = gr.Markdown(control_note(backend, ""))
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
