@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lape.cli.common import add, add_model, codes, emit, load_model, table
+from lape.cli.layers import add_layers, look_at_layers
+from lape.errors import LapeError
 
 SORTS = ("entropy", "probability", "mean", "layer")  # written out: importing them takes a second
 TEXT_DECIMALS, JSON_DECIMALS = 2, 4
@@ -19,6 +21,7 @@ def register(commands: Any) -> None:
     add_model(look)
     look.add_argument("text", metavar="TEXT")
     look.add_argument("--mask", type=Path, help="folder with mask.safetensors (default: the model's bundled one)")
+    add_layers(look)
     neurons = add(commands, "neurons", _neurons, "list the neurons of a mask one by one")
     neurons.add_argument("mask", type=Path, metavar="DIR", help="folder with mask.safetensors")
     neurons.add_argument("--languages", type=codes, help="codes to list (default: all)")
@@ -27,6 +30,11 @@ def register(commands: Any) -> None:
 
 
 def _look(options: argparse.Namespace) -> None:
+    if options.layers:
+        look_at_layers(options)
+        return
+    if options.off or options.on:
+        raise LapeError("--off and --on are of --layers: lape look --layers --off fr --on es TEXT.")
     from lape.inspection.activations import activations
     from lape.inspection.firing import firing, mask_neurons
     from lape.masks.bundled import bundled_folder

@@ -9,13 +9,18 @@ from pathlib import Path
 import pytest
 import torch
 
-from lape import ActivationStatistics, NeuronMask, load_model
+from lape import ActivationStatistics, Intervention, NeuronMask, load_model, side_by_side
 from lape.cli import look as command
 from lape.cli import main
+from lape.generation.passages import Passage
+from lape.generation.prompts import prompt_ids
+from lape.generation.settings import REPETITION_PENALTY
 from lape.identify import identify
 from lape.inspection.activations import activations
 from lape.inspection.firing import firing, mask_neurons
+from lape.inspection.layers import layer_tokens
 from lape.inspection.table import SORTS, chosen_neurons, neuron_table
+from lape.recording.vocabulary import record_vocabulary
 
 CODES = ("fr", "es", "zh")
 TEXT = "Un été, 그리고"
@@ -92,6 +97,37 @@ def test_neurons_are_a_table_for_people(recorded: Path, tmp_path: Path, capsys: 
         assert lines[-1].startswith("2 of ")
 
 
+def test_look_says_the_language_by_layer(
+    recorded: Path, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["look", "Un été", "--layers", "--off", "fr", "--on", "es", "--max-new-tokens", "5"]
+    words += ["--mask", str(tmp_path), "--model", str(tiny_folder)]
+    shutil.copy(recorded / "mask.safetensors", tmp_path)
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("no vocabulary.safetensors is beside the mask") == 3
+    model, tokenizer = load_model(str(tiny_folder))
+    text = {
+        code: [bytes(range(start, start + 16)).decode() * 4] for code, start in zip(CODES, (48, 65, 97), strict=True)
+    }
+    counts = record_vocabulary(model, tokenizer, text, tokens=64, block=64)
+    counts.save(tmp_path / counts.file)
+    assert main([*words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["columns"]
+    assert list(found) == ["on", "off", "steered"]
+    mask = NeuronMask.load(recorded)
+    plan = {"on": None, "off": Intervention(mask, off="fr"), "steered": Intervention(mask, off="fr", on="es")}
+    *_, last = side_by_side(model, tokenizer, "Un été", plan, max_new_tokens=5, repetition_penalty=REPETITION_PENALTY)
+    context = prompt_ids(tokenizer, "Un été")
+    passages = {name: Passage(context, ids) for name, ids in last.token_ids.items()}
+    for layer, said in enumerate(layer_tokens(model, tokenizer, passages, plan, counts.token_languages())):
+        for name, each in said.items():
+            shown = found[name]["layers"][layer]
+            assert shown["languages"] == pytest.approx(each.languages, abs=1e-4)
+            assert shown["likeliest"] == list(each.likeliest)
+    assert all(found[name]["text"] == last.texts[name] for name in plan)
+
+
 def test_the_help_names_every_order() -> None:
     assert command.SORTS == SORTS
 
@@ -103,6 +139,8 @@ def test_the_help_names_every_order() -> None:
         (["look", "a" * 300, "--mask", "{recorded}", "--model", "{tiny}"], "at most 255 are read"),
         (["look", "a", "--mask", "nowhere", "--model", "{tiny}"], "There is no file"),
         (["look", "a", "--mask", "{wide}", "--model", "{tiny}"], "The mask was made for"),
+        (["look", "a", "--off", "fr", "--mask", "{recorded}", "--model", "{tiny}"], "are of --layers"),
+        (["look", "a", "--layers", "--off", "xx", "--mask", "{recorded}", "--model", "{tiny}"], "No language"),
         (["neurons", "nowhere"], "There is no file"),
         (["neurons", "{recorded}", "--languages", "frr"], "Did you mean 'fr'"),
         (["neurons", "{recorded}", "--sort", "entrop"], "Did you mean 'entropy'"),
