@@ -24,7 +24,7 @@ class _Brief(reprlib.Repr):
     def repr1(self, value: Any, level: int) -> str:
         if isinstance(value, torch.Tensor):
             return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
-        return self.repr_dict(value, level) if isinstance(value, Mapping) else super().repr1(value, level)
+        return self.repr_dict(dict(value), level) if isinstance(value, Mapping) else super().repr1(value, level)
 
 
 _SHORT = _Brief()

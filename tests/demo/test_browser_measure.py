@@ -101,9 +101,7 @@ def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any
     expect(start).to_be_enabled()
 
 
-def test_own_openings_are_measured(
-    opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_own_openings_are_measured(opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lape.demo.measure.openings.own_steering", partial(own_steering, max_new_tokens=8))
     page = opened("/?__theme=dark", viewport={"width": 390, "height": 844})
     measure_tab(page, "Your openings")
