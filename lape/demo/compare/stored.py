@@ -83,9 +83,10 @@ def _read(file: Path) -> Comparison | None:
 
 def _column(values: Mapping[str, Any]) -> tuple[str, Column]:
     fields = {key: value for key, value in values.items() if key != "name"}
-    judged = values.get("quality")
+    judged = values["quality"]
     fields["quality"] = judged and Quality(**{**judged, "reasons": tuple(judged["reasons"])})
-    return values["name"], Column(**{**fields, "language": Identified(**values["language"])})
+    fields |= {"language": Identified(**values["language"]), "token_ids": tuple(values["token_ids"])}
+    return values["name"], Column(**fields)
 
 
 if __name__ == "__main__":
