@@ -43,6 +43,10 @@ class Comparison:
     talks: Talks
     about: Mapping[str, Any]
 
+    def __hash__(self) -> int:
+        """For gradio, which tells by it whether the run on show has changed."""
+        return hash((self.request, *((name, column.text) for name, column in self.columns.items())))
+
 
 def about(loaded: Loaded) -> dict[str, Any]:
     """Which model and mask are in use, and the versions of what runs them; nothing that names the machine."""
