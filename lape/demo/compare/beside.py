@@ -17,20 +17,22 @@ from lape.demo.compare.tokens import build_tokens
 from lape.demo.part import Outputs, Part
 
 
-def build_beside(backend: Backend, inputs: Mapping[str, Any], seen: gr.State) -> Part:
+def build_beside(backend: Backend, inputs: Mapping[str, Any], seen: gr.State) -> tuple[Part, Outputs]:
     """Adds the sections to the gradio page that is being built.
 
     Args:
         backend: Has the model.
         inputs: The controls by field of `CompareRequest`.
         seen: The run on show.
+
+    Returns:
+        The sections, and what takes away what is told of the run on show, when there is another one.
     """
-    build_layers(backend, seen)
-    build_tokens(backend, seen)
+    inside = build_layers(backend, seen) | build_tokens(backend, seen)
     ordered = {field.name: inputs[field.name] for field in fields(CompareRequest)}
     parts = [build_strip(backend, ordered), build_many(backend, ordered)]
 
     def refresh(visitor: str) -> Outputs:
-        return {key: value for part in parts for key, value in part.refresh(visitor).items()}
+        return inside | {key: value for part in parts for key, value in part.refresh(visitor).items()}
 
-    return Part(refresh, [output for part in parts for output in part.outputs])
+    return Part(refresh, [*inside, *(output for part in parts for output in part.outputs)]), inside

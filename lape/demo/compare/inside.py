@@ -28,7 +28,7 @@ Steps = Generator[tuple[int, int, Any], None, None]  # steps done, all of them, 
 
 def build_inside(
     backend: Backend, seen: gr.State, name: str, work: Work, draw: Draw, more: Callable[[Loaded], tuple] = lambda _: ()
-) -> None:
+) -> Outputs:
     """Adds a section to the page that is being built: a button that reads the columns on show, and what comes of it.
 
     Args:
@@ -39,6 +39,9 @@ def build_inside(
             and all of them, with what is drawn at the end.
         draw: HTML of what the work found of a run.
         more: What else the work takes, of what the visitor works on.
+
+    Returns:
+        What takes away the section's findings, when there is another run.
     """
     with gr.Accordion(word(f"{name}.heading"), open=False, elem_id=f"lape-{name}"):
         gr.Markdown(word(f"{name}.about"), elem_classes="lape-how")
@@ -70,18 +73,20 @@ def build_inside(
         return {show: gr.Button(interactive=True)}
 
     parts = [show, line, drawn]
-    running = show.click(busy, None, parts, trigger_mode="once", **QUIET).then(
+    begun = show.click(busy, None, parts, trigger_mode="once", api_name=f"{name}_busy", **QUIET)
+    running = begun.then(
         reading,
         seen,
         parts,
+        api_name=f"{name}_reading",
         preprocess=False,
         api_visibility="private",
         show_progress="minimal",
         show_progress_on=[line],
         **MODEL,
     )
-    running.then(idle, None, parts, **QUIET)
-    seen.change(lambda: {drawn: "", line: status("")}, None, parts, **QUIET)
+    running.then(idle, None, parts, api_name=f"{name}_idle", **QUIET)
+    return {drawn: "", line: status("")}
 
 
 def passages_of(

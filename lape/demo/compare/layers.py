@@ -22,6 +22,7 @@ from lape.demo.compare.inside import Steps, build_inside, passages_of
 from lape.demo.compare.variants import Variants
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
+from lape.demo.part import Outputs
 from lape.demo.words import say, tongue
 from lape.drawing.stacks import stacked_shares
 from lape.generation.prompts import Prompt
@@ -36,9 +37,9 @@ SHOWN = 3  # of the likeliest tokens, where a layer is pointed at
 Found = Mapping[str, Sequence[LayerTokens]]  # column to layers
 
 
-def build_layers(backend: Backend, seen: gr.State) -> None:
-    """Adds the section to the gradio page that is being built; `seen` is the run on show."""
-    build_inside(backend, seen, "layers", reading, drawn, lambda loaded: (_languages_of(loaded),))
+def build_layers(backend: Backend, seen: gr.State) -> Outputs:
+    """Adds the section to the page that is being built, as `build_inside`; `seen` is the run on show."""
+    return build_inside(backend, seen, "layers", reading, drawn, lambda loaded: (_languages_of(loaded),))
 
 
 def reading(

@@ -76,7 +76,7 @@ def build_compare(backend: Backend) -> Part:
     inputs |= build_more(backend)
     with below:
         address = build_sharing(backend, inputs, seen, line)
-    beside = build_beside(backend, inputs, seen)
+    beside, inside = build_beside(backend, inputs, seen)
     control = gr.Markdown(control_note(backend, ""))
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
@@ -179,7 +179,7 @@ def build_compare(backend: Backend) -> Part:
         """Begins anew: a chat, or without one."""
         chat = chat is True
         cleared: Outputs = {clear: gr.Button(visible=chat), seen: None, talks: {}, line: status(""), old: ""}
-        return places.cleared(chat=chat) | cleared
+        return places.cleared(chat=chat) | cleared | inside
 
     def busy(run: Comparison | None, before: Talks, chat: Any) -> Outputs:
         chat = chat is True
@@ -189,7 +189,7 @@ def build_compare(backend: Backend) -> Part:
             **places.cleared(chat=chat, talks=before, waiting=True),
             **{line: status(say("first.waiting")), seen: None, talks: before, old: ""},
             **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
-            address: gr.Textbox("", visible=False),  # that of other settings
+            **{address: gr.Textbox("", visible=False), **inside},  # of other settings
         }
 
     @failures_to(line)
@@ -258,7 +258,7 @@ def build_compare(backend: Backend) -> Part:
     for name in ("source", "targets", "show_random", "show_plain", "method", "switching", "keep", "layers", "only"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
     inputs["source"].change(direction, inputs["source"], inputs["prompt"], preprocess=False, **QUIET)
-    anew = [*drawn_to, talks, clear, old]
+    anew = [*drawn_to, talks, clear, old, *inside]
     inputs["chat"].input(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
     clear.click(emptied, inputs["chat"], anew, preprocess=False, **QUIET)
 
@@ -266,7 +266,7 @@ def build_compare(backend: Backend) -> Part:
         [generate.click, inputs["prompt"].submit],
         busy,
         [seen, talks, inputs["chat"]],
-        [*drawn_to, talks, address, old],
+        [*drawn_to, talks, address, old, *inside],
         trigger_mode="once",
         preprocess=False,
         **QUIET,

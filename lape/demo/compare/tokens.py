@@ -16,6 +16,7 @@ from lape.demo.compare.columns import title_of
 from lape.demo.compare.export import Comparison
 from lape.demo.compare.inside import Steps, build_inside, passages_of
 from lape.demo.compare.variants import Variants
+from lape.demo.part import Outputs
 from lape.demo.words import say
 from lape.drawing.charts import number
 from lape.generation.prompts import Prompt
@@ -25,9 +26,9 @@ FULL_NATS = 5.0  # of a cost in the full colour
 NOTHING = "∅"  # in the place of a token that is no text
 
 
-def build_tokens(backend: Backend, seen: gr.State) -> None:
-    """Adds the section to the gradio page that is being built; `seen` is the run on show."""
-    build_inside(backend, seen, "tokens", reading, drawn)
+def build_tokens(backend: Backend, seen: gr.State) -> Outputs:
+    """Adds the section to the page that is being built, as `build_inside`; `seen` is the run on show."""
+    return build_inside(backend, seen, "tokens", reading, drawn)
 
 
 def reading(
