@@ -6,7 +6,8 @@ et al. (EMNLP 2022, arXiv 2203.14680) read the value vectors of feed-forward lay
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -155,6 +156,29 @@ def written_logits(model: PreTrainedModel, layer: int, neuron: int) -> torch.Ten
     with hooked(before={stream.layers[layer]: emptied}, after={down: column}), stream.watch(seeing), torch.no_grad():
         nothing, found = model(input_ids=ids, use_cache=False).logits[:, 0].double().cpu()
     return found - nothing
+
+
+@contextmanager
+def written_inputs(model: PreTrainedModel, layer: int, neuron: int) -> Iterator[list[torch.Tensor]]:
+    """Collects what a neuron gives to its down projection in every pass for as long as the block runs.
+
+    Its sign is that of what is written: positive where `Written.raised` is raised.
+
+    Yields:
+        A list that gets float32 `[tokens]` for each pass, on the CPU.
+
+    Raises:
+        UnsupportedArchitecture: See `writes`.
+    """
+    down = down_projections(model)[layer]
+    assert down is not None
+    given: list[torch.Tensor] = []
+
+    def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...], _named: object) -> None:
+        given.append(inputs[0][..., neuron].flatten().float().cpu())
+
+    with hooked(before={down: keep}):
+        yield given
 
 
 def texts_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:

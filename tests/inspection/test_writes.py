@@ -12,7 +12,7 @@ from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from lape.errors import LapeError, UnsupportedArchitecture
-from lape.inspection.writes import writes, written_logits
+from lape.inspection.writes import writes, written_inputs, written_logits
 from lape.models.architectures import activation_sites
 from lape.recording.blocks import special_ids
 
@@ -65,6 +65,18 @@ def test_tokens_are_in_order_and_their_scores_in_deviations(name: str, gated: bo
         assert [token.score for token in listed] == pytest.approx([float(scores[at]) for at in places], abs=1e-4)
         assert all(token.text for token in listed)
     assert written.gated is gated
+
+
+def test_the_sign_of_what_is_written_is_that_of_the_input_of_the_down_projection(tokenizer: Any) -> None:
+    model = build("llama")
+    gates, ups = [], []
+    layer = layers_of(model)[LAYER].mlp
+    layer.gate_proj.register_forward_hook(lambda _m, _i, out: gates.append(out))
+    layer.up_proj.register_forward_hook(lambda _m, _i, out: ups.append(out))
+    with written_inputs(model, LAYER, NEURON) as inputs:
+        model(torch.tensor([[5, 6, 7], [8, 9, 10]]))
+    expected = (torch.nn.functional.silu(gates[-1]) * ups[-1])[..., NEURON].flatten()
+    assert [found.tolist() for found in inputs] == [pytest.approx(expected.tolist(), abs=1e-6)]
 
 
 def test_what_writes_alone_cannot_be_told_of_a_mixture(tokenizer: Any) -> None:

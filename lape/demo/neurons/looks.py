@@ -20,7 +20,8 @@ CSS = """
 .lape-chips b { min-width: 5.5rem; font-weight: 400; color: var(--body-text-color-subdued); }
 .lape-chip { padding: .05rem .5rem; border-radius: 8px; white-space: pre; color: var(--lape-plain);
   background: var(--lape-plain-soft); }
-a.lape-chip { color: var(--lape-source) !important; background: var(--lape-source-soft); }
+a.lape-chip { white-space: normal; unicode-bidi: plaintext;
+  color: var(--lape-source) !important; background: var(--lape-source-soft); }
 .lape-note { margin: .2rem 0 .6rem; font-size: .85rem; color: var(--body-text-color-subdued); max-width: 62rem; }
 .lape-tops, .lape-tops * { border: 0 !important; }
 .lape-tops td { padding: .15rem .8rem .15rem 0 !important; vertical-align: top; }

@@ -27,7 +27,7 @@ from lape.evaluation.metrics.openings import openings
 from lape.inspection.activations import Activations, ActiveNeurons
 from lape.inspection.profiles import neighbours
 from lape.inspection.table import activity
-from lape.inspection.writes import Written, writes
+from lape.inspection.writes import Written, writes, written_inputs
 from lape.masks.indices import named_neuron, neuron_name
 from lape.recording.top_texts import top_texts_beside
 
@@ -162,16 +162,19 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
         sampled = _samples(loaded, None if read is None else read[1], *place)
         yield {doing: status(say("neuron.reading"))}
         seen: list[Activations] = []
+        upright: float | None = None
         sheet = ""
         for one in backend.run(working, tuple(sampled.values()), *place, mask.shape[1]):
             if one is None:  # it waits for the model
                 yield {doing: gr.skip()}
             elif isinstance(one, Activations):
                 seen.append(one)
+            elif isinstance(one, float):
+                upright = one
             else:
-                sheet = written_sheet(one) if isinstance(one, Written) else status(one)
-                yield {written: sheet}
+                sheet = written_sheet(one, upright) if isinstance(one, Written) else status(one)
         if not seen:
+            yield {written: sheet}
             raise LapeError(say("neuron.no_samples"))
         peak = max(float(one.values.max()) for one in seen)
         said = say("neuron.peak", name=_title(loaded, *place), peak=f"{peak:.2f}")
@@ -214,13 +217,27 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
 
 def working(
     model: PreTrainedModel, tokenizer: Tokenizer, texts: Sequence[str], layer: int, neuron: int, width: int
-) -> Generator[Activations | Written | str, None, None]:
-    """The work: what a neuron writes, or why that is not told, then what it does in each of some texts."""
+) -> Generator[Activations | Written | float | str, None, None]:
+    """The work: what a neuron does in each of some texts, then what it writes, or why that is not told.
+
+    In between, the share of its active tokens at which it raises what it is said to raise; none where it is not active.
+    """
+    flat = torch.tensor([layer * width + neuron])
     try:
-        yield writes(model, tokenizer, layer, neuron, tokens=WRITTEN)
+        written = writes(model, tokenizer, layer, neuron, tokens=WRITTEN)
     except UnsupportedArchitecture as error:
+        yield from seeing(model, tokenizer, texts, flat)
         yield str(error)
-    yield from seeing(model, tokenizer, texts, torch.tensor([layer * width + neuron]))
+        return
+    signs = []
+    with written_inputs(model, layer, neuron) as inputs:
+        for seen in seeing(model, tokenizer, texts, flat):
+            active = seen.values[:, 0] > 0
+            signs.append(inputs[-1][-len(active) :][active] > 0)
+            yield seen
+    if len(found := torch.cat(signs)):
+        yield float(found.float().mean())
+    yield written
 
 
 def _title(loaded: Loaded, layer: int, neuron: int) -> str:

@@ -22,11 +22,19 @@ def address(name: str) -> str:
     return f"?{urlencode({'neuron': name})}"
 
 
-def written_sheet(written: Written) -> str:
-    """The tokens that a neuron raises and lowers, and what the numbers are."""
+def written_sheet(written: Written, upright: float | None) -> str:
+    """The tokens that a neuron raises and lowers, and what the numbers are.
+
+    Args:
+        written: What it writes.
+        upright: The share of tokens of the samples at which it writes that way round, of those where it is active.
+    """
     raised = _tokens(say("neuron.raised"), written.raised)
     lowered = _tokens(say("neuron.lowered"), written.lowered)
-    how = say("neuron.writes_how") + (f" {say('neuron.gated')}" if written.gated else "")
+    how = say("neuron.writes_how")
+    if written.gated:
+        how += f" {say('neuron.gated')}"
+        how += "" if upright is None else f" {say('neuron.upright', share=f'{upright:.0%}')}"
     return f'{_heading("writes")}{raised}{lowered}<p class="lape-note">{escape(how)}</p>'
 
 
