@@ -20,9 +20,14 @@ DIRECTION = f"""<script>
   root.dir = directions[root.lang];
 }}
 </script>"""
+# gradio gives blocks a direction of their own, and puts some things at the right wherever a line begins.
 DIRECTION_CSS = """
-.lape-model span, .lape-status, #lape-mask-in-use textarea { unicode-bidi: plaintext; text-align: start; }
-[dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .katex, pre, code, svg, input[type="range"]) { direction: ltr; }
-[dir="rtl"] :is(.block, .prose)[dir="ltr"] { direction: rtl; }  /* gradio gives them one of their own */
-[dir="rtl"] pre { text-align: left; }
+.lape-model span, .lape-status, .lape-footer p, #lape-mask-in-use textarea { unicode-bidi: plaintext;
+  text-align: start; }
+html[dir="rtl"] { --direction: rtl; }
+html[dir="rtl"] :is(.block, .prose)[dir="ltr"] { direction: rtl; }
+html[dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .katex, pre, code, svg, input[type="range"]) { direction: ltr; }
+html[dir="rtl"] pre { text-align: left; }
+html[dir="rtl"] .icon-wrap { right: auto; left: var(--size-5); }
+html[dir="rtl"] :is([type="checkbox"], [type="radio"]) + span { margin-left: 0; margin-right: var(--size-2); }
 """

@@ -13,7 +13,7 @@ from lape.demo.backend import Backend
 from lape.demo.loaded import Loaded
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to
 from lape.demo.space import on_zero_gpu
-from lape.demo.status import facts, status
+from lape.demo.status import beside, facts, status
 from lape.demo.words import LANGUAGES, number, say, tongue, word
 from lape.errors import LapeError
 from lape.models.identity import identity
@@ -116,7 +116,7 @@ def _label(preset: Preset) -> str:
     full, small = (number(preset.memory_gb(bits), 1) for bits in (16, 4))
     terms = [say("models.gated")] if preset.gated else []
     notes = map(_noted, preset.note.split("; "))
-    return " · ".join([say("models.size", name=preset.name, full=full, small=small), *notes, *terms])
+    return beside(say("models.size", name=preset.name, full=full, small=small), *notes, *terms)
 
 
 def _noted(note: str) -> str:
@@ -143,7 +143,7 @@ def _title(loaded: Loaded | None) -> str:
         sizes = {"layers": layers, "experts": experts, "neurons": width // experts}
         texts.append(say("models.shape_with_experts" if experts > 1 else "models.shape", **sizes))
         texts.append(say("said.languages", count=len(loaded.mask.languages)))
-    return " · ".join(texts)
+    return beside(*texts)
 
 
 def _shown(loaded: Loaded | None, why: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from html import escape
 
+from babel import Locale
+
 from lape.demo.words import tongue
 
 
@@ -17,6 +19,13 @@ def status(text: str, *, failed: bool = False) -> str:
 def sentences(*texts: str) -> str:
     """Sentences one after the other, those that are empty left out; Chinese and Japanese have no space between them."""
     return ("" if tongue() in ("zh", "ja") else " ").join(filter(None, texts))
+
+
+def beside(*texts: str) -> str:
+    """Short texts in one line; where that is written from right to left, each keeps its own direction."""
+    if Locale.parse(tongue()).text_direction == "rtl":
+        texts = tuple(f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" for text in texts)
+    return " · ".join(texts)
 
 
 def facts(*texts: str) -> str:

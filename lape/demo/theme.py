@@ -53,8 +53,7 @@ CSS = """
 #lape-models { padding-block: .45rem; }
 #lape-models > button { font-size: .85rem; color: var(--body-text-color-subdued); text-align: start; }
 #lape-models > button > span:first-child { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-[data-testid="block-info"], .info-text { direction: ltr; }  /* whatever the direction of what is written below */
-[dir="rtl"] .gradio-container :is([data-testid="block-info"], .info-text) { direction: rtl; }
+[data-testid="block-info"], .info-text { direction: var(--direction, ltr); }  /* whatever that of what is below */
 .lape-footer p { font-size: .8rem; color: var(--body-text-color-subdued); }
 .lape-model { display: flex; flex-wrap: wrap; gap: .4rem .5rem; margin: 0; padding: 0; }
 .lape-model span { background: var(--lape-plain-soft); color: var(--lape-plain); border-radius: 99px;

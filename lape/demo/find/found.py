@@ -13,7 +13,7 @@ from babel.numbers import format_percent
 
 from lape.demo.find.finding import Counted
 from lape.demo.languages import name_of, names_listed
-from lape.demo.status import facts, status
+from lape.demo.status import beside, facts, status
 from lape.demo.words import number, say, tongue
 from lape.evaluation.metrics.reliability import FEW_TOKENS, Reliability
 from lape.masks.mask import NeuronMask
@@ -36,7 +36,7 @@ def progress(counted: Counted) -> str:
         texts.append(say("finding.rate", rate=round(counted.tokens_per_second)))
         texts.append(say("finding.left", time=_duration(counted.seconds_left)))
     bar = f'class="lape-progress" value="{done}" max="{of}" aria-label="{escape(say("finding.bar"))}"'
-    return status(" · ".join(texts)) + f"<progress {bar}></progress>"
+    return status(beside(*texts)) + f"<progress {bar}></progress>"
 
 
 def _duration(seconds: float) -> str:

@@ -16,7 +16,7 @@ from lape.demo.languages import name_of
 from lape.demo.loaded import read_mask
 from lape.demo.masks.card import mask_card
 from lape.demo.part import Outputs, failures_to, visitor_of
-from lape.demo.status import sentences, status
+from lape.demo.status import beside, sentences, status
 from lape.demo.words import number, say, word
 from lape.errors import LapeError
 from lape.masks.bundled import bundled_folder
@@ -194,4 +194,4 @@ def _listed(entries: Sequence[MaskEntry]) -> str:
 
 def counts_text(counts: Mapping[str, int]) -> str:
     """Neurons of each language in one line."""
-    return " · ".join(f"{name_of(code)} {number(count)}" for code, count in counts.items())
+    return beside(*(f"{name_of(code)} {number(count)}" for code, count in counts.items()))

@@ -13,7 +13,7 @@ from lape.demo.masks.pair import build_comparison, comparison_menus
 from lape.demo.masks.share import account_of, build_calibration, build_sharing
 from lape.demo.masks.upload import build_upload
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
-from lape.demo.status import status
+from lape.demo.status import beside, status
 from lape.demo.words import LANGUAGES, number, say, tongue, word
 from lape.identify import METHODS
 from lape.masks.mask import NeuronMask
@@ -99,7 +99,7 @@ def _tokens(mask: NeuronMask) -> str:
     texts = [say("masks.per_language", tokens=_range(counted)) if counted else say("masks.unknown")]
     texts += [say("masks.means_from", tokens=_range(later))] if later else []
     texts += [say("masks.no_means")] if not mask.means else []
-    return " · ".join(texts)
+    return beside(*texts)
 
 
 def _range(tokens: dict[str, int]) -> str:
