@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lape.demo.loaded import OWN, Loaded
 from lape.demo.words import say, word
 from lape.identify import METHODS
 
 
-def method_name(method: str) -> str:
-    """A method's name for people."""
-    return word(f"methods.name_{method}")
+def named(methods: Iterable[str]) -> list[tuple[str, str]]:
+    """Methods as a menu shows them: by names for people."""
+    return [(word(f"methods.name_{method}"), method) for method in methods]
 
 
 def about_method(method: str) -> str:
@@ -32,4 +34,4 @@ def own_and_rivals(loaded: Loaded | None) -> list[tuple[str, str]]:
     """The neurons of the mask as it is, and the methods that could choose others, as a menu shows them."""
     own = own_method(loaded)
     first = word("methods.own") if own == OWN else say("methods.own_is", name=say(f"methods.name_{own}"))
-    return [(first, OWN), *((method_name(name), name) for name in (loaded.rivals if loaded is not None else []))]
+    return [(first, OWN), *named(loaded.rivals if loaded is not None else [])]

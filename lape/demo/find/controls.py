@@ -11,7 +11,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.find.finding import DATASET, LEAST_TOKENS, MOST_LANGUAGES, OWN, WIKIPEDIA, allowance
 from lape.demo.languages import is_rtl, titles
-from lape.demo.methods import about_method, method_name
+from lape.demo.methods import about_method, named
 from lape.demo.part import QUIET, Outputs, failures_to
 from lape.demo.sliders import SLIDERS, slider
 from lape.demo.status import status
@@ -195,7 +195,7 @@ def _settings(most: int) -> tuple[Any, Any, Any, dict[str, Any]]:
             min_width=260,
         )
         method = gr.Dropdown(
-            [(method_name(name), name) for name in methods_reading(ActivationStatistics)],
+            named(methods_reading(ActivationStatistics)),
             value="lape",
             label=word("find.method"),
             info=word("find.method_info"),

@@ -12,7 +12,7 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_languages, checked_name
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
-from lape.demo.methods import about_method
+from lape.demo.methods import about_method, named
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.sliders import SLIDERS, checked_settings, slider
 from lape.demo.status import status
@@ -32,7 +32,7 @@ def build_live(backend: Backend) -> Part:
         method, values = _settings(start)
         with gr.Row(elem_classes="lape-more"):
             methods = gr.Dropdown(
-                _methods(start) or [method],
+                named(_methods(start) or [method]),
                 value=method,
                 label=word("neurons.method"),
                 info=about_method(method),
@@ -129,7 +129,7 @@ def build_live(backend: Backend) -> Part:
         return drawn(method, False, values) | {
             line: _state(backend, visitor),
             box: gr.Column(visible=loaded.methods != []),
-            methods: gr.Dropdown(loaded.methods or [method], value=method, info=about_method(method)),
+            methods: gr.Dropdown(named(loaded.methods or [method]), value=method, info=about_method(method)),
             equal: False,
             languages: gr.CheckboxGroup(_choices(loaded), value=[*backend.languages(visitor)]),
         }
