@@ -22,11 +22,12 @@ DIRECTION = f"""<script>
 </script>"""
 # gradio gives blocks a direction of their own, and puts some things at the right wherever a line begins.
 DIRECTION_CSS = """
-.lape-model span, .lape-status, .lape-footer p, #lape-mask-in-use textarea { unicode-bidi: plaintext;
-  text-align: start; }
+:is(.lape-model span, .lape-status, .lape-footer p, .lape-report p, #lape-mask-in-use textarea) {
+  unicode-bidi: plaintext; text-align: start; }
 html[dir="rtl"] { --direction: rtl; }
 html[dir="rtl"] :is(.block, .prose)[dir="ltr"] { direction: rtl; }
-html[dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .katex, pre, code, svg, input[type="range"]) { direction: ltr; }
+html[dir="rtl"] :is(.lape-cells, .lape-axis, .lape-bar, .slider_input_container, .katex, code, pre, svg) {
+  direction: ltr; unicode-bidi: isolate; }
 html[dir="rtl"] pre { text-align: left; }
 html[dir="rtl"] .icon-wrap { right: auto; left: var(--size-5); }
 html[dir="rtl"] :is([type="checkbox"], [type="radio"]) + span { margin-left: 0; margin-right: var(--size-2); }
