@@ -136,9 +136,9 @@ def function(page: Page, event: str) -> Callable[..., Any]:
 
 def evidence_shown(page: Page, visitor: str = VISITOR) -> dict[str, str]:
     """The HTML of the evidence as it is after something has changed."""
-    refresh = function(page, "refresh")
+    refresh = next(one for one in page.fns.values() if one.api_name == "refresh")
     named = {f"lape-evidence{part}" for part in ("-lead", "-chart", "", "-matrix", "-rest")}
-    outputs = refresh(gr.Request(session_hash=visitor)).items()
+    outputs = refresh.fn(gr.Request(session_hash=visitor), *(one.value for one in refresh.inputs)).items()
     return {part.elem_id: value for part, value in outputs if getattr(part, "elem_id", None) in named}
 
 
@@ -425,8 +425,8 @@ def test_bad_openings_get_one_sentence(place: int, value: Any, said: str) -> Non
 def test_the_words_name_the_limits() -> None:
     for code, said in words().items():
         numbers = [
-            number.replace("\u202f", "").replace(" ", "").replace(",", "")
-            for number in re.findall(r"\d[\d ,\u202f]*\d|\d+", said["measure.texts_explanation"])
+            re.sub(r"\D", "", number)
+            for number in re.findall(r"\d[\d ,.\u202f]*\d|\d+", said["measure.texts_explanation"])
         ]
         assert {str(TEXT_CHARACTERS), str(TEXT_TOKENS)} <= set(numbers), code
         assert str(OPENINGS) in said["measure.openings_info"]
