@@ -220,6 +220,9 @@ CSS = """
 .lape-key { display: flex; flex-wrap: wrap; gap: .2rem .9rem; margin: 0 0 .6rem; padding: 0; list-style: none;
   font-size: .85rem; color: var(--body-text-color); }
 .lape-key svg { width: .75rem; height: .75rem; margin-inline-end: .35rem; display: inline-block; }
+:is(#lape-layers-drawn, #lape-tokens-drawn) summary { cursor: pointer; font-size: .85rem; padding: .25rem 0;
+  color: var(--body-text-color-subdued); }
+#lape-tokens-drawn h3 { margin: 1rem 0 .2rem; }
 .lape-costs { font-size: 1rem; line-height: 2rem; margin: .3rem 0 .5rem; white-space: pre-wrap; position: relative;
   overflow-wrap: anywhere; color: var(--body-text-color); unicode-bidi: plaintext; }
 .lape-token { padding: .15rem 0; margin-inline-end: 1px; border-radius: 2px; color: var(--body-text-color);

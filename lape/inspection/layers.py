@@ -28,6 +28,7 @@ from lape.recording.vocabulary import TokenLanguages
 
 TOP = 10
 POSITIONS = 24
+LEADING = 0.1  # of the tokens: fewer are some language's by chance
 SCRIPTS = {"CJK": "Han", "FULLWIDTH": "Latin"}  # whose letters have other names in Unicode than their script
 
 
@@ -114,7 +115,8 @@ def layer_tokens(
 def leading(layers: Sequence[LayerTokens]) -> tuple[str, int] | None:
     """The language that leads at the last layer, and the first layer from which on it does.
 
-    It leads where more of the tokens are its own than any other language's. None where no language leads at the end.
+    It leads where more of the tokens are its own than any other language's, and a tenth at least. None where no language
+    leads at the end.
 
     Example:
         >>> said = [{"en": 0.2}, {"es": 0.1, "en": 0.2}, {"es": 0.3}, {"es": 0.4, "en": 0.1}]
@@ -153,10 +155,10 @@ def script_of(text: str) -> str | None:
 
 
 def _leader(said: LayerTokens) -> str | None:
-    """The one language with the largest share."""
+    """The one language with the largest share, if that is one to speak of."""
     best = max(said.languages.values(), default=0.0)
     leaders = [code for code, share in said.languages.items() if share == best]
-    return leaders[0] if len(leaders) == 1 else None
+    return leaders[0] if len(leaders) == 1 and best >= LEADING else None
 
 
 class _Told:

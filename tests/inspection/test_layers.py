@@ -74,6 +74,7 @@ def test_the_leading_language_and_since_when() -> None:
     assert leading(layers({"es": 0.3}, {"es": 0.2, "en": 0.1})) == ("es", 0)
     assert leading(layers({"es": 0.3}, {"es": 0.2, "en": 0.2})) is None
     assert leading(layers({"es": 0.3}, {})) is None
+    assert leading(layers({"es": 0.09}, {"es": 0.12})) == ("es", 1)
     assert leading([]) is None
 
 
