@@ -24,6 +24,7 @@ from lape.models.embedded import GEMMA, SMOLLM2
 pytest_plugins = ["browsing"]
 huggingface_hub.constants.HF_HUB_OFFLINE = True  # pytest's filter of LapeWarning has imported it before
 torch.set_num_threads(1)
+os.fsync = lambda _: None  # ten thousand waits for the disk: kills are tested here, not power cuts
 
 # Property tests: the same examples in every run, judged by what they do and never by the time they take.
 hypothesis.settings.register_profile("lape", derandomize=True, deadline=None, database=None)
