@@ -21,7 +21,7 @@ def test_nothing_falls_in_the_first_calls_of_the_fuzzer() -> None:
 @pytest.mark.slow
 def test_nothing_falls_in_a_short_soak() -> None:
     """Four visitors do all there is at a tiny page; how memory develops is seen after longer."""
-    found = soak.attack(minutes=0.15, clients=4, model="tiny")
+    found = soak.attack(minutes=0.25, clients=4, model="tiny")
     assert [fault for fault in found["faults"] if "memory" not in fault] == []
     assert set(found["actions"]) == {kind.__name__ for kind in soak.SOAKING}
     assert len(found["curve"]) > 10
