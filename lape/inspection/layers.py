@@ -115,8 +115,8 @@ def layer_tokens(
 def leading(layers: Sequence[LayerTokens]) -> tuple[str, int] | None:
     """The language that leads at the last layer, and the first layer from which on it does.
 
-    It leads where more of the tokens are its own than any other language's, and a tenth at least. None where no language
-    leads at the end.
+    It leads where more of the tokens are its own than any other language's, and a tenth at least. None where none leads
+    at the end.
 
     Example:
         >>> said = [{"en": 0.2}, {"es": 0.1, "en": 0.2}, {"es": 0.3}, {"es": 0.4, "en": 0.1}]
@@ -171,8 +171,8 @@ class _Told:
 
     def summary(self, ids: torch.Tensor) -> LayerTokens:
         """Of tokens `[positions, top]`, the likeliest first."""
-        new = sorted(set(ids.flatten().tolist()) - self._known.keys())
-        for token, text in zip(new, self._tokenizer.batch_decode([[token] for token in new]), strict=True):
+        for token in set(ids.flatten().tolist()) - self._known.keys():
+            text = str(self._tokenizer.decode([token]))
             is_text = token not in self._special
             self._known[token] = text, self._language(token, text), script_of(text) if is_text else None
         found = [self._known[token] for token in ids.flatten().tolist()]

@@ -134,8 +134,7 @@ def _read(
     if not all(map(math.isfinite, found)):
         raise LapeError("The model's logits are not finite; load it in another dtype (float32 or bfloat16).")
     chosen = torch.cat(ids).tolist()
-    known = sorted({token for tokens in chosen for token in tokens})
-    spelled = dict(zip(known, tokenizer.batch_decode([[token] for token in known]), strict=True))
+    spelled = {token: str(tokenizer.decode([token])) for tokens in chosen for token in tokens}
     each = iter(
         _Found(value, tuple(Choice(spelled[token], chance) for token, chance in zip(tokens, chances, strict=True)))
         for value, tokens, chances in zip(found, chosen, torch.cat(best).tolist(), strict=True)

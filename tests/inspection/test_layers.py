@@ -61,9 +61,11 @@ def test_every_layer_is_read_as_by_hand(name: str, tokenizer: Tokenizer, monkeyp
 
 
 def test_without_counts_scripts_are_told(tiny_model: PreTrainedModel, tokenizer: Tokenizer) -> None:
-    *_, last = layer_tokens(tiny_model, tokenizer, {"": Passage([3], [4, 5])}, {"": None}, positions=None)
-    assert last[""].languages == {}
-    assert len(last[""].likeliest) == 2
+    passages = dict.fromkeys("ab", Passage([3], [4, 5]))  # the second has no token that the first has not
+    *_, last = layer_tokens(tiny_model, tokenizer, passages, dict.fromkeys("ab"), positions=None)
+    assert last["a"] == last["b"]
+    assert last["a"].languages == {}
+    assert len(last["a"].likeliest) == 2
 
 
 def test_the_leading_language_and_since_when() -> None:
