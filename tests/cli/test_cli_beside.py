@@ -16,8 +16,9 @@ from lape.recording.histograms import ActivationHistograms
 from lape.recording.residual_means import ResidualMeans
 from lape.recording.top_texts import TopTexts
 from lape.recording.topmost import KEPT
+from lape.recording.vocabulary import TokenCounts
 
-NAMES = ("histograms", "texts", "residuals", "top_texts")
+NAMES = ("histograms", "texts", "residuals", "vocabulary", "top_texts")
 TEXTS = {"en": "one two three four five six ", "fr": "un deux trois quatre cinq six "}
 
 
@@ -32,7 +33,16 @@ def corpus(tmp_path: Path) -> Path:
 
 def recorded(model: Path, corpus: Path, out: Path, *more: str) -> int:
     settings = ["--tokens", "64", "--block", "16", "--bins", "8"]
-    beside = ["--histograms", "--texts", "--residuals", "--top-texts", "--licence", "CC0-1.0", "--noise"]
+    beside = [
+        "--histograms",
+        "--texts",
+        "--residuals",
+        "--vocabulary",
+        "--top-texts",
+        "--licence",
+        "CC0-1.0",
+        "--noise",
+    ]
     return main(
         ["record", "--model", str(model), "--corpus", str(corpus), "--out", str(out), *settings, *beside, *more]
     )
@@ -52,6 +62,8 @@ def test_recordings_lie_beside_statistics_and_masks_are_made_from_them(
     printed = json.loads(capsys.readouterr().out)
     assert printed["beside"] == [str(out / f"{name}.safetensors") for name in NAMES]
     assert ResidualMeans.load(out / "residuals.safetensors").languages == ("en", "fr")  # random tokens are no content
+    counted = TokenCounts.load(out / "vocabulary.safetensors").counts
+    assert {code: int(each.sum()) for code, each in counted.items()} == {"en": 64, "fr": 64}
     top = TopTexts.load(out / "top_texts.safetensors")
     assert (top.languages, top.licence, top.places.shape[0]) == (("en", "fr"), "CC0-1.0", KEPT)
     assert printed["tokens"] == {"en": 64, "fr": 64, NOISE: 64}

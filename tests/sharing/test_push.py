@@ -23,6 +23,7 @@ from lape.cli import main
 from lape.masks.collection import list_masks, pull
 from lape.recording.residual_means import ResidualMeans
 from lape.recording.top_texts import TopTexts
+from lape.recording.vocabulary import TokenCounts
 from lape.sharing.markdown import HUB
 from lape.sharing.parcel import packed
 from lape.sharing.push import push
@@ -421,6 +422,11 @@ def residuals(folder: Path, model: str) -> None:
     ResidualMeans(sums, norms, tokens, {"tokens": tokens, "model": model}).save(folder / "residuals.safetensors")
 
 
+def vocabulary(folder: Path, model: str) -> None:
+    metadata = {"tokens": {"fr": 3}, "model": model}
+    TokenCounts({"fr": torch.tensor([0, 3])}, (), metadata).save(folder / "vocabulary.safetensors")
+
+
 def top_texts(folder: Path, **about: Any) -> None:
     nowhere = torch.full((1, 2, 5), -1)
     metadata = {"tokens": {"fr": 4}, "model": "org/tiny", **about}
@@ -469,6 +475,7 @@ WRONG: list[tuple[Callable[[Path], object], str]] = [
     (other_shape, r"2 layers x 4 neurons, statistics.safetensors of 2 layers x 5 neurons"),
     (other_model, "The mask is of org/tiny, statistics.safetensors of org/else"),
     (partial(residuals, model="org/else"), "The mask is of org/tiny, residuals.safetensors of org/else"),
+    (partial(vocabulary, model="org/else"), "The mask is of org/tiny, vocabulary.safetensors of org/else"),
     (top_texts, "top_texts.safetensors holds the text it was made from and names no licence of it"),
     (partial(top_texts, model="org/else"), "The mask is of org/tiny, top_texts.safetensors of org/else"),
     (relabel, r"does not say its languages as a list of different labels, each 1 to 32 of A-Z"),
@@ -654,8 +661,9 @@ def test_the_command_works_in_a_process_of_its_own(hub: Hub, folder: Path) -> No
 
 def test_what_was_recorded_beside_a_mask_goes_with_it(hub: Hub, folder: Path, tmp_path: Path) -> None:
     residuals(folder, "org/tiny")
+    vocabulary(folder, "org/tiny")
     top_texts(folder, licence="CC0-1.0")
-    names = "residuals.safetensors", "top_texts.safetensors"
+    names = "residuals.safetensors", "vocabulary.safetensors", "top_texts.safetensors"
     assert {f"{PLACE}/{name}" for name in names} <= {*push(folder, REPO).changed}
     pulled = pull(REPO, model="org/tiny", into=tmp_path / "pulled")
     assert all((pulled / name).read_bytes() == (folder / name).read_bytes() for name in names)
