@@ -404,7 +404,8 @@ def fn_index(page: Page, name: str) -> int:
     return next(
         index
         for index, one in page.fns.items()
-        if getattr(one.fn, "__name__", "") == name and one.fn.__module__.startswith("lape.demo.compare.")
+        if getattr(one.fn, "__name__", "") == name
+        and one.fn.__module__ in {f"lape.demo.compare.{part}" for part in ("tab", "sharing", "freshness")}
     )
 
 

@@ -124,7 +124,7 @@ def test_the_page_starts_and_explains_itself_when_the_model_is_gated(
     space: Callable[..., Any], hub: Hub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     hub.add(SMOLLM2.model, {"config.json": b"{}"}, gated=True)
-    page, sentence = space(lambda address: (httpx.get(address).text, said(address)))
+    page, sentence = space(lambda address: (httpx.get(address, timeout=60).text, said(address)))
     assert f"{SMOLLM2.model} is gated: accept its conditions" in page
     assert sentence.startswith("No model is loaded.")
     assert f"{SMOLLM2.model} is gated" in sentence
@@ -187,7 +187,7 @@ def test_a_model_is_placed_at_the_start_on_zero_gpu(checkout: Path, hub: Hub, ti
     }
     try:
         with served(checkout, LAPE_MODEL="org/tiny", **zero) as (address, written):
-            page = httpx.get(address).text
+            page = httpx.get(address, timeout=60).text
     finally:
         service.shutdown()
     assert "Traceback" not in written
