@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import os
 import signal
@@ -615,6 +616,12 @@ sys.exit(app.main([]))
     assert ended.returncode == 2
     assert ended.stdout == ""
     assert ended.stderr == "lape: The page needs gradio: pip install 'lape[demo]', or run `make app`.\n"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("mcp") is not None, reason="the extra mcp is installed")
+def test_mcp_without_its_extra_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["--mcp"]) == 2
+    assert capsys.readouterr().err.startswith("lape: --mcp needs the extra mcp: pip install 'lape[mcp]'")
 
 
 def test_a_bad_start_is_one_line(
