@@ -1,10 +1,14 @@
-"""Runs a notebook's code without Jupyter: every cell in one namespace, as far as plain Python goes."""
+"""Runs a notebook's code without Jupyter: every cell in one namespace, as far as plain Python goes.
+
+python tests/support/notebooks.py examples/language_neurons.ipynb    # runs it and keeps what it shows
+"""
 
 from __future__ import annotations
 
 import ast
 import io
 import json
+import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -44,3 +48,17 @@ def run_cells(notebook: dict[str, Any]) -> tuple[dict[str, Any], list[list[dict[
             )
         outputs.append(made)
     return names, outputs
+
+
+def renew(path: Path) -> None:
+    """Runs a notebook and writes what its cells showed into it."""
+    notebook = read_notebook(path)
+    _, outputs = run_cells(notebook)
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    for number, (cell, made) in enumerate(zip(code, outputs, strict=True), start=1):
+        cell.update(execution_count=number, outputs=made)
+    path.write_text(json.dumps(notebook, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    renew(Path(sys.argv[1]))
