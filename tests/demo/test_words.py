@@ -164,5 +164,7 @@ def said(value: Any) -> Iterator[str]:
 def test_a_page_that_is_opened_says_nothing_in_english(code: str, arrive: Any) -> None:
     lines = [line for value in arrive(code).values() for text in said(value) for line in text.splitlines()]
     assert len(lines) > 100
-    plain = [re.sub("(lape|hf) [a-z]+( [a-z]+)?", "", line) for line in lines]  # commands are the same in every language
+    plain = [
+        re.sub("(lape|hf) [a-z]+( [a-z]+)?", "", line) for line in lines
+    ]  # commands are the same in every language
     assert [line for line in plain if re.search(r"\b[A-Za-z]?[a-z]{2,} [a-z]{2,} [a-z]{2,}", line)] == []

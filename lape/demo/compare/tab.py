@@ -267,6 +267,7 @@ def build_compare(backend: Backend) -> Part:
         busy,
         [seen, talks, inputs["chat"]],
         [*drawn_to, talks, address, old, *inside],
+        api_name="compare_busy",
         trigger_mode="once",
         preprocess=False,
         **QUIET,
