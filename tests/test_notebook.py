@@ -26,7 +26,7 @@ def test_it_finds_switches_and_measures() -> None:
     assert list(names["texts"]) == ["on", "off", "steered"]
     assert len({*names["texts"].values()}) == 3
     costs = names["costs"]
-    assert costs["fr"]["fr"] > 3 * max(costs["fr"]["es"], 0.1)
+    assert all(row[code] == max(row.values()) > 1 for code, row in costs.items())  # the own text suffers most
     kept = [cell["outputs"] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code"]
     assert [[one["output_type"] for one in each] for each in kept] == [
         [one["output_type"] for one in each] for each in outputs
