@@ -73,6 +73,7 @@ def test_what_is_on_show_is_dimmed_by_other_neurons_and_made_anew(opened: Callab
     slider.focus()
     slider.press("ArrowRight")
     expect(page.locator("#lape-live-status")).to_contain_text("Every tab uses them now", timeout=PATIENCE)
+    moved = slider.input_value()
     open_tab(page, "Compare")
     expect(page.locator("#lape-old")).to_contain_text("with other neurons")
     assert text_of(page, "off") == shown
@@ -81,6 +82,8 @@ def test_what_is_on_show_is_dimmed_by_other_neurons_and_made_anew(opened: Callab
     expect(address).to_have_value(re.compile("chosen_by=lape.*top_rate="))
     again = opened(address.input_value().removeprefix(page.url.partition("?")[0].rstrip("/")))
     expect(again.locator("#lape-status")).to_have_text("Opened from a link. Press Generate.")  # of this very mask
+    open_tab(again, "Neurons")
+    expect(again.locator("#lape-live input[type=range]").first).to_have_value(moved)
     open_tab(page, "Neurons")
     page.locator("#lape-live-reset").click()
     open_tab(page, "Compare")

@@ -54,7 +54,7 @@ def build_inside(
         return {show: gr.Button(interactive=False), line: status(say("inside.waiting")), drawn: ""}
 
     @failures_to(line)
-    def reading(request: gr.Request, run: Comparison | None) -> Iterator[Outputs]:
+    def inspecting(request: gr.Request, run: Comparison | None) -> Iterator[Outputs]:
         loaded = backend.ready(visitor_of(request))
         variants = variants_on_show(run, loaded)
         assert run is not None  # or it was refused
@@ -75,10 +75,10 @@ def build_inside(
     parts = [show, line, drawn]
     begun = show.click(busy, None, parts, trigger_mode="once", api_name=f"{name}_busy", **QUIET)
     running = begun.then(
-        reading,
+        inspecting,
         seen,
         parts,
-        api_name=f"{name}_reading",
+        api_name=f"{name}_inspecting",
         preprocess=False,
         api_visibility="private",
         show_progress="minimal",

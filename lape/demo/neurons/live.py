@@ -125,14 +125,24 @@ def build_live(backend: Backend) -> Part:
             return {line: _state(backend, visitor), box: gr.Column(visible=False)}
         if loaded.made_from is not None:
             return {box: gr.Column(visible=True)}
+        return shown(loaded, visitor)
+
+    def shown(loaded: Loaded, visitor: str) -> Outputs:
+        """The controls as the mask in use was chosen."""
         method, values = _settings(loaded)
-        return drawn(method, False, values) | {
+        equally = loaded.made_from is not None and "per_language" in loaded.known_mask.metadata["settings"]
+        return drawn(method, equally, values) | {
             line: _state(backend, visitor),
             box: gr.Column(visible=loaded.methods != []),
             methods: gr.Dropdown(named(loaded.methods or [method]), value=method, info=about_method(method)),
-            equal: False,
+            equal: equally,
             languages: gr.CheckboxGroup(_choices(loaded), value=[*backend.languages(visitor)]),
         }
+
+    def arrive(request: gr.Request) -> Outputs:
+        """Shows how the neurons of a link were chosen: they were put in place before the page was there."""
+        loaded = backend.visitors.shown(visitor := visitor_of(request)).loaded
+        return {} if loaded is None or loaded.made_from is None else shown(loaded, visitor)
 
     everything = [line, box, methods, equal, languages, *sliders.values()]
     asked = [methods, equal, languages, *sliders.values()]
@@ -144,7 +154,7 @@ def build_live(backend: Backend) -> Part:
     switched = methods.input(switching, [methods, equal, languages], [line, methods, *sliders.values()], **at_once)
     counted = equal.input(counting, asked, [line, *sliders.values()], **at_once)
     back = reset.click(resetting, None, everything, **QUIET)
-    return Part(refresh, everything, (moved, switched, counted, back))
+    return Part(refresh, everything, (moved, switched, counted, back), arrive=arrive)
 
 
 def _methods(loaded: Loaded | None) -> list[str]:

@@ -42,11 +42,17 @@ def build_neurons(backend: Backend) -> Part:
             shown |= part.refresh(visitor, *islice(given, len(part.inputs)))
         return shown
 
+    def arrive(request: gr.Request) -> Outputs:
+        shown: Outputs = {}
+        for part in parts:
+            shown |= part.arrive(request) if part.arrive is not None else {}
+        return shown
+
     return Part(
         refresh,
         [layers, overlap, *(output for part in parts for output in part.outputs)],
         tuple(change for part in parts for change in part.changes),
-        arrive=neuron.arrive,
+        arrive=arrive,
         follow=neuron.follow,
         inputs=tuple(value for part in parts for value in part.inputs),
     )
