@@ -101,6 +101,7 @@ def _generate(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     """Refuses what does not go together, before anything is loaded."""
     from lape.generation.prompts import NO_PROMPT
+    from lape.storage.placing import prepare
 
     if options.prompts is not None and (options.prompt is not None or options.sweep):
         raise LapeError("--prompts takes the place of PROMPT, and goes without --sweep.")
@@ -110,6 +111,8 @@ def _check(options: argparse.Namespace) -> None:
         raise LapeError("--csv holds the texts of --prompts or --sweep; without them use --json.")
     if options.sweep and not options.on:
         raise LapeError("--sweep needs a language to steer to: --on es.")
+    if options.csv is not None:
+        prepare(options.csv.parent)
 
 
 def _variants(options: argparse.Namespace) -> dict[str, Intervention | None]:

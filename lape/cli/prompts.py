@@ -30,12 +30,9 @@ def generate_many(
     """Continues the prompts of a file; with `--csv`, the same command goes on where it was stopped."""
     from lape.evaluation.metrics.language import LanguageIdentifier
     from lape.evaluation.metrics.many import TextRow
-    from lape.storage.placing import prepare
     from lape.storage.tables import write_csv
 
     prompts = read_prompts(options.prompts)
-    if options.csv is not None:
-        prepare(options.csv.parent)
     edits = [variant for variant in variants.values() if variant is not None]
     judge = LanguageIdentifier(edits[0].mask.languages if edits else ["en"])
     model, tokenizer = load_model(options)

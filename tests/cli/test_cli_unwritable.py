@@ -18,7 +18,7 @@ from lape.models.embedded import cache_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="refuses a forked process")
 
-READS = {"list", "push", "diff", "generate", "look", "neurons", "models", "doctor"}  # though it may convert
+READS = {"list", "push", "diff", "look", "neurons", "neuron", "models", "doctor", "demo"}  # though it may convert
 # Every command that writes, with a place of its output that cannot be: "taken" is a file.
 INTO_A_FILE = {
     "pull": ["pull", "org/collection", "--model", "org/tiny", "--out", "taken/masks"],
@@ -31,10 +31,12 @@ INTO_A_FILE = {
     "evaluate": ["evaluate", "perplexity", "--mask", "mask", "--corpus", "corpus", "--out", "taken/new"],
     "tune": ["tune", "--mask", "mask", "--corpus", "corpus", "--out", "taken"],
     "bench": ["bench", "--mask", "mask", "--corpus", "corpus", "--out", "taken/new"],
+    "generate": ["generate", "--prompts", "prompts.txt", "--mask", "mask", "--off", "fr", "--csv", "taken/texts.csv"],
     "report": ["report", "mask", "--html", "taken/report.html"],
     "collect": ["collect", "plan.toml", "--repo", "org/collection", "--out", "taken"],
 }
 MORE = [
+    ["generate", "Bonjour", "--mask", "mask", "--on", "fr", "--sweep", "--csv", "taken/texts.csv"],
     ["report", "mask", "--tables", "taken/EVIDENCE.md"],
     ["report", "mask", "--readme", "taken/README.md"],
     ["import", "llama-2-7b", "--out", "taken/new"],
