@@ -82,7 +82,7 @@ def test_what_our_own_files_say_is_accepted(tmp_path: Path) -> None:
     bundled = Path(__file__).resolve().parents[2] / "precomputed"
     files = sorted(bundled.glob("*/*/*.safetensors"))
     assert {file.name for file in files} == {
-        f"{kind}.safetensors" for kind in ("mask", "residuals", "statistics", "top_texts")
+        f"{kind}.safetensors" for kind in ("mask", "residuals", "statistics", "top_texts", "vocabulary")
     }
     for file in files:
         metadata = load_tensors(file, file.stem)[1]
