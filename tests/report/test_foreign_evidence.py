@@ -15,6 +15,7 @@ import pytest
 from evidence_samples import EVERYTHING, MASK, steering
 
 from lape.cli import main
+from lape.demo.measure import costs
 from lape.demo.measure import evidence as measure
 from lape.drawing.html import plain
 from lape.errors import BadFile, LapeWarning
@@ -94,7 +95,11 @@ def check(folder: Path, kind: str, content: Mapping[str, Any], good: Mapping[str
         with pytest.raises(BadFile, match="different masks"), warnings.catch_warnings(action="ignore"):
             write_page(folder, folder / "report.html")
         found = {name: found[name] for name in good}
-    html = html_of(found, left_out) + "".join([*measure._overview(found, left_out), *measure._rest(found)])
+    html = html_of(found, left_out) + "".join([*measure._overview(found), *measure._rest(found)])
+    if found:
+        html += costs.lead(found) + "".join(costs.costs_chart(found))
+    for code in costs.measured_languages(found):
+        html += "".join(costs.one_language(found, code))
     for name in measure.mask_names(found):
         html += "".join(part for unit in CHANGES for part in measure.matrix_parts(found, name, unit))
     text = markdown_of(found, left_out) + headlines(found).markdown()
