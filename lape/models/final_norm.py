@@ -66,7 +66,8 @@ def _way(model: nn.Module) -> tuple[nn.Module, ...]:
     watching = stream.watch({stream.shape[0] - 1: see})
     with watching, hooked(after=dict.fromkeys(after, follow)), torch.no_grad():
         given = stream.decoder(input_ids=ids, use_cache=False).last_hidden_state
-        states = last[0]
+    states = last[0]
+    with torch.no_grad():  # without the hooks, which would follow this too
         for module in passed:
             states = module(states)
     if states.shape != given.shape or not torch.equal(states, given.to(states.device)):
