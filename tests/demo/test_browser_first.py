@@ -93,6 +93,7 @@ def test_what_is_on_show_is_dimmed_by_other_neurons_and_made_anew(opened: Callab
 def test_an_answer_is_kept_in_a_language_and_columns_stay_readable(opened: Callable[..., Any]) -> None:
     asked = {"lape": 1, "targets": "es,de,it,pt", "show_plain": 1, "show_random": 1, "keep": "fr", "layers": "20-29"}
     page = opened("/?" + urlencode({**asked, "prompt": DEFAULTS.prompt, "max_new_tokens": 8}))
+    expect(page.locator("#lape-status")).to_contain_text("Opened from a link")
     page.locator("#lape-generate").click()
     expect(page.locator("#lape-status")).to_contain_text("Done", timeout=PATIENCE)
     expect(page.get_by_role("heading", name="Kept: French")).to_be_visible()
