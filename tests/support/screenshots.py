@@ -49,7 +49,7 @@ def neurons(page: Any) -> None:
 def measure(page: Any) -> None:
     """The evidence of the bundled mask."""
     open_tab(page, "Measure")
-    page.locator("#lape-evidence-matrix svg").first.wait_for()
+    page.locator("#lape-evidence-chart svg").first.wait_for()
 
 
 def find(page: Any) -> None:
@@ -84,8 +84,7 @@ TABS: dict[str, Callable[[Any], None]] = {
 }
 TOP = "[role=tablist]"
 START = {  # where pictures begin, by file name or tab; else at the top of the page
-    **{"compare-phone": "#lape-generate", "measure-phone": "#lape-evidence-matrix"},
-    **{"neurons": TOP, "measure": "#lape-evidence-unit"},
+    **{"neurons": TOP, "measure": TOP},
     **{"find": "#lape-find-more", "masks": TOP, "about": TOP},
 }
 LOOKS = [
