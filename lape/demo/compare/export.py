@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -23,6 +21,7 @@ from lape.languages import language
 from lape.masks.mask import NeuronMask
 from lape.models.architectures import input_device
 from lape.models.identity import identity
+from lape.storage.tables import csv_text
 
 FORMAT = 1
 
@@ -86,15 +85,11 @@ def exported(run: Comparison) -> str:
 
 def table(run: Comparison) -> str:
     """The columns of a run as CSV text, one a row, with its prompt."""
-    written = io.StringIO()
     rows = [
         {"prompt": run.request.prompt, "column": name, "title": title_of(name, run.request), **plain(column)}
         for name, column in run.columns.items()
     ]
-    writer = csv.DictWriter(written, list(dict.fromkeys(key for row in rows for key in row)))
-    writer.writeheader()
-    writer.writerows(rows)
-    return written.getvalue()
+    return csv_text(list(rows[0]), [list(row.values()) for row in rows])
 
 
 def card(run: Comparison) -> str:

@@ -37,7 +37,7 @@ def control_note(backend: Backend, visitor: str) -> str:
 
 def unsteered(loaded: Loaded, request: CompareRequest) -> str:
     """Why there is no steered column, if there is none."""
-    missing = [name_of(code) for code in request.targets if not steers_to(loaded, code, request.mode)]
+    missing = [name_of(code) for code in request.targets if not steers_to(loaded.known_mask, code, request.mode)]
     if not missing:
         return ""
     return say("first.unsteered", languages=", ".join(missing))

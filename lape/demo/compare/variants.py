@@ -40,10 +40,12 @@ def variants_of(loaded: Loaded, request: CompareRequest) -> dict[str, Entry | No
         where["off_value"] = MEAN
     how: dict[str, Any] = {"mode": request.mode, "strength": request.strength}
     off = Intervention(_of_only(loaded, mask, request), off=request.source, **where)
-    steered = [replace(off, on=target, **how) for target in request.targets if _can_steer(off.mask, target, request)]
+    steered = [
+        replace(off, on=target, **how) for target in request.targets if steers_to(off.mask, target, request.mode)
+    ]
     variants: dict[str, Entry | None] = {"on": None, "off": off}
     variants |= {f"{STEERED}{variant.on}": variant for variant in steered}
-    if request.keep and _can_steer(mask, request.keep, request):
+    if request.keep and steers_to(mask, request.keep, request.mode):
         others = [code for code in mask.languages if code != request.keep]
         variants["kept"] = Intervention(mask, off=others, on=request.keep, **how, **where)
     if request.switching != NEURONS and loaded.residuals is not None:
@@ -64,13 +66,9 @@ def variants_of(loaded: Loaded, request: CompareRequest) -> dict[str, Entry | No
     return variants
 
 
-def steers_to(loaded: Loaded, target: str, mode: str) -> bool:
-    """Whether the mask can switch a language on: all but `scale` need its mean activations."""
-    return mode == "scale" or target in loaded.known_mask.means
-
-
-def _can_steer(mask: NeuronMask, target: str, request: CompareRequest) -> bool:
-    return request.mode == "scale" or target in mask.means
+def steers_to(mask: NeuronMask, target: str, mode: str) -> bool:
+    """Whether a mask can switch a language on: all but `scale` need its mean activations."""
+    return mode == "scale" or target in mask.means
 
 
 def _with_means_of_others(loaded: Loaded, request: CompareRequest) -> NeuronMask:
