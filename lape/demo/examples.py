@@ -36,7 +36,7 @@ class Example:
         """What to expect, as a sentence; empty where nobody has looked."""
         if self.seen is None:
             return ""
-        on, off, steered = (name_of(code) if code else say("first.no_language") for code in self.seen)
+        on, off, steered = (name_of(code) if code else say("quality.no_language") for code in self.seen)
         return say("first.expected", model=GEMMA.title, on=on, off=off, steered=steered)
 
 

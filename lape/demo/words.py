@@ -2,7 +2,7 @@
 
 The texts are in `lape/demo/translations/<file>.json`: name to text by language. There are two ways to show one:
 
-- `word("compare.stop")` is what to give to a component; gradio translates it in the browser. It is plain text, as
+- `word("said.stop")` is what to give to a component; gradio translates it in the browser. It is plain text, as
   gradio's own object is not JSON: in an update, that breaks the answers of the raw API.
 - `say("compare.done", seconds="3.2")` is the text itself, in the language of who asks, for all that is composed here:
   status lines, counts, HTML.

@@ -130,7 +130,7 @@ def test_what_is_checked_and_what_is_known_of_a_model_has_words() -> None:
 def test_an_unknown_key_is_a_mistake() -> None:
     with pytest.raises(KeyError):
         word("compare.nothing")
-    assert word("compare.stop") == str(translations()("compare.stop"))
+    assert word("said.stop") == str(translations()("said.stop"))
 
 
 @pytest.fixture(scope="module")

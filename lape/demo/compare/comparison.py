@@ -18,6 +18,7 @@ from lape.demo.backend import Backend
 from lape.demo.compare.chat import Talks, prompts_of
 from lape.demo.compare.request import CompareRequest, request_for
 from lape.demo.compare.variants import Variants, neurons_changed, variants_of
+from lape.demo.words import say
 from lape.errors import LapeError
 from lape.evaluation.metrics.costs import WrittenTexts, write_and_cost
 from lape.evaluation.metrics.difference import first_difference
@@ -178,3 +179,8 @@ def throttled(states: Iterator[WrittenTexts | None]) -> Iterator[WrittenTexts | 
             sent, pending = time.monotonic(), None
     if pending is not None:
         yield pending
+
+
+def writing_progress(written: WrittenTexts, most: int) -> str:
+    """How many of the tokens are written, of the longest text."""
+    return say("strip.progress", count=max(written.update.new_tokens.values()), of=most)

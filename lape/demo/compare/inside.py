@@ -51,7 +51,7 @@ def build_inside(
         drawn = gr.HTML("", elem_id=f"lape-{name}-drawn")
 
     def busy() -> Outputs:
-        return {show: gr.Button(interactive=False), line: status(say("inside.waiting")), drawn: ""}
+        return {show: gr.Button(interactive=False), line: status(say("said.waiting")), drawn: ""}
 
     @failures_to(line)
     def inspecting(request: gr.Request, run: Comparison | None) -> Iterator[Outputs]:

@@ -17,14 +17,14 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_text
 from lape.demo.compare.chat import prompts_of
 from lape.demo.compare.columns import title_of
-from lape.demo.compare.comparison import identify, request_of, throttled
+from lape.demo.compare.comparison import identify, request_of, throttled, writing_progress
 from lape.demo.compare.request import CompareRequest
-from lape.demo.compare.runs import build_buttons, on_start, progress
 from lape.demo.compare.sharing import FILES
 from lape.demo.compare.variants import Variants, variants_of
 from lape.demo.languages import name_of
 from lape.demo.part import Outputs, Part, visitor_of
 from lape.demo.report import report_html
+from lape.demo.runs import build_buttons, on_start
 from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.drawing.html import Table
@@ -50,7 +50,7 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         given = gr.Textbox(
             label=word("many.prompts"), info=word("many.prompts_info"), lines=5, max_lines=12, elem_id="lape-many-text"
         )
-        buttons = build_buttons("many")
+        buttons = build_buttons("many", word("many.start"))
         table = gr.HTML(elem_id="lape-many-table")
         save = gr.Button(word("many.save"), visible=False, size="sm", elem_id="lape-many-save", min_width=140, scale=0)
         file = gr.Textbox(visible=False)
@@ -71,12 +71,13 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
                 if isinstance(state, dict):
                     rows += [row for place in state for row in rows_of(prompts[place], state[place], told)]
                     yield {table: table_html(rows, asked), file: csv_of(rows), save: gr.Button(visible=True)}
+                elif state is None:  # it waits for the model
+                    yield {buttons.line: gr.skip()}
                 else:
-                    line = gr.skip() if state is None else progress(state, asked.max_new_tokens)
-                    yield {buttons.line: line}
+                    yield {buttons.line: status(writing_progress(state, asked.max_new_tokens))}
         yield {buttons.line: status(say("first.done", seconds=f"{time.perf_counter() - began:.1f}"))}
 
-    on_start(buttons, [given, *inputs.values()], list(empty), stream, empty)
+    on_start(buttons, [given, *inputs.values()], stream, empty)
     save.click(None, file, None, js=FILES["csv"][1])
 
     def refresh(visitor: str) -> Outputs:

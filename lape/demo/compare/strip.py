@@ -15,14 +15,14 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.compare.chat import prompts_of
 from lape.demo.compare.columns import badges, percent
-from lape.demo.compare.comparison import Column, generating, identify, request_of, throttled
+from lape.demo.compare.comparison import Column, generating, identify, request_of, throttled, writing_progress
 from lape.demo.compare.request import CompareRequest
-from lape.demo.compare.runs import build_buttons, on_start, progress
 from lape.demo.compare.variants import STEERED, variants_of
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
 from lape.demo.part import QUIET, Outputs, Part, visitor_of
 from lape.demo.report import report_html
+from lape.demo.runs import build_buttons, on_start
 from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.drawing.html import figure
@@ -57,7 +57,7 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
     """
     with gr.Accordion(word("strip.title"), open=False, elem_id="lape-strip"):
         gr.Markdown(word("strip.about"))
-        buttons = build_buttons("strip")
+        buttons = build_buttons("strip", word("strip.start"))
         chart = gr.HTML(elem_id="lape-strip-chart", js_on_load=PRESS)
         steps = gr.Radio([], label=word("strip.step"), visible=False, elem_id="lape-strip-steps")
         text = gr.HTML(elem_id="lape-strip-text")
@@ -73,7 +73,10 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         given = prompts_of(asked, list(rows), {})
         with closing(backend.run(generating, asked, given, rows)) as states:
             for written in throttled(states):
-                yield {buttons.line: gr.skip() if written is None else progress(written, asked.max_new_tokens)}
+                if written is None:  # it waits for the model
+                    yield {buttons.line: gr.skip()}
+                    continue
+                yield {buttons.line: status(writing_progress(written, asked.max_new_tokens))}
         assert written is not None  # the last state is always sent
         found = swept(written, rows, partial(identify, loaded.known_mask.languages))
         run, chosen = Swept(asked, found), opened(found, asked.strength)
@@ -93,7 +96,7 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
             return {text: gr.skip()}
         return shown(run, chosen)
 
-    on_start(buttons, list(inputs.values()), list(empty), stream, empty)
+    on_start(buttons, list(inputs.values()), stream, empty)
     steps.input(choose, [seen, steps], [chart, text], preprocess=False, **QUIET)
 
     def refresh(visitor: str) -> Outputs:

@@ -36,12 +36,12 @@ from lape.demo.compare.stored import stored
 from lape.demo.compare.variants import variants_of
 from lape.demo.examples import examples_for
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
+from lape.demo.runs import STRAGGLING_SECONDS
 from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.languages import language
 
-STRAGGLING_SECONDS = 1.0
 FIELDS = [field.name for field in fields(CompareRequest)]
 
 
@@ -61,7 +61,7 @@ def build_compare(backend: Backend) -> Part:
                 generate = gr.Button(
                     word("compare.generate"), variant="primary", elem_id="lape-generate", min_width=160, scale=0
                 )
-                stop = gr.Button(word("compare.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
+                stop = gr.Button(word("said.stop"), interactive=False, elem_id="lape-stop", min_width=100, scale=0)
                 clear = gr.Button(word("compare.clear"), visible=False, elem_id="lape-clear", min_width=100, scale=0)
                 mend = gr.Button(visible=False, elem_id="lape-mend", min_width=200, scale=0)
     line = gr.HTML(hint(backend, "", first), elem_id="lape-status", min_width=240)
@@ -187,7 +187,7 @@ def build_compare(backend: Backend) -> Part:
             before = continued(run.talks, run.request, {name: column.text for name, column in run.columns.items()})
         return {
             **places.cleared(chat=chat, talks=before, waiting=True),
-            **{line: status(say("first.waiting")), seen: None, talks: before, old: ""},
+            **{line: status(say("said.waiting")), seen: None, talks: before, old: ""},
             **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
             **{address: gr.Textbox("", visible=False), **inside},  # of other settings
         }

@@ -47,7 +47,7 @@ def build_find(backend: Backend) -> Part:
     controls = build_controls(backend)
     with gr.Row(elem_classes="lape-actions"):
         find = gr.Button(word("find.find"), variant="primary", min_width=200, scale=0, elem_id="lape-find-start")
-        stop = gr.Button(word("find.stop"), interactive=False, min_width=100, scale=0, elem_id="lape-find-stop")
+        stop = gr.Button(word("said.stop"), interactive=False, min_width=100, scale=0, elem_id="lape-find-stop")
         reset = gr.Button(word("find.reset"), min_width=270, scale=0, elem_id="lape-find-reset")
         line = gr.HTML(status(_limits(allowance(backend.shared))), elem_id="lape-find-status", min_width=240)
     result = gr.HTML("", elem_id="lape-find-result")

@@ -177,7 +177,7 @@ def _left_out(reasons: Sequence[str]) -> str:
     if not reasons:
         return ""
     if len(reasons) == 1:
-        return say("masks.left_out", reason=reasons[0])
+        return say("said.left_out", reason=reasons[0])
     return say("masks.left_out_more", more=len(reasons) - 1, reason=reasons[0])
 
 

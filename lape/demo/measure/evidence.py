@@ -120,7 +120,7 @@ def _view(backend: Backend, visitor: str) -> _View:
         loaded.known_mask  # noqa: B018
         left_out: list[str] = []
         found = loaded.evidence(left_out)
-        unfit = notices([say("measured.left_out", reason=reason) for reason in left_out])
+        unfit = notices([say("said.left_out", reason=reason) for reason in left_out])
         if not found:
             return _View(report_html(unfit or [notice(say("measured.nothing"))]))
         names = mask_names(found)

@@ -1,4 +1,4 @@
-"""Buttons that measure something and stop it: progress after every cell, and what is done stays."""
+"""Measurements that a visitor starts and stops: progress after every cell, and what is done stays."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from typing import Any
 
 import gradio as gr
 
-from lape.demo.part import MODEL, QUIET, Outputs, failures_to, visitor_of
+from lape.demo.part import Outputs, visitor_of
 from lape.demo.report import report_html
+from lape.demo.runs import build_buttons, on_start
 from lape.demo.status import status
-from lape.demo.words import number, say, word
+from lape.demo.words import number, say
 from lape.evaluation.runs.own_text import PartialResults
-
-STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
 
 
 @dataclass(frozen=True)
@@ -44,18 +43,10 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., M
     Returns:
         The line and the results.
     """
-    with gr.Row(elem_classes="lape-actions"):
-        start = gr.Button(label, variant="primary", elem_id=f"lape-{name}-start", min_width=160, scale=0)
-        stop = gr.Button(word("compare.stop"), interactive=False, elem_id=f"lape-{name}-stop", min_width=100, scale=0)
-        line = gr.HTML(status(""), elem_id=f"lape-{name}-status", min_width=240)
+    buttons = build_buttons(name, label, primary=True)
     results = gr.HTML(elem_id=f"lape-{name}-results")
-    touched = [start, stop, line, results]
+    line = buttons.line
 
-    def busy() -> Outputs:
-        waiting = {line: status(say("said.waiting")), results: ""}
-        return waiting | {start: gr.Button(interactive=False), stop: gr.Button(interactive=True)}
-
-    @failures_to(line)
     def stream(request: gr.Request, *values: Any) -> Iterator[Outputs]:
         run, drawn = prepare(visitor_of(request), *values), 0
         began = time.perf_counter()
@@ -71,29 +62,7 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., M
                 yield update
         yield {line: status(say("first.done", seconds=number(time.perf_counter() - began, 1)))}
 
-    def idle() -> Outputs:
-        return {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
-
-    def stopped() -> Outputs:
-        return idle() | {line: status(say("measured.stopped"))}
-
-    begun = start.click(busy, None, touched, trigger_mode="once", **QUIET)
-    running = begun.then(
-        stream,
-        inputs,
-        touched,
-        preprocess=False,
-        api_name=f"measure_{name}",
-        api_visibility="private",
-        show_progress="minimal",
-        show_progress_on=[line],
-        **MODEL,
-    )
-    running.then(idle, None, touched, **QUIET)
-    halted = stop.click(stopped, None, touched, cancels=[running], **QUIET)
-    halted.then(lambda: time.sleep(STRAGGLING_SECONDS), None, None, **QUIET).then(
-        lambda: {line: status(say("measured.stopped"))}, None, touched, **QUIET
-    )
+    on_start(buttons, inputs, stream, {results: ""}, stopped="measured.stopped")
     return [line, results]
 
 

@@ -60,7 +60,7 @@ def build_look(backend: Backend) -> tuple[Part, gr.HTML, gr.State]:
     kept = gr.State(None)  # all active neurons of the text on show, and the model's name
 
     def busy() -> Outputs:
-        return {color: gr.Button(interactive=False), line: status(say("neuron.waiting"))}
+        return {color: gr.Button(interactive=False), line: status(say("said.waiting"))}
 
     def drawn(loaded: Loaded, active: ActiveNeurons) -> Outputs:
         """A text in the colors of the mask in use."""

@@ -96,7 +96,7 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
         mask = loaded.known_mask
         layer, neuron = named_neuron(given, mask.shape, mask.experts)
         found = neuron_name(layer, neuron, mask.shape[1], mask.experts)
-        return {name: found, asked: (loaded.name, found), doing: status(say("neuron.waiting"))}
+        return {name: found, asked: (loaded.name, found), doing: status(say("said.waiting"))}
 
     @failing
     def naming(request: gr.Request, given: Any) -> Outputs:
