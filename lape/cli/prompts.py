@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import beginning, emit, load_model, table
-from lape.errors import BadFile
 
 if TYPE_CHECKING:
     from lape.evaluation.metrics.cells import Cells, Task
@@ -49,16 +48,9 @@ def read_prompts(path: Path) -> list[str]:
     Raises:
         BadFile: There is no such file, it is no UTF-8 text, or holds no prompt.
     """
-    from lape.storage.json import read_regular
+    from lape.storage.text import filled_lines, read_text
 
-    try:
-        text = read_regular(path, repr(str(path)), LARGEST_BYTES).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{str(path)!r} is not UTF-8 text.") from error
-    prompts = [line for line in text.splitlines() if line.strip()]
-    if not prompts:
-        raise BadFile(f"{str(path)!r} holds no prompt; write one a line.")
-    return prompts
+    return filled_lines(read_text(path, repr(str(path)), LARGEST_BYTES))
 
 
 def kept_beside(path: Path) -> Path:

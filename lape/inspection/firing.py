@@ -126,11 +126,21 @@ def most_specific(mask: NeuronMask, statistics: ActivationStatistics | None = No
     flat = {code: mask.flat(code) for code in mask.languages}
     if statistics is None:
         return flat
-    probability = stacked(statistics.probability, mask.languages)
-    return {
-        code: of[activation_entropy(probability, of).argsort(stable=True)] if len(of) else of
-        for code, of in flat.items()
-    }
+    found = entropies(mask, stacked(statistics.probability, mask.languages))
+    return {code: of[found[code].argsort(stable=True)] for code, of in flat.items()}
+
+
+def entropies(mask: NeuronMask, probability: torch.Tensor) -> dict[str, torch.Tensor]:
+    """The entropy of each neuron of a mask over its languages, in nats: float64 by language code.
+
+    Args:
+        mask: Any mask.
+        probability: float64 `[languages, neurons]` of the mask's languages.
+    """
+    neurons = torch.cat([mask.flat(code) for code in mask.languages])
+    counts = [mask.count(code) for code in mask.languages]
+    found = activation_entropy(probability, neurons).split(counts)
+    return dict(zip(mask.languages, found, strict=True))
 
 
 def active_names(seen: Activations, neurons: torch.Tensor, mask: NeuronMask) -> list[list[str]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lape.errors import LapeError, MaskMismatch, unknown_label
-from lape.identify.lape import activation_entropy
 from lape.identify.ranking import stacked
+from lape.inspection.firing import entropies
 from lape.masks.indices import neuron_name
 from lape.masks.mask import NeuronMask
 from lape.recording.statistics import ActivationStatistics
@@ -64,6 +64,7 @@ def neuron_table(mask: NeuronMask, statistics: ActivationStatistics | None = Non
     codes = mask.languages
     if statistics is not None:
         probability, mean = (stacked(of, codes) for of in (statistics.probability, statistics.mean))
+        entropy_nats = entropies(mask, probability)
     rows = []
     for code in codes:
         flat, pairs = mask.flat(code), mask.neurons[code].tolist()
@@ -73,10 +74,9 @@ def neuron_table(mask: NeuronMask, statistics: ActivationStatistics | None = Non
             none = zip(pairs, names, own, strict=True)
             rows += [Neuron(code, layer, neuron, None, value, {}, {}, name) for (layer, neuron), name, value in none]
             continue
-        entropies = activation_entropy(probability, flat).tolist()
         by_language = probability[:, flat].T.tolist(), mean[:, flat].T.tolist()
         for (layer, neuron), name, entropy, value, *figures in zip(
-            pairs, names, entropies, own, *by_language, strict=True
+            pairs, names, entropy_nats[code].tolist(), own, *by_language, strict=True
         ):
             shares, means = (dict(zip(codes, values, strict=True)) for values in figures)
             rows.append(Neuron(code, layer, neuron, entropy, value, shares, means, name))

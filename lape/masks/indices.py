@@ -5,7 +5,9 @@ A flat index is layer * neurons per layer + neuron.
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Sequence
 
 import torch
 
@@ -53,6 +55,18 @@ def jaccard(mine: torch.Tensor, theirs: torch.Tensor) -> float | None:
     shared = int(torch.isin(mine, theirs).sum())
     either = len(mine) + len(theirs) - shared
     return shared / either if either else None
+
+
+def overlaps(sets: Sequence[torch.Tensor]) -> list[list[float | None]]:
+    """`jaccard` of every pair of many sets of distinct indices, in their order."""
+    indices, columns = torch.cat([*sets]).unique(return_inverse=True)
+    rows = torch.arange(len(sets)).repeat_interleave(torch.tensor([len(one) for one in sets]))
+    member = torch.zeros(len(sets), len(indices), dtype=torch.float64)
+    member[rows, columns] = 1
+    shared = member @ member.T  # whole numbers, which float64 adds up exactly
+    either = shared.diag()[:, None] + shared.diag() - shared
+    found = (shared / either).tolist()
+    return [[None if math.isnan(value) else value for value in row] for row in found]  # 0 / 0, of none at all
 
 
 def size_text(shape: tuple[int, int], experts: int = 1) -> str:

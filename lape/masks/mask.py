@@ -19,7 +19,7 @@ from torch import nn
 from lape.errors import BadFile, MaskMismatch, unknown_label
 from lape.masks.algebra import Choose, alike, combined, difference, intersection, union
 from lape.masks.columns import Column, NeuronColumn, columns_of
-from lape.masks.indices import flat_of, jaccard, pairs_of, size_text
+from lape.masks.indices import flat_of, jaccard, overlaps, pairs_of, size_text
 from lape.masks.picture import mask_html, mask_text
 from lape.models.architectures import activation_sites
 from lape.models.identity import ModelIdentity, identity, warn_of_another
@@ -164,7 +164,8 @@ class NeuronMask:
 
     def overlap(self) -> dict[tuple[str, str], float | None]:
         """Jaccard index of every ordered pair of this mask's languages; None for two without neurons."""
-        return {(a, b): jaccard(self.flat(a), self.flat(b)) for a in self.languages for b in self.languages}
+        found = overlaps([self.flat(code) for code in self.languages])
+        return {(a, b): found[i][j] for i, a in enumerate(self.languages) for j, b in enumerate(self.languages)}
 
     def with_means(self, statistics: ActivationStatistics, languages: Sequence[str] | None = None) -> NeuronMask:
         """The same neurons with their mean activations, so that a language can be switched on.

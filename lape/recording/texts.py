@@ -9,7 +9,6 @@ from io import StringIO
 
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import BadFile
 from lape.recording.blocks import token_blocks
 from lape.recording.documents import BY_LINE, each_line_is_a_document, text_documents
 from lape.recording.pieces import whole
@@ -60,33 +59,6 @@ def taken(source: Source, characters: int, language: str | None = None) -> Itera
             return
         yield piece
         characters -= len(piece)
-
-
-def decoded(data: bytes, name: str, characters: int) -> str:
-    """The text of an uploaded file.
-
-    Args:
-        data: Its bytes.
-        name: What errors call it.
-        characters: At most so many.
-
-    Raises:
-        BadFile: It is empty, too long, or not UTF-8 text.
-    """
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise BadFile(f"{name} is UTF-16 text; save it as UTF-8.")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise BadFile(f"{name} is not UTF-8 text (line {line}); save it as plain text in UTF-8.") from error
-    if "\0" in text:
-        raise BadFile(f"{name} is not text: it holds bytes of zero.")
-    if not text.strip():
-        raise BadFile(f"{name} is empty.")
-    if len(text) > characters:
-        raise BadFile(f"{name} has {len(text):,} characters and at most {characters:,} are allowed; shorten it.")
-    return text
 
 
 def count_tokens(tokenizer: Tokenizer, source: Source, most: int, language: str | None = None) -> int:

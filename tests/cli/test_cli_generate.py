@@ -124,7 +124,7 @@ def test_layers_positions_and_method_choose_what_is_changed(
         (["Bonjour", "--prompts", "x"], "--prompts takes the place of PROMPT"),
         (["--prompts", "x", "--sweep", "--on", "es"], "--prompts takes the place of PROMPT"),
         (["--prompts", "nowhere.txt"], "nowhere.txt"),
-        (["--prompts", "{empty}"], "holds no prompt"),
+        (["--prompts", "{empty}"], "is empty"),
         (["--prompts", "{bytes}"], "is not UTF-8 text"),
         (["Bonjour", "--csv", "x.csv"], "--csv holds the texts of --prompts or --sweep"),
         ([], "The prompt is empty"),
@@ -137,7 +137,7 @@ def test_what_does_not_go_together_is_refused_before_a_model_is_loaded(
     words: list[str], said: str, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").write_text(" \n")
-    (tmp_path / "bytes").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "bytes").write_bytes("été".encode("latin-1"))
     places = {"empty": tmp_path / "empty", "bytes": tmp_path / "bytes", "folder": folder}
     assert main(["generate", "--model", "no/model", *(word.format(**places) for word in words)]) == 2
     assert said in capsys.readouterr().err

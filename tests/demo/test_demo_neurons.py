@@ -46,11 +46,12 @@ TEXT = "Un été, 그리고"
 HTML = "<img src=x onerror=alert(1)>"
 RATES = {"top_rate": 0.1, "filter_rate": 0.6, "activation_bar_ratio": 0.6}
 SLIDERS = [RATES.get(name, 0.5) for name in RANGES]
+LOOK = ("look", "colored", "kept")
 OUTPUTS = {
     "coloring": ("color", "line", "colored", "kept"),
-    "identifying": ("line",),
-    "switching": ("line", "methods", *RANGES),
-    "counting": ("line", *RANGES),
+    "identifying": ("line", *LOOK),
+    "switching": ("line", *LOOK, "methods", *RANGES),
+    "counting": ("line", *LOOK, *RANGES),
     "resetting": ("line", "box", "methods", "equal", "languages", *RANGES),
     "listing": ("table", "line"),
     "naming": ("name", "asked", "line", "figure", "links", "texts", "near", "written", "samples"),
@@ -182,17 +183,25 @@ def test_a_text_is_colored_anew_for_other_neurons_without_the_model(
         for value in [*function(gr.Request(session_hash=visitor.session), TEXT)][-1].values()
         if type(value) is tuple
     ]
-    visitor.said("identifying", "lape", False, ["zh", "fr"], 0.3, 0.1, 0.1, 0.5)
+    identifying = next(one.fn for one in page.fns.values() if one.api_name == "identifying")
+    monkeypatch.setattr(backend, "run", lambda *_: pytest.fail("the model was asked"))
+    asked = "lape", False, ["zh", "fr"], 0.3, 0.1, 0.1, 0.5, kept
+    at_once = colored_of(identifying(gr.Request(session_hash=visitor.session), *asked))
     loaded = backend.ready(visitor.session)
     seen = activations(loaded.model, loaded.tokenizer, TEXT, mask_neurons(loaded.known_mask))
     pieces = firing(seen, loaded.known_mask, loaded.statistics)
     assert firing(kept[1].of(mask_neurons(loaded.known_mask)), loaded.known_mask, loaded.statistics) == pieces
-    monkeypatch.setattr(backend, "run", lambda *_: pytest.fail("the model was asked"))
-    shown = refreshed(page, visitor, {kept_in(page): kept})
-    (colored,) = [value for part, value in shown.items() if part.elem_id == "lape-look-colored"]
+    colored = colored_of(refreshed(page, visitor, {kept_in(page): kept}))
+    assert colored == at_once
     assert colored.count("--token") - colored.count("<li>") == sum(piece.language is not None for piece in pieces)
-    shown = refreshed(page, visitor, {kept_in(page): ("another", kept[1])})  # what was read by another model
-    assert [value for part, value in shown.items() if part.elem_id == "lape-look-colored"] == [""]
+    other = refreshed(page, visitor, {kept_in(page): ("another", kept[1])})  # what was read by another model
+    assert colored_of(other) == ""
+
+
+def colored_of(shown: Mapping[Any, Any]) -> str:
+    """The colored text among what the page shows."""
+    (colored,) = [value for part, value in shown.items() if part.elem_id == "lape-look-colored"]
+    return colored
 
 
 def refreshed(page: Page, visitor: Visitor, values: Mapping[Any, Any] = {}) -> dict[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -83,9 +84,10 @@ def test_a_strip_is_drawn_and_each_text_is_a_choice_away(backend: Backend) -> No
     assert shown.count("data-step=") == 17
     assert "Done in" in shown
     (run,) = [value for value in last.values() if isinstance(value, strip.Swept)]
-    chosen = found["choose"].fn(run, 16)
+    chosen = found["choose"].fn(run, 4)
     assert any("Strength 4" in value or "strength 4" in value for value in chosen.values())
-    for wrong in (None, -1, 17, "3", 1.5, [], True):
+    assert found["choose"].fn(run, 1e9) == chosen  # the nearest there is
+    for wrong in (None, float("nan"), float("inf"), "3", [], True):
         assert all("data-step" not in str(value) for value in found["choose"].fn(run, wrong).values())
 
 
@@ -146,6 +148,24 @@ def test_many_prompts_become_a_table_and_a_file(backend: Backend) -> None:
 def test_bad_prompts_are_refused(text: Any, said: str) -> None:
     with pytest.raises(LapeError, match=said):
         many.checked_prompts(text)
+
+
+def test_prompts_of_a_file_come_into_the_box(backend: Backend, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    unpacking = events(backend, many)["unpacking"].fn
+
+    def said(content: str) -> list[str]:
+        (tmp_path / "mine.txt").write_text(content, encoding="utf-8")
+        return list(unpacking({"path": str(tmp_path / "mine.txt"), "orig_name": "mine.txt"}).values())
+
+    box, line = said(f" Bonjour \n\n{HTML}\n")
+    assert box == f"Bonjour\n{HTML}"
+    assert "2 prompts" in line
+    assert "mine.txt is empty" in said("\n")[0]
+    assert "There are 21 prompts, and at most 20" in said("x\n" * 21)[0]
+    assert "at most 6,000 are allowed" in said("x" * 6001)[0]
+    (nothing,) = unpacking(None).values()
+    assert "No file was uploaded" in nothing
 
 
 def test_too_many_texts_are_refused() -> None:

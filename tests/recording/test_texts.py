@@ -15,7 +15,8 @@ from lape.evaluation.metrics.reliability import FEW_TOKENS, reliability
 from lape.recording.corpora import read_corpora
 from lape.recording.groups import BlockGroups
 from lape.recording.record import record_groups
-from lape.recording.texts import Texts, count_tokens, decoded, fitting_block, taken
+from lape.recording.texts import Texts, count_tokens, fitting_block, taken
+from lape.storage.text import decoded
 
 
 @pytest.mark.parametrize(

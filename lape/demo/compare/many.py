@@ -22,10 +22,11 @@ from lape.demo.compare.request import CompareRequest
 from lape.demo.compare.sharing import FILES
 from lape.demo.compare.variants import Variants, variants_of
 from lape.demo.languages import name_of
-from lape.demo.part import Outputs, Part, visitor_of
+from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.report import report_html
 from lape.demo.runs import build_buttons, on_start
 from lape.demo.status import status
+from lape.demo.uploads import take
 from lape.demo.words import say, word
 from lape.drawing.html import Table
 from lape.errors import LapeError
@@ -34,6 +35,7 @@ from lape.evaluation.metrics.many import TextRow, batches, by_prompt, rows_of, w
 from lape.generation.prompts import Prompt
 from lape.generation.settings import SETTINGS
 from lape.storage.tables import csv_text
+from lape.storage.text import decoded
 
 PROMPTS, CHARACTERS, TEXTS = 20, 6000, 80  # how many, of all together, and prompts times columns
 
@@ -50,12 +52,16 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         given = gr.Textbox(
             label=word("many.prompts"), info=word("many.prompts_info"), lines=5, max_lines=12, elem_id="lape-many-text"
         )
+        label: Any = word("many.upload")  # gradio's type hint does not know that it translates this one
+        file = gr.UploadButton(
+            label, file_types=[".txt"], size="sm", min_width=160, scale=0, elem_id="lape-many-upload"
+        )
         buttons = build_buttons("many", word("many.start"))
         table = gr.HTML(elem_id="lape-many-table")
         save = gr.Button(word("many.save"), visible=False, size="sm", elem_id="lape-many-save", min_width=140, scale=0)
-        file = gr.Textbox(visible=False)
+        table_csv = gr.Textbox(visible=False)
     names = list(inputs)
-    empty: Outputs = {table: "", file: "", save: gr.Button(visible=False)}
+    empty: Outputs = {table: "", table_csv: "", save: gr.Button(visible=False)}
 
     def stream(request: gr.Request, text: Any, *values: Any) -> Iterator[Outputs]:
         visitor, began = visitor_of(request), time.perf_counter()
@@ -70,7 +76,7 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
             for state in states:
                 if isinstance(state, dict):
                     rows += [row for place in state for row in rows_of(prompts[place], state[place], told)]
-                    yield {table: table_html(rows, asked), file: csv_of(rows), save: gr.Button(visible=True)}
+                    yield {table: table_html(rows, asked), table_csv: csv_of(rows), save: gr.Button(visible=True)}
                 elif state is None:  # it waits for the model
                     yield {buttons.line: gr.skip()}
                 else:
@@ -78,7 +84,16 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         yield {buttons.line: status(say("first.done", seconds=f"{time.perf_counter() - began:.1f}"))}
 
     on_start(buttons, [given, *inputs.values()], stream, empty)
-    save.click(None, file, None, js=FILES["csv"][1])
+    save.click(None, table_csv, None, js=FILES["csv"][1])
+
+    @failures_to(buttons.line)
+    def unpacking(brought: Any) -> Outputs:
+        """Writes the prompts of a file into the box, where they can be read and changed before they run."""
+        ((name, data),) = take([brought] if brought else None, 1)
+        prompts = checked_prompts(decoded(data, name, CHARACTERS))
+        return {given: "\n".join(prompts), buttons.line: status(say("many.filled", count=len(prompts)))}
+
+    file.upload(unpacking, file, [given, buttons.line], preprocess=False, **QUIET)
 
     def refresh(visitor: str) -> Outputs:
         """Takes away what another mask gave."""

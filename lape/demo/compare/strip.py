@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -33,10 +34,13 @@ from lape.evaluation.metrics.strengths import StrengthStep, StrengthSweep, at_st
 from lape.generation.interventions import Entry
 
 HINT_CHARACTERS = 120  # of a text that is pointed at
-# In the browser: a press on the picture chooses the strength, as the row below it does by keyboard.
+# In the browser: a press on the picture moves the slider below it, as the arrow keys do.
 PRESS = """element.addEventListener("click", (event) => {
   const step = event.target.closest("[data-step]")?.dataset.step;
-  if (step !== undefined) document.querySelectorAll("#lape-strip-steps input[type=radio]")[step]?.click();
+  const slider = document.querySelector("#lape-strip-steps input[type=range]");
+  if (step === undefined || !slider) return;
+  slider.value = Number(slider.min) + step * Number(slider.step);
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
 });"""
 
 
@@ -59,11 +63,13 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         gr.Markdown(word("strip.about"))
         buttons = build_buttons("strip", word("strip.start"))
         chart = gr.HTML(elem_id="lape-strip-chart", js_on_load=PRESS)
-        steps = gr.Radio([], label=word("strip.step"), visible=False, elem_id="lape-strip-steps")
+        steps = gr.Slider(
+            label=word("strip.step"), visible=False, buttons=[], min_width=240, elem_id="lape-strip-steps"
+        )
         text = gr.HTML(elem_id="lape-strip-text")
         seen = gr.State(None)
     names = list(inputs)
-    empty: Outputs = {chart: "", steps: gr.Radio([], value=None, visible=False), text: "", seen: None}
+    empty: Outputs = {chart: "", steps: gr.Slider(visible=False), text: "", seen: None}
 
     def stream(request: gr.Request, *values: Any) -> Iterator[Outputs]:
         visitor, began = visitor_of(request), time.perf_counter()
@@ -81,20 +87,21 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         found = swept(written, rows, partial(identify, loaded.known_mask.languages))
         run, chosen = Swept(asked, found), opened(found, asked.strength)
         done = say("first.done", seconds=f"{time.perf_counter() - began:.1f}")
-        choices = [(f"{step.strength:g}", place) for place, step in enumerate(found.steps)]
+        first, second, *_, last = (step.strength for step in found.steps)
+        range_of: dict[str, Any] = {"minimum": first, "maximum": last, "step": second - first}
         yield {
             **shown(run, chosen),
-            **{seen: run, steps: gr.Radio(choices, value=chosen, visible=True)},
+            **{seen: run, steps: gr.Slider(value=found.steps[chosen].strength, **range_of, visible=True)},
             buttons.line: status(f"{outcome(found)} {done}"),
         }
 
     def shown(run: Swept, chosen: int) -> Outputs:
         return {chart: drawn(run.found, chosen), text: step_html(run.found.steps[chosen], run)}
 
-    def choose(run: Swept | None, chosen: Any) -> Outputs:
-        if run is None or type(chosen) is not int or not 0 <= chosen < len(run.found.steps):
+    def choose(run: Swept | None, strength: Any) -> Outputs:
+        if run is None or type(strength) not in (int, float) or not math.isfinite(strength):
             return {text: gr.skip()}
-        return shown(run, chosen)
+        return shown(run, nearest(run.found, strength))
 
     on_start(buttons, list(inputs.values()), stream, empty)
     steps.input(choose, [seen, steps], [chart, text], preprocess=False, **QUIET)
@@ -121,8 +128,12 @@ def rows_of(loaded: Loaded, request: CompareRequest) -> dict[str, Entry]:
 
 def opened(found: StrengthSweep, strength: float) -> int:
     """The step whose text is shown first: where the language flips, else that nearest to a strength."""
-    wanted = strength if found.flip is None else found.flip
-    return min(range(len(found.steps)), key=lambda place: abs(found.steps[place].strength - wanted))
+    return nearest(found, strength if found.flip is None else found.flip)
+
+
+def nearest(found: StrengthSweep, strength: float) -> int:
+    """The step whose strength is nearest to one."""
+    return min(range(len(found.steps)), key=lambda place: abs(found.steps[place].strength - strength))
 
 
 def outcome(found: StrengthSweep) -> str:

@@ -22,8 +22,8 @@ from lape.evaluation.metrics.openings import openings
 from lape.identify import method_settings, methods_reading
 from lape.languages import LANGUAGES
 from lape.recording.statistics import ActivationStatistics
-from lape.recording.texts import decoded
 from lape.storage.names import LABEL
+from lape.storage.text import decoded
 
 FIRST = ("en", "fr")  # labels of the rows that are open at first
 EXAMPLE = ("en", "fr", "zh")

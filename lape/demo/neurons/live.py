@@ -23,8 +23,13 @@ from lape.languages import by_family
 from lape.masks.mask import NeuronMask
 
 
-def build_live(backend: Backend) -> Part:
-    """Adds the section to the gradio page that is being built."""
+def build_live(backend: Backend, look: Part) -> Part:
+    """Adds the section to the gradio page that is being built.
+
+    Args:
+        backend: Has the model.
+        look: What is made true in the same breath; every other part of the page follows.
+    """
     gr.Markdown(word("neurons.live_heading"), elem_classes="lape-section")
     line = gr.HTML(_state(backend, ""), elem_id="lape-live-status")
     start = backend.loaded
@@ -75,12 +80,13 @@ def build_live(backend: Backend) -> Part:
 
     @failures_to(line)
     def identifying(request: gr.Request, name: Any, equally: Any, codes: Any, *given: Any) -> Outputs:
-        """Identifies anew and puts the mask in place for this visitor."""
-        began = time.perf_counter()
+        """Identifies anew, puts the mask in place for this visitor, and shows it in the text."""
+        began, visitor = time.perf_counter(), visitor_of(request)
+        values, seen = given[: len(SLIDERS)], given[len(SLIDERS) :]
 
         def chosen(loaded: Loaded) -> Loaded:
             how = _checked_method(name, loaded)
-            settings = checked_settings(how, dict(zip(SLIDERS, given, strict=True)))
+            settings = checked_settings(how, dict(zip(SLIDERS, values, strict=True)))
             recorded = loaded.recorded(how)
             among = checked_languages(codes, recorded.languages, least=2)
             if equally is True:
@@ -89,17 +95,18 @@ def build_live(backend: Backend) -> Part:
                 settings |= {"per_language": {code: first.count(code) for code in among}, "at_most": True}
             return loaded.with_neurons(identify(recorded, how, among, **settings))
 
-        mask = backend.change(visitor_of(request), chosen).known_mask
+        mask = backend.change(visitor, chosen).known_mask
         milliseconds = 1000 * (time.perf_counter() - began)
-        return {line: status(f"{_counted(mask)} {say('neuron.chosen_in', milliseconds=f'{milliseconds:.0f}')}")}
+        said = status(f"{_counted(mask)} {say('neuron.chosen_in', milliseconds=f'{milliseconds:.0f}')}")
+        return {line: said, **look.refresh(visitor, *seen)}
 
     @failures_to(line)
-    def switching(request: gr.Request, name: Any, equally: Any, codes: Any) -> Outputs:
+    def switching(request: gr.Request, name: Any, equally: Any, codes: Any, *seen: Any) -> Outputs:
         """Begins with the settings another method has of its own."""
         how = _checked_method(name, backend.ready(visitor_of(request)))
         defaults = method_settings(how)
         shown = drawn(how, equally is True, defaults) | {methods: gr.Dropdown(info=about_method(how))}
-        return shown | identifying(request, how, equally, codes, *(defaults.get(key) for key in sliders))
+        return shown | identifying(request, how, equally, codes, *(defaults.get(key) for key in sliders), *seen)
 
     @failures_to(line)
     def counting(request: gr.Request, name: Any, equally: Any, codes: Any, *given: Any) -> Outputs:
@@ -145,14 +152,15 @@ def build_live(backend: Backend) -> Part:
         return {} if loaded is None or loaded.made_from is None else shown(loaded, visitor)
 
     everything = [line, box, methods, equal, languages, *sliders.values()]
-    asked = [methods, equal, languages, *sliders.values()]
+    choice, seen = [methods, equal, languages], [*look.inputs]
+    asked, told = [*choice, *sliders.values(), *seen], [line, *look.outputs]
     at_once: dict[str, Any] = {"preprocess": False, "trigger_mode": "always_last", **QUIET}
     # Only what the visitor does: a change the page makes itself must not choose again.
     moved = gr.on(
-        [languages.input, *(control.input for control in sliders.values())], identifying, asked, [line], **at_once
+        [languages.input, *(control.input for control in sliders.values())], identifying, asked, told, **at_once
     )
-    switched = methods.input(switching, [methods, equal, languages], [line, methods, *sliders.values()], **at_once)
-    counted = equal.input(counting, asked, [line, *sliders.values()], **at_once)
+    switched = methods.input(switching, [*choice, *seen], [*told, methods, *sliders.values()], **at_once)
+    counted = equal.input(counting, asked, [*told, *sliders.values()], **at_once)
     back = reset.click(resetting, None, everything, **QUIET)
     return Part(refresh, everything, (moved, switched, counted, back), arrive=arrive)
 

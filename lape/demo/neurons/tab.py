@@ -23,7 +23,7 @@ def build_neurons(backend: Backend) -> Part:
     """Adds the tab to the gradio page that is being built."""
     gr.Markdown(word("neurons.explanation"))
     look, colored, kept = build_look(backend)
-    live = build_live(backend)
+    live = build_live(backend, look)
     gr.Markdown(word("neurons.where_heading"), elem_classes="lape-section")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=320):

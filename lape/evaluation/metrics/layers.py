@@ -10,7 +10,7 @@ from typing import Any
 from lape.errors import LapeError, MaskMismatch
 from lape.evaluation.metrics.cells import Cells, Compute, fresh, one_by_one
 from lape.evaluation.metrics.stability import agreement, mean_agreement
-from lape.masks.indices import jaccard, size_text
+from lape.masks.indices import size_text
 from lape.masks.mask import NeuronMask
 
 PARTS = 8  # of the depth
@@ -66,8 +66,8 @@ def language_overlap(mask: NeuronMask) -> dict[str, dict[str, float | None]]:
     Returns:
         Language code -> language code -> index, symmetric.
     """
-    flat = {code: mask.flat(code) for code in mask.languages}
-    return {one: {other: jaccard(flat[one], flat[other]) for other in flat} for one in flat}
+    found = mask.overlap()
+    return {one: {other: found[one, other] for other in mask.languages} for one in mask.languages}
 
 
 def mask_overlap(one: NeuronMask, other: NeuronMask) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from lape.errors import BadFile, unknown_label
 from lape.languages import base_language, language
-from lape.storage.json import read_json, read_regular
+from lape.storage.json import read_json
+from lape.storage.text import filled_lines, read_text
 
 DEV, TEST = "dev", "test"  # settings are chosen on one half, and reported on the other
 HALVES = (DEV, TEST)
@@ -56,7 +57,8 @@ def read_openings(path: str, languages: Iterable[str]) -> dict[str, list[str]]:
     """
     place = Path(path)
     if place.is_dir():
-        found: Any = {file.stem: _lines(file) for file in sorted(place.glob("*.txt"))}
+        files_there = sorted(place.glob("*.txt"))
+        found: Any = {file.stem: filled_lines(read_text(file, repr(file.name))) for file in files_there}
         if not found:
             raise BadFile(f"{path!r} holds no openings; name its files <code>.txt, such as fr.txt.")
     elif place.is_file():
@@ -91,14 +93,6 @@ def _written(label: str) -> str:
 
 def _data(name: str) -> Any:
     return json.loads((files("lape.evaluation.metrics") / name).read_text("utf-8"))
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        text = read_regular(file, repr(file.name)).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{file.name!r} is not UTF-8 text.") from error
-    return [line for line in text.splitlines() if line.strip()]
 
 
 def _json(file: Path) -> dict[str, list[Any]]:

@@ -19,7 +19,7 @@ from pathlib import Path
 from lape.errors import BadFile
 from lape.evaluation.metrics.confusion.rates import english_words
 from lape.languages import base_language
-from lape.storage.json import read_regular
+from lape.storage.text import read_text
 
 LANGUAGES = ("ar", "de", "en", "es", "fr", "hi", "id", "it", "ja", "ko", "pt", "ru", "tr", "vi", "zh")
 TASKS = ("monolingual", "crosslingual")
@@ -84,7 +84,7 @@ def read_benchmark(folder: str | None, languages: Collection[str], count: int, s
     if not prompts:
         raise BadFile(f"The benchmark has no prompts in {', '.join(languages)}, only in {', '.join(sorted(there))}.")
     words = root / DICTIONARY
-    dictionary = english_words(_text(words).splitlines()) if words.exists() else None
+    dictionary = english_words(read_text(words, _name(words)).splitlines()) if words.exists() else None
     return Benchmark(prompts, too_long, dictionary)
 
 
@@ -96,19 +96,12 @@ def _files(root: Path) -> Iterator[tuple[str, str, Path]]:
 
 def _prompts(file: Path) -> list[str]:
     try:
-        rows = list(csv.DictReader(io.StringIO(_text(file), newline=""), strict=True))
+        rows = list(csv.DictReader(io.StringIO(read_text(file, _name(file)), newline=""), strict=True))
     except csv.Error as error:
         raise BadFile(f"{_name(file)} is not CSV ({error}).") from error
     if not rows or not all((row.get("prompt") or "").strip() for row in rows):
         raise BadFile(f"{_name(file)} must have a column `prompt` with text in every row.")
     return list(dict.fromkeys(row["prompt"].strip() for row in rows))
-
-
-def _text(file: Path) -> str:
-    try:
-        return read_regular(file, _name(file)).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise BadFile(f"{_name(file)} is not UTF-8 text.") from error
 
 
 def _name(file: Path) -> str:
