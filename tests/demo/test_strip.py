@@ -61,7 +61,7 @@ def test_a_badge_never_certifies_noise() -> None:
     strained = Quality("strained", ("costly",), 0.0, 1.0, 4.2)
     assert "costs the untouched model 4.2 nats per token" in badges(replace(COLUMN, quality=strained), SHORT)
     with speaking("fr"):
-        assert "hindi 99 %, fluide" in badges(replace(COLUMN, quality=GOOD), SHORT)
+        assert "hindi 99\u00a0%, fluide" in badges(replace(COLUMN, quality=GOOD), SHORT)
 
 
 def test_columns_are_judged_when_all_have_ended(backend: Backend) -> None:

@@ -168,3 +168,10 @@ def test_a_page_that_is_opened_says_nothing_in_english(code: str, arrive: Any) -
         re.sub("(lape|hf) [a-z]+( [a-z]+)?", "", line) for line in lines
     ]  # commands are the same in every language
     assert [line for line in plain if re.search(r"\b[A-Za-z]?[a-z]{2,} [a-z]{2,} [a-z]{2,}", line)] == []
+
+
+def test_french_marks_stay_on_the_line_of_their_word() -> None:
+    for key, text in texts()["fr"].items():
+        for form in forms(text):
+            prose = NO_PROSE.sub("…", form)
+            assert not re.search(r"« |\S [:;!?»%](?:\W|$)", prose), (key, prose)
