@@ -13,8 +13,8 @@ from families import build
 
 import lape
 from lape.demo.backend import Backend
+from lape.demo.choice import from_values, to_values
 from lape.demo.compare import stored as storing
-from lape.demo.compare.choice import from_values, to_values
 from lape.demo.compare.comparison import compare
 from lape.demo.compare.export import Comparison, about, fingerprint
 from lape.demo.compare.freshness import language_offered, outdated

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any
 from urllib.parse import urlencode
 
-from lape.demo.compare.choice import to_values
+from lape.demo.choice import to_values
 from lape.demo.compare.export import fingerprint
 from lape.demo.compare.request import LIMITS, CompareRequest, request_for
 from lape.demo.loaded import Loaded

@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
+from lape.demo.choice import from_values
 from lape.demo.compare.api import endpoint
 from lape.demo.compare.beside import build_beside
 from lape.demo.compare.chat import Talks, continued
-from lape.demo.compare.choice import from_values
 from lape.demo.compare.comparison import compare, identifier, request_of
 from lape.demo.compare.controls import (
     build_examples,

@@ -9,16 +9,17 @@ from typing import Any
 import gradio as gr
 
 from lape.demo.backend import Backend
-from lape.demo.checks import checked_languages, checked_name
+from lape.demo.checks import checked_name
+from lape.demo.choice import choose
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
 from lape.demo.methods import about_method, named
 from lape.demo.part import QUIET, Outputs, Part, failures_to, visitor_of
-from lape.demo.sliders import SLIDERS, checked_settings, slider
+from lape.demo.sliders import SLIDERS, slider
 from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.errors import LapeError
-from lape.identify import identify, method_settings
+from lape.identify import method_settings
 from lape.languages import by_family
 from lape.masks.mask import NeuronMask
 
@@ -82,23 +83,15 @@ def build_live(backend: Backend, look: Part) -> Part:
     def identifying(request: gr.Request, name: Any, equally: Any, codes: Any, *given: Any) -> Outputs:
         """Identifies anew, puts the mask in place for this visitor, and shows it in the text."""
         began, visitor = time.perf_counter(), visitor_of(request)
-        values, seen = given[: len(SLIDERS)], given[len(SLIDERS) :]
 
         def chosen(loaded: Loaded) -> Loaded:
-            how = _checked_method(name, loaded)
-            settings = checked_settings(how, dict(zip(SLIDERS, values, strict=True)))
-            recorded = loaded.recorded(how)
-            among = checked_languages(codes, recorded.languages, least=2)
-            if equally is True:
-                first = (loaded.made_from or loaded).known_mask
-                settings = {key: value for key, value in settings.items() if key in method_settings(how, ranked=True)}
-                settings |= {"per_language": {code: first.count(code) for code in among}, "at_most": True}
-            return loaded.with_neurons(identify(recorded, how, among, **settings))
+            values = dict(zip(SLIDERS, given, strict=False))
+            return choose(loaded, _checked_method(name, loaded), codes, values, equally=equally is True)
 
         mask = backend.change(visitor, chosen).known_mask
         milliseconds = 1000 * (time.perf_counter() - began)
         said = status(f"{_counted(mask)} {say('neuron.chosen_in', milliseconds=f'{milliseconds:.0f}')}")
-        return {line: said, **look.refresh(visitor, *seen)}
+        return {line: said, **look.refresh(visitor, *given[len(SLIDERS) :])}
 
     @failures_to(line)
     def switching(request: gr.Request, name: Any, equally: Any, codes: Any, *seen: Any) -> Outputs:

@@ -1,8 +1,9 @@
-"""The neurons that a visitor chose in the tab Neurons, as part of a link, and back."""
+"""Neurons that a visitor chooses from what was recorded: chosen, written into a link, and read from one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from lape.demo.checks import checked_languages, checked_name
 from lape.demo.loaded import Loaded
@@ -11,6 +12,29 @@ from lape.errors import LapeError
 from lape.identify import identify, method_settings
 
 CHOSEN_BY, AMONG, AS_MANY = "chosen_by", "among", "as_many"  # keys of a link; each slider has its own name
+
+
+def choose(loaded: Loaded, method: str, codes: Any, values: Mapping[str, Any], *, equally: bool) -> Loaded:
+    """The same model with neurons that are chosen anew.
+
+    Args:
+        loaded: Has what was recorded.
+        method: One whose recording is there.
+        codes: Of the languages to tell apart; anything may come.
+        values: Of the sliders by name; anything may come.
+        equally: Whether as many neurons of each language are chosen as the mask has that the visitor began with.
+
+    Raises:
+        LapeError: A language was not recorded, or the method does not take a value.
+    """
+    recorded = loaded.recorded(method)
+    among = checked_languages(codes, recorded.languages, least=2)
+    settings = checked_settings(method, values)
+    if equally:
+        first = (loaded.made_from or loaded).known_mask
+        settings = {name: value for name, value in settings.items() if name in method_settings(method, ranked=True)}
+        settings |= {"per_language": {code: first.count(code) for code in among}, "at_most": True}
+    return loaded.with_neurons(identify(recorded, method, among, **settings))
 
 
 def to_values(loaded: Loaded) -> dict[str, str]:
@@ -33,16 +57,9 @@ def from_values(query: Mapping[str, str], loaded: Loaded) -> Loaded | None:
     if CHOSEN_BY not in query:
         return None
     method = checked_name("method", query[CHOSEN_BY], loaded.methods)
-    recorded = loaded.recorded(method)
-    among = checked_languages(query.get(AMONG, "").split(","), recorded.languages, least=2)
-    ranked = query.get(AS_MANY) == "1"
     sliders = {name: _number(query[name]) for name in SLIDERS if name in query}
-    settings = checked_settings(method, method_settings(method) | sliders)
-    if ranked:
-        first = (loaded.made_from or loaded).known_mask
-        settings = {name: value for name, value in settings.items() if name in method_settings(method, ranked=True)}
-        settings |= {"per_language": {code: first.count(code) for code in among}, "at_most": True}
-    return loaded.with_neurons(identify(recorded, method, among, **settings))
+    values, codes = method_settings(method) | sliders, query.get(AMONG, "").split(",")
+    return choose(loaded, method, codes, values, equally=query.get(AS_MANY) == "1")
 
 
 def _number(text: str) -> float:
