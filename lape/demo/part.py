@@ -34,7 +34,6 @@ class Part:
         enter: Puts in place what the address of a page that is just opened says; before any part is refreshed.
         arrive: What a page that is just opened shows because of its address, or in another language than it was built
             in; later than `refresh`.
-        follow: Chains what takes longer after the event of a page that is just opened.
         inputs: The components on whose values its state depends: what the visitor has set and may keep.
     """
 
@@ -44,7 +43,6 @@ class Part:
     leave: Callable[[str], None] | None = None
     enter: Callable[[gr.Request], None] | None = None
     arrive: Callable[[gr.Request], Outputs] | None = None
-    follow: Callable[[Any], None] | None = None
     inputs: tuple[Any, ...] = ()
 
 

@@ -54,6 +54,7 @@ def on_start(
     stream: Callable[..., Iterator[Outputs]],
     empty: Outputs,
     *,
+    event: str,
     stopped: str = "first.stopped",
 ) -> None:
     """Has the buttons start and stop a run.
@@ -63,6 +64,7 @@ def on_start(
         inputs: Components whose values the run takes.
         stream: A generator of what to show, given the request and the values, of any kind.
         empty: The components that it writes to beside the buttons, and what they show before there is anything.
+        event: The name of the run among the page's events.
         stopped: The key of what is said when it was stopped.
     """
     start, stop, line = buttons.start, buttons.stop, buttons.line
@@ -83,7 +85,7 @@ def on_start(
         failures_to(line)(stream),
         inputs,
         touched,
-        api_name=f"{buttons.name}_stream",
+        api_name=event,
         preprocess=False,  # our own checks say it better
         api_visibility="private",
         show_progress="minimal",

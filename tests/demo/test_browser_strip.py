@@ -45,7 +45,7 @@ def test_many_prompts_are_a_table_and_a_file(opened: Callable[..., Any], tmp_pat
     page = opened("/?lape=1&prompt=Bonjour&source=fr&targets=es&max_new_tokens=4")
     page.get_by_role("button", name="Many prompts").click()
     (tmp_path / "mine.txt").write_text("Bonjour\n\n Salut \n", encoding="utf-8")
-    page.locator("#lape-many-upload input[type=file], input#lape-many-upload").set_input_files(tmp_path / "mine.txt")
+    page.locator("#lape-many input[type=file]").set_input_files(tmp_path / "mine.txt")
     expect(page.locator("#lape-many-status")).to_contain_text("2 prompts are in the box")
     expect(page.locator("#lape-many-text textarea")).to_have_value("Bonjour\nSalut")
     page.locator("#lape-many-start").click()

@@ -460,7 +460,7 @@ def streamed(page: Page, event: str, *values: Any) -> tuple[list[str], str]:
 
 
 def test_own_texts_are_measured(backend: Backend, page: Page, bare: Loaded, mask: NeuronMask) -> None:
-    lines, results = streamed(page, "texts_stream", *ROWS)
+    lines, results = streamed(page, "measure_texts", *ROWS)
     assert lines[-1].startswith("Done in ")
     assert any(line.startswith("5 of 10 measured in ") for line in lines)
     *_, last = own_costs(bare.model, bare.tokenizer, mask, TEXT)
@@ -474,7 +474,7 @@ def test_own_texts_are_measured(backend: Backend, page: Page, bare: Loaded, mask
 
 
 def test_own_openings_are_measured(backend: Backend, page: Page) -> None:
-    lines, results = streamed(page, "openings_stream", f"Il était\n{HTML}", "fr", "es", 2.0, "replace")
+    lines, results = streamed(page, "measure_openings", f"Il était\n{HTML}", "fr", "es", 2.0, "replace")
     assert lines[-1].startswith("Done in ")
     shown = text_of(results)
     assert "The language of the continuations of 2 openings" in shown
@@ -487,7 +487,7 @@ def test_own_openings_are_measured(backend: Backend, page: Page) -> None:
 
 def test_without_statistics_there_is_no_control(backend: Backend, page: Page) -> None:
     backend.change(VISITOR, lambda loaded: replace(loaded, statistics=None))
-    _, results = streamed(page, "openings_stream", "Il était", "fr", "es", 2.0, "replace")
+    _, results = streamed(page, "measure_openings", "Il était", "fr", "es", 2.0, "replace")
     assert "random neurons" not in results
     assert say("measured.no_control") in text_of(results)
 
@@ -495,17 +495,17 @@ def test_without_statistics_there_is_no_control(backend: Backend, page: Page) ->
 def test_each_visitor_has_the_own_mask(backend: Backend, page: Page, mask: NeuronMask) -> None:
     other = mask.only(("es", "de"))
     backend.change(VISITOR, lambda loaded: replace(loaded, mask=other, statistics=None))
-    lines, results = streamed(page, "texts_stream", *ROWS)
+    lines, results = streamed(page, "measure_texts", *ROWS)
     assert "must be one of es, de, not 'fr'" in lines[-1]
     assert results == ""
-    (*_, last) = function(page, "texts_stream")(gr.Request(session_hash="another"), *ROWS)
+    (*_, last) = function(page, "measure_texts")(gr.Request(session_hash="another"), *ROWS)
     assert "Done" in next(iter(last.values()))
 
 
-@pytest.mark.parametrize("event", ["texts_stream", "openings_stream"])
+@pytest.mark.parametrize("event", ["measure_texts", "measure_openings"])
 @pytest.mark.parametrize("value", [None, 3, float("nan"), [], {"a": 1}, HTML, "x" * 1_000_000, "a\ud800"])
 def test_values_of_any_kind_are_answered_with_a_sentence(backend: Backend, page: Page, event: str, value: Any) -> None:
-    count = 2 * TEXTS if event == "texts_stream" else 5
+    count = 2 * TEXTS if event == "measure_texts" else 5
     (update,) = function(page, event)(REQUEST, *[value] * count)
     (line,) = update.values()
     assert_sentence(line)
@@ -517,11 +517,11 @@ def test_a_text_too_short_and_a_target_without_means_are_sentences(
 ) -> None:
     rows = [*ROWS]
     rows[TEXTS] = "Bonjour"
-    lines, _ = streamed(page, "texts_stream", *rows)
+    lines, _ = streamed(page, "measure_texts", *rows)
     assert "The text in French has 8 tokens" in lines[-1]
     bare = NeuronMask(mask.neurons, {}, SHAPE)
     backend.change(VISITOR, lambda loaded: replace(loaded, mask=bare, statistics=None))
-    lines, _ = streamed(page, "openings_stream", "Il était", "fr", "es", 2.0, "replace")
+    lines, _ = streamed(page, "measure_openings", "Il était", "fr", "es", 2.0, "replace")
     assert "lape calibrate" in lines[-1]
     assert_free(backend)
 
@@ -529,7 +529,7 @@ def test_a_text_too_short_and_a_target_without_means_are_sentences(
 def test_a_run_that_is_stopped_frees_the_model(backend: Backend, page: Page) -> None:
     decoder = activation_sites(backend.ready().model).decoder
     handle = decoder.register_forward_pre_hook(lambda *_: time.sleep(0.1))
-    with closing(function(page, "openings_stream")(REQUEST, "Il était", "fr", "es", 2.0, "replace")) as updates:
+    with closing(function(page, "measure_openings")(REQUEST, "Il était", "fr", "es", 2.0, "replace")) as updates:
         next(updates)
         assert backend.lock.locked()
     handle.remove()

@@ -83,7 +83,7 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
                     yield {buttons.line: status(writing_progress(state, asked.max_new_tokens))}
         yield {buttons.line: status(say("first.done", seconds=f"{time.perf_counter() - began:.1f}"))}
 
-    on_start(buttons, [given, *inputs.values()], stream, empty)
+    on_start(buttons, [given, *inputs.values()], stream, empty, event="many_stream")
     save.click(None, table_csv, None, js=FILES["csv"][1])
 
     @failures_to(buttons.line)
@@ -93,7 +93,7 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
         prompts = checked_prompts(decoded(data, name, CHARACTERS))
         return {given: "\n".join(prompts), buttons.line: status(say("many.filled", count=len(prompts)))}
 
-    file.upload(unpacking, file, [given, buttons.line], preprocess=False, **QUIET)
+    file.upload(unpacking, file, [given, buttons.line], api_name="many_upload", preprocess=False, **QUIET)
 
     def refresh(visitor: str) -> Outputs:
         """Takes away what another mask gave."""

@@ -103,7 +103,7 @@ def build_strip(backend: Backend, inputs: Mapping[str, Any]) -> Part:
             return {text: gr.skip()}
         return shown(run, nearest(run.found, strength))
 
-    on_start(buttons, list(inputs.values()), stream, empty)
+    on_start(buttons, list(inputs.values()), stream, empty, event="strip_stream")
     steps.input(choose, [seen, steps], [chart, text], preprocess=False, **QUIET)
 
     def refresh(visitor: str) -> Outputs:

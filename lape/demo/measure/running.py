@@ -62,7 +62,7 @@ def build_run(name: str, label: Any, inputs: list[Any], prepare: Callable[..., M
                 yield update
         yield {line: status(say("first.done", seconds=number(time.perf_counter() - began, 1)))}
 
-    on_start(buttons, inputs, stream, {results: ""}, stopped="measured.stopped")
+    on_start(buttons, inputs, stream, {results: ""}, event=f"measure_{name}", stopped="measured.stopped")
     return [line, results]
 
 

@@ -33,8 +33,17 @@ from lape.recording.top_texts import top_texts_beside
 
 TAB = "neurons"  # id of the tab
 # In the browser: gradio's own way to select a tab fails where a tab has tabs of its own.
-OPEN_TAB = f"""() => {{
-  if (new URLSearchParams(location.search).has("neuron")) document.querySelector("[data-tab-id={TAB}]")?.click();
+# A page that opens without a neuron takes no turn of the model.
+OPEN = f"""async () => {{
+  if (!new URLSearchParams(location.search).has("neuron")) return;
+  document.querySelector("[data-tab-id={TAB}]")?.click();
+  for (let waits = 0; waits < 100; waits++) {{
+    if (document.querySelector("#lape-neuron-name :is(input, textarea)")?.value) {{
+      document.querySelector("#lape-neuron-show").click();
+      return;
+    }}
+    await new Promise((drawn) => setTimeout(drawn, 50));
+  }}
 }}"""
 LAYER, NEURON = 1, 2  # columns of the table
 SAMPLES = 4
@@ -120,9 +129,9 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
 
     @failing
     def arrive(request: gr.Request) -> Outputs:
-        """Opens the neuron of an address, if the page was opened with one."""
+        """Writes the neuron of an address into the box, if the page was opened with one; `OPEN` then shows it."""
         given = dict(request.query_params or {}).get("neuron")
-        return {} if given is None else chosen(request, given)
+        return {} if given is None else {name: chosen(request, given)[name]}
 
     def told(loaded: Loaded, given: str) -> Outputs:
         """What is known of a neuron without the model."""
@@ -212,7 +221,7 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
     follow(gr.on([show.click, name.submit], naming, name, taken, preprocess=False, **latest, **QUIET))
     follow(table.select(picking, None, taken, **latest, **QUIET))
     follow(gr.on([colored.click, near.click], leading, None, taken, **latest, **QUIET))
-    return Part(refresh, taken, arrive=arrive, follow=follow, inputs=(asked,))
+    return Part(refresh, taken, arrive=arrive, inputs=(asked,))
 
 
 def working(

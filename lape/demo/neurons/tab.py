@@ -53,7 +53,6 @@ def build_neurons(backend: Backend) -> Part:
         [layers, overlap, *(output for part in parts for output in part.outputs)],
         tuple(change for part in parts for change in part.changes),
         arrive=arrive,
-        follow=neuron.follow,
         inputs=tuple(value for part in parts for value in part.inputs),
     )
 
