@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # for the processes that tests start, and for what is not imported yet
+# For the processes that tests start, and for what is not imported yet; two workers have a core each.
+os.environ["HF_HUB_OFFLINE"] = os.environ["OMP_NUM_THREADS"] = "1"
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -84,4 +84,3 @@ def test_uploads_fill_the_rows_and_it_fits(width: int, theme: str, opened: Calla
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     right = page.locator("#lape-find-result table").bounding_box()
     assert right["x"] + right["width"] <= width
-    page.screenshot(path=tmp_path / f"find-{theme}-{width}.png", full_page=True)

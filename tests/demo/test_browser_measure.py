@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import evidence_samples
@@ -37,9 +36,7 @@ def made(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize(("theme", "width"), [("light", 1360), ("dark", 390)])
-def test_evidence_is_shown_on_hover_and_without(
-    opened: Callable[..., Any], made: None, theme: str, width: int, tmp_path: Path
-) -> None:
+def test_evidence_is_shown_on_hover_and_without(opened: Callable[..., Any], made: None, theme: str, width: int) -> None:
     page = opened(f"/?__theme={theme}", viewport={"width": width, "height": 844})
     measure_tab(page, "Evidence")
     expect(page.locator("#lape-evidence-lead")).to_contain_text("Switching a language off costs its own text 0.5 nats")
@@ -70,7 +67,6 @@ def test_evidence_is_shown_on_hover_and_without(
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     inside = page.locator("#lape-evidence .wide").evaluate_all("all => all.every((e) => e.clientWidth <= innerWidth)")
     assert inside, "a table is wider than the page instead of scrolling in its place"
-    page.screenshot(path=tmp_path / f"evidence-{theme}-{width}.png", full_page=True)
 
 
 def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any], backend: Backend) -> None:
@@ -101,7 +97,7 @@ def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any
     expect(start).to_be_enabled()
 
 
-def test_own_openings_are_measured(opened: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_own_openings_are_measured(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lape.demo.measure.openings.own_steering", partial(own_steering, max_new_tokens=8))
     page = opened("/?__theme=dark", viewport={"width": 390, "height": 844})
     measure_tab(page, "Your openings")
@@ -116,4 +112,3 @@ def test_own_openings_are_measured(opened: Callable[..., Any], tmp_path: Path, m
     expect(results.get_by_text(HTML).first).to_be_visible()
     assert page.evaluate("window.ran === undefined")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    page.screenshot(path=tmp_path / "openings.png", full_page=True)

@@ -481,7 +481,7 @@ def test_the_examples_do_what_is_said_of_them(form: CpuForm, tried_on: Backend) 
     pack(model, form)
     assert form_of(model) == form
     assert examples_for(backend.languages()) == list(EXAMPLES)
-    tried = EXAMPLES if form == best_form() else EXAMPLES[::16]  # all in the form that the page takes here
+    tried = EXAMPLES if form == best_form() else EXAMPLES[:1]  # all in the form that the page takes here
     texts: list[str] = []
     plan: list[Any] = []
     for example in tried:
