@@ -191,7 +191,7 @@ class Visitor:
 
     def generates(self) -> None:
         """Presses Generate."""
-        self.call("compare_busy", [None, None, False])
+        self.call("compare_busy", [None, None, False, *self.comparison(3)])
         self.call("stream", [None, None, *self.comparison(self.chance.randint(2, 6))])
 
     def stops(self) -> None:

@@ -18,7 +18,9 @@ from lape.errors import LapeError
 logger = logging.getLogger(__name__)
 
 Outputs = dict[Any, Any]
-QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden"}
+# On no component, or the browser would go through all that such an event may write to at every update of any other.
+_NO_PROGRESS: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
+QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, **_NO_PROGRESS}
 MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # one use of the model at a time
 
 

@@ -387,14 +387,14 @@ def test_a_conversation_goes_on_and_is_cleared(served: tuple[Page, str]) -> None
 
     def begun() -> int:
         """How many columns show the first question when another one is asked."""
-        return sum("eins" in str(part) for part in predict(url, busy, None, None, True))
+        return sum("eins" in str(part) for part in predict(url, busy, None, None, True, *asked()))
 
     assert begun() == 0
     call(url, "stream", *asked(prompt="eins", chat=True))
     assert begun() == 3
     call(url, "stream", *asked(prompt="zwei", chat=True))
     assert begun() == 3
-    assert "eins" not in str(predict(url, busy, None, None, True, session="bob"))
+    assert "eins" not in str(predict(url, busy, None, None, True, *asked(), session="bob"))
     predict(url, emptied, True)
     assert begun() == 0
 
@@ -431,7 +431,7 @@ def test_a_value_of_any_kind_is_answered(served: tuple[Page, str], value: Any) -
         ("emptied", [value]),
         ("told", [None, *[value] * count]),
         ("mending", [value] * 3),
-        ("busy", [None, None, value]),
+        ("busy", [None, None, value, *[value] * count]),
         ("export", [value]),
     ):
         parts = predict(url, fn_index(page, name), *values, session=f"odd {name}")

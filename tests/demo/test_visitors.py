@@ -274,7 +274,7 @@ def test_a_session_does_not_grow_with_its_runs_and_ends_with_its_page(served: tu
     visitor = Visitor(*served, Outcome(), seed=0)
     kept = []
     for _ in range(3):
-        visitor.call("compare_busy", [None, None, False])
+        visitor.call("compare_busy", [None, None, False, *visitor.comparison(3)])
         visitor.call("stream", [None, None, *visitor.comparison(3)])
         kept.append(len(page.app.state_holder.session_data[visitor.session].blocks_config.blocks))
     assert kept == [len(page.blocks)] * 3

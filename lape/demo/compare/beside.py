@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 
 import gradio as gr
@@ -11,7 +10,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.compare.layers import build_layers
 from lape.demo.compare.many import build_many
-from lape.demo.compare.request import CompareRequest
+from lape.demo.compare.request import FIELDS
 from lape.demo.compare.strip import build_strip
 from lape.demo.compare.tokens import build_tokens
 from lape.demo.part import Outputs, Part
@@ -29,7 +28,7 @@ def build_beside(backend: Backend, inputs: Mapping[str, Any], seen: gr.State) ->
         The sections, and what takes away what is told of the run on show, when there is another one.
     """
     inside = build_layers(backend, seen) | build_tokens(backend, seen)
-    ordered = {field.name: inputs[field.name] for field in fields(CompareRequest)}
+    ordered = {name: inputs[name] for name in FIELDS}
     parts = [build_strip(backend, ordered), build_many(backend, ordered)]
 
     def refresh(visitor: str) -> Outputs:

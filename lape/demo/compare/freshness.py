@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from html import escape
 from typing import Any
 
@@ -13,7 +12,7 @@ from lape.demo.backend import Backend
 from lape.demo.checks import PROMPT_CHARACTERS
 from lape.demo.compare.comparison import identify
 from lape.demo.compare.export import Comparison, fingerprint
-from lape.demo.compare.request import CompareRequest
+from lape.demo.compare.request import FIELDS
 from lape.demo.examples import EXAMPLES
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
@@ -21,7 +20,6 @@ from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.words import say
 from lape.languages import base_language
 
-FIELDS = [field.name for field in fields(CompareRequest)]
 SURE = 0.9  # confidence from which another language than the chosen one is offered
 
 

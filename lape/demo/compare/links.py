@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Mapping
-from dataclasses import fields
 from typing import Any
 from urllib.parse import urlencode
 
 from lape.demo.choice import to_values
 from lape.demo.compare.export import fingerprint
-from lape.demo.compare.request import LIMITS, CompareRequest, request_for
+from lape.demo.compare.request import FIELDS, LIMITS, CompareRequest, request_for
 from lape.demo.loaded import Loaded
 from lape.demo.words import say
 from lape.errors import LapeError
@@ -53,7 +52,7 @@ def from_query(query: Mapping[str, str], loaded: Loaded) -> tuple[CompareRequest
     if query.get("lape") != VERSION:
         version = reprlib.repr(query.get("lape"))
         raise LapeError(say("sharing.other_version", version=version, opened=VERSION))
-    given: dict[str, Any] = {field.name: query[field.name] for field in fields(CompareRequest) if field.name in query}
+    given: dict[str, Any] = {name: query[name] for name in FIELDS if name in query}
     given |= {name: given[name].split(",") for name in ("targets",) if name in given}
     given |= {name: _number(given[name]) for name in LIMITS if name in given}
     given |= {name: {"0": False, "1": True}.get(given[name], given[name]) for name in FLAGS if name in given}

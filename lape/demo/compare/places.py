@@ -68,6 +68,11 @@ class Places:
         """All components that the columns are made of."""
         return [part for place in self._places.values() for part in place.parts]
 
+    @property
+    def written(self) -> list[Any]:
+        """Those that change while a text is written."""
+        return [part for place in self._places.values() for part in (place.badges, place.text)]
+
     def heads(self, variants: Variants, request: CompareRequest) -> Outputs:
         """Shows the columns of a request, with their titles."""
         found = places_of(variants)

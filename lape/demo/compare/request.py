@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import torch
@@ -86,6 +86,7 @@ class CompareRequest:
 
 
 DEFAULTS = CompareRequest()
+FIELDS = (*vars(DEFAULTS),)
 
 
 LIMITS = {
@@ -156,7 +157,7 @@ def checked(
     Raises:
         LapeError: A value is not what it should be; one sentence that says what is allowed.
     """
-    given = {field.name: values.get(field.name, getattr(DEFAULTS, field.name)) for field in fields(CompareRequest)}
+    given = vars(DEFAULTS) | {name: values[name] for name in FIELDS if name in values}
     _check_prompt(given["prompt"])
     source = checked_name("prompt's language", given["source"], languages)
     given["targets"] = _targets(given["targets"], languages)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -30,7 +30,7 @@ from lape.demo.compare.freshness import outdated, watch
 from lape.demo.compare.links import from_query, is_link
 from lape.demo.compare.notes import as_tried, control_note, hint, unsteered
 from lape.demo.compare.places import Places
-from lape.demo.compare.request import CompareRequest, opening
+from lape.demo.compare.request import FIELDS, CompareRequest, opening
 from lape.demo.compare.sharing import build_sharing
 from lape.demo.compare.stored import stored
 from lape.demo.compare.variants import variants_of
@@ -41,8 +41,6 @@ from lape.demo.status import status
 from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.languages import language
-
-FIELDS = [field.name for field in fields(CompareRequest)]
 
 
 def build_compare(backend: Backend) -> Part:
@@ -181,11 +179,13 @@ def build_compare(backend: Backend) -> Part:
         cleared: Outputs = {clear: gr.Button(visible=chat), seen: None, talks: {}, line: status(""), old: ""}
         return places.cleared(chat=chat) | cleared | inside
 
-    def busy(run: Comparison | None, before: Talks, chat: Any) -> Outputs:
+    def busy(request: gr.Request, run: Comparison | None, before: Talks, chat: Any, *values: Any) -> Outputs:
+        """Clears the columns that there will be; what is wrong with the values is said by `stream`."""
         chat = chat is True
         if chat and run is not None and run.request.chat:
             before = continued(run.talks, run.request, {name: column.text for name, column in run.columns.items()})
         return {
+            **preview(request, None, *values),
             **places.cleared(chat=chat, talks=before, waiting=True),
             **{line: status(say("said.waiting")), seen: None, talks: before, old: ""},
             **{generate: gr.Button(interactive=False), stop: gr.Button(interactive=True)},
@@ -202,7 +202,7 @@ def build_compare(backend: Backend) -> Part:
             asked = request_of(backend, dict(zip(FIELDS, values, strict=True)), visitor)
             loaded = backend.ready(visitor).by_method(asked.method)
             made_with, began = about(loaded), time.perf_counter()
-            yield heads(asked, visitor) | {line: status(say("first.generating"))}
+            yield {line: status(say("first.generating"))}
             with closing(compare(backend, asked, visitor, before)) as states:
                 for columns in states:
                     if columns:
@@ -265,7 +265,7 @@ def build_compare(backend: Backend) -> Part:
     begun = gr.on(
         [generate.click, inputs["prompt"].submit],
         busy,
-        [seen, talks, inputs["chat"]],
+        [seen, talks, inputs["chat"], *asked],
         [*drawn_to, talks, address, old, *inside],
         api_name="compare_busy",
         trigger_mode="once",
@@ -275,7 +275,7 @@ def build_compare(backend: Backend) -> Part:
     running = begun.then(
         stream,
         [version, talks, *asked],
-        drawn_to,
+        [*places.written, line, seen],  # no more: the browser looks at each of them at every update
         preprocess=False,  # our own checks say it better
         api_visibility="private",
         show_progress="minimal",
