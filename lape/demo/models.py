@@ -97,7 +97,7 @@ def build_models(backend: Backend) -> Part:
         show_progress_on=[line],
         **MODEL,
     )
-    unloads = unload.click(unloading, None, everything, api_visibility="private", show_progress="hidden", **MODEL)
+    unloads = unload.click(unloading, None, everything, **(QUIET | {"queue": True}), **MODEL)
     return Part(refresh, [*everything, menu], (loads, unloads), arrive=arrive)
 
 

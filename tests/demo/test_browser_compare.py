@@ -87,6 +87,7 @@ def test_a_link_that_cannot_be_opened_says_so(opened: Callable[..., Any], query:
 
 def test_nothing_to_export_is_said(opened: Callable[..., Any]) -> None:
     page = opened(link())
+    expect(page.locator("#lape-status")).to_contain_text("Opened from a link")
     page.locator("#lape-export-json").click()
     expect(page.get_by_role("alert")).to_contain_text("There is nothing to export yet")
 

@@ -517,6 +517,15 @@ def test_nothing_skips_the_queue(url: str) -> None:
         assert answer.status_code == 404
 
 
+def test_the_browser_follows_the_progress_of_few_components(url: str) -> None:
+    """At every update of a text it goes through all that any event has named for its progress, and for its inputs."""
+    events = httpx.get(f"{url}/config").json()["dependencies"]
+    named = [one["outputs"] if one["show_progress_on"] is None else one["show_progress_on"] for one in events]
+    assert max(map(len, named)) <= 6
+    (stream,) = [one for one in events if one["api_name"] == "stream"]
+    assert len(stream["outputs"]) < 25
+
+
 def test_the_client_raises_the_sentence(url: str) -> None:
     with pytest.raises(AppError, match="choose two different ones"):
         Client(url, verbose=False).predict(**{**words(), "target": "fr"}, api_name="/compare")
