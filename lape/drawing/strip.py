@@ -72,13 +72,13 @@ def strip(steps: Sequence[Strength], titles: Titles, *, chosen: int | None = Non
         return bottom - (COSTS - 18) * cost / ticks[-1]
 
     parts = [svg_open(LEFT + PLOT + RIGHT, bottom + BOTTOM, titles.label)]
+    if chosen is not None:
+        parts.append(svg_rect("back", LEFT + wide * chosen, TOP, wide, bottom - TOP))
     parts += [svg_text(LEFT, TOP - 24, titles.share, "dim"), svg_text(LEFT, costs + 12, titles.cost, "dim")]
     for share in (0, 0.5, 1):
         parts += _line(TOP + BARS * (1 - share), f"{share:.0%}")
     for tick in (ticks[0], ticks[-1]):
         parts += _line(level(tick), f"{tick:g}")
-    if chosen is not None:
-        parts.append(svg_rect("back", LEFT + wide * chosen, TOP, wide, bottom - TOP))
     curve: list[str] = []
     for place, step in enumerate(steps):
         x = LEFT + wide * place
