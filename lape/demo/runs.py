@@ -42,7 +42,7 @@ def build_buttons(name: str, label: Any, *, primary: bool = False) -> Buttons:
     with gr.Row(elem_classes="lape-actions"):
         return Buttons(
             name,
-            gr.Button(label, variant=variant, elem_id=f"lape-{name}-start", min_width=160, scale=0),
+            gr.Button(label, variant=variant, elem_id=f"lape-{name}-start", min_width=190, scale=0),
             gr.Button(word("said.stop"), interactive=False, elem_id=f"lape-{name}-stop", min_width=100, scale=0),
             gr.HTML(status(""), elem_id=f"lape-{name}-status", min_width=240),
         )
