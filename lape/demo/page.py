@@ -23,8 +23,8 @@ from lape.demo.loaded import Loaded
 from lape.demo.masks.tab import build_masks
 from lape.demo.measure.tab import build_measure
 from lape.demo.models import build_models
+from lape.demo.neurons.address import OPEN, TAB
 from lape.demo.neurons.looks import CSS as NEURONS_CSS
-from lape.demo.neurons.neuron import OPEN, TAB
 from lape.demo.neurons.tab import build_neurons
 from lape.demo.part import QUIET, Outputs, visitor_of
 from lape.demo.reach import OWN, SHARED, is_loopback, server_host
@@ -141,8 +141,8 @@ def build_page(backend: Backend) -> Page:
 
         everything = [built, *dict.fromkeys(output for part in parts for output in part.outputs)]
         inputs = [value for part in parts for value in part.inputs]
-        arrived = page.load(arrive, [built, *inputs], everything, preprocess=False, **QUIET)
-        arrived.then(None, None, None, js=OPEN)
+        page.load(arrive, [built, *inputs], everything, preprocess=False, **QUIET)
+        page.load(None, None, None, js=OPEN)
         for change in (event for part in parts for event in part.changes):
             # A change during a refresh needs one more, or the page would stay behind.
             change.then(refresh, inputs, everything, trigger_mode="always_last", preprocess=False, **QUIET)

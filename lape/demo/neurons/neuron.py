@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -14,6 +14,7 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_line
 from lape.demo.languages import name_of
 from lape.demo.loaded import Loaded
+from lape.demo.neurons.address import TO_IT
 from lape.demo.neurons.figures import activity_figure
 from lape.demo.neurons.look import seeing
 from lape.demo.neurons.pointed import POINTED, clicked
@@ -31,33 +32,10 @@ from lape.inspection.writes import Written, writes, written_inputs
 from lape.masks.indices import named_neuron, neuron_name
 from lape.recording.top_texts import top_texts_beside
 
-TAB = "neurons"  # id of the tab
-# In the browser: gradio's own way to select a tab fails where a tab has tabs of its own.
-# A page that opens without a neuron takes no turn of the model.
-OPEN = f"""async () => {{
-  if (!new URLSearchParams(location.search).has("neuron")) return;
-  document.querySelector("[data-tab-id={TAB}]")?.click();
-  for (let waits = 0; waits < 100; waits++) {{
-    if (document.querySelector("#lape-neuron-name :is(input, textarea)")?.value) {{
-      document.querySelector("#lape-neuron-show").click();
-      return;
-    }}
-    await new Promise((drawn) => setTimeout(drawn, 50));
-  }}
-}}"""
 LAYER, NEURON = 1, 2  # columns of the table
 SAMPLES = 4
 DEEPEST = 0.6  # strength of the strongest color, on which text can still be read
 WRITTEN = 12  # tokens of either list
-TO_IT = """async () => {
-  await new Promise((drawn) => setTimeout(drawn, 100));
-  const link = document.querySelector("#lape-neuron-links a");
-  if (!link) return;
-  const looks = [...new URLSearchParams(location.search)].filter(([key]) => key.startsWith("__"));
-  const query = new URLSearchParams([...looks, ...new URLSearchParams(link.getAttribute("href"))]);
-  history.replaceState(null, "", "?" + query);
-  document.querySelector("#lape-neuron").scrollIntoView({ block: "start" });
-}"""
 
 
 def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: gr.State) -> Part:
@@ -80,6 +58,7 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
                 elem_id="lape-neuron-name",
             )
             show = gr.Button(word("neurons.show"), min_width=190, scale=0, elem_id="lape-neuron-show")
+            run = gr.Button(visible="hidden", elem_id="lape-neuron-run")  # what `OPEN` presses
             doing = gr.HTML(status(""), elem_id="lape-neuron-status", min_width=240)
         links = gr.HTML("", elem_id="lape-neuron-links")
         with gr.Row(equal_height=False):
@@ -129,9 +108,12 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
 
     @failing
     def arrive(request: gr.Request) -> Outputs:
-        """Writes the neuron of an address into the box, if the page was opened with one; `OPEN` then shows it."""
+        """Shows the neuron of an address, if the page was opened with one; `OPEN` then has it run."""
         given = dict(request.query_params or {}).get("neuron")
-        return {} if given is None else {name: chosen(request, given)[name]}
+        if given is None:
+            return {}
+        found = chosen(request, given)
+        return found | told(backend.ready(visitor_of(request)), found[name])
 
     def told(loaded: Loaded, given: str) -> Outputs:
         """What is known of a neuron without the model."""
@@ -202,11 +184,10 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
     latest: dict[str, Any] = {"trigger_mode": "always_last"}  # arrow keys go through the table quickly
     taken = [name, asked, doing, *nothing]
 
-    def follow(picked: Any) -> None:
-        """Shows the neuron that an event has taken."""
-        drawn = picked.then(drawing, asked, [doing, *nothing], preprocess=False, **latest, **QUIET)
-        drawn.then(None, None, None, js=TO_IT)
-        drawn.then(
+    def run_after(drawn: Callable[..., Any]) -> None:
+        """Runs the neuron that is shown, after an event."""
+        drawn(None, None, None, js=TO_IT)
+        drawn(
             sampling,
             [asked, kept],
             [doing, written, samples],
@@ -218,6 +199,11 @@ def build_neuron(backend: Backend, table: gr.Dataframe, colored: gr.HTML, kept: 
             **MODEL,
         )
 
+    def follow(picked: Any) -> None:
+        """Shows the neuron that an event has taken."""
+        run_after(picked.then(drawing, asked, [doing, *nothing], preprocess=False, **latest, **QUIET).then)
+
+    run_after(run.click)
     follow(gr.on([show.click, name.submit], naming, name, taken, preprocess=False, **latest, **QUIET))
     follow(table.select(picking, None, taken, **latest, **QUIET))
     follow(gr.on([colored.click, near.click], leading, None, taken, **latest, **QUIET))
