@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lape.cli.common import beginning, emit, load_model, table
+from lape.errors import BadFile
 
 if TYPE_CHECKING:
     from lape.evaluation.metrics.cells import Cells, Task
@@ -50,7 +51,10 @@ def read_prompts(path: Path) -> list[str]:
     """
     from lape.storage.text import filled_lines, read_text
 
-    return filled_lines(read_text(path, repr(str(path)), LARGEST_BYTES))
+    prompts = filled_lines(read_text(path, repr(str(path)), LARGEST_BYTES))
+    if not prompts:
+        raise BadFile(f"{str(path)!r} holds no prompt; write one a line.")
+    return prompts
 
 
 def kept_beside(path: Path) -> Path:

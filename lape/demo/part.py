@@ -19,8 +19,7 @@ logger = logging.getLogger(__name__)
 
 Outputs = dict[Any, Any]
 # On no component, or the browser would go through all that such an event may write to at every update of any other.
-_NO_PROGRESS: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": []}
-QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, **_NO_PROGRESS}
+QUIET: dict[str, Any] = {"api_visibility": "private", "queue": False, "show_progress": "hidden", "show_progress_on": []}
 MODEL: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 1}  # one use of the model at a time
 
 

@@ -124,8 +124,9 @@ def test_layers_positions_and_method_choose_what_is_changed(
         (["Bonjour", "--prompts", "x"], "--prompts takes the place of PROMPT"),
         (["--prompts", "x", "--sweep", "--on", "es"], "--prompts takes the place of PROMPT"),
         (["--prompts", "nowhere.txt"], "nowhere.txt"),
-        (["--prompts", "{empty}"], "is empty"),
+        (["--prompts", "{empty}"], "holds no prompt"),
         (["--prompts", "{bytes}"], "is not UTF-8 text"),
+        (["--prompts", "{utf16}"], "is UTF-16 text; save it as UTF-8"),
         (["Bonjour", "--csv", "x.csv"], "--csv holds the texts of --prompts or --sweep"),
         ([], "The prompt is empty"),
         (["Bonjour", "--off", "fr", "--mask", "{folder}", "--layers", "7-3"], "Layers are written as 5-12"),
@@ -138,6 +139,7 @@ def test_what_does_not_go_together_is_refused_before_a_model_is_loaded(
 ) -> None:
     (tmp_path / "empty").write_text(" \n")
     (tmp_path / "bytes").write_bytes("été".encode("latin-1"))
-    places = {"empty": tmp_path / "empty", "bytes": tmp_path / "bytes", "folder": folder}
+    (tmp_path / "utf16").write_bytes(b"\xff\xfe\xff")
+    places = {**{name: tmp_path / name for name in ("empty", "bytes", "utf16")}, "folder": folder}
     assert main(["generate", "--model", "no/model", *(word.format(**places) for word in words)]) == 2
     assert said in capsys.readouterr().err

@@ -16,7 +16,7 @@ from lape.recording.corpora import read_corpora
 from lape.recording.groups import BlockGroups
 from lape.recording.record import record_groups
 from lape.recording.texts import Texts, count_tokens, fitting_block, taken
-from lape.storage.text import decoded
+from lape.storage.text import some_text
 
 
 @pytest.mark.parametrize(
@@ -57,11 +57,11 @@ def test_enough_is_taken_and_no_more() -> None:
 )
 def test_what_is_no_text_is_refused(data: bytes, said: str) -> None:
     with pytest.raises(BadFile, match=f"^xx.txt {said}"):
-        decoded(data, "xx.txt", 10)
+        some_text(data, "xx.txt", 10)
 
 
 def test_a_byte_order_mark_is_no_text() -> None:
-    assert decoded("\ufeffdéjà".encode(), "xx.txt", 10) == "déjà"
+    assert some_text("\ufeffdéjà".encode(), "xx.txt", 10) == "déjà"
 
 
 def test_tokens_are_counted_in_shortest_blocks(tokenizer: Any) -> None:

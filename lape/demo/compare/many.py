@@ -35,7 +35,7 @@ from lape.evaluation.metrics.many import TextRow, batches, by_prompt, rows_of, w
 from lape.generation.prompts import Prompt
 from lape.generation.settings import SETTINGS
 from lape.storage.tables import csv_text
-from lape.storage.text import decoded
+from lape.storage.text import some_text
 
 PROMPTS, CHARACTERS, TEXTS = 20, 6000, 80  # how many, of all together, and prompts times columns
 
@@ -90,7 +90,7 @@ def build_many(backend: Backend, inputs: Mapping[str, Any]) -> Part:
     def unpacking(brought: Any) -> Outputs:
         """Writes the prompts of a file into the box, where they can be read and changed before they run."""
         ((name, data),) = take([brought] if brought else None, 1)
-        prompts = checked_prompts(decoded(data, name, CHARACTERS))
+        prompts = checked_prompts(some_text(data, name, CHARACTERS))
         return {given: "\n".join(prompts), buttons.line: status(say("many.filled", count=len(prompts)))}
 
     file.upload(unpacking, file, [given, buttons.line], api_name="many_upload", preprocess=False, **QUIET)

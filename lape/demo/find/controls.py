@@ -23,7 +23,7 @@ from lape.identify import method_settings, methods_reading
 from lape.languages import LANGUAGES
 from lape.recording.statistics import ActivationStatistics
 from lape.storage.names import LABEL
-from lape.storage.text import decoded
+from lape.storage.text import some_text
 
 FIRST = ("en", "fr")  # labels of the rows that are open at first
 EXAMPLE = ("en", "fr", "zh")
@@ -237,7 +237,7 @@ def _filled(
         code, _, suffix = name.partition(".")
         if suffix.lower() != "txt" or not LABEL.fullmatch(code):
             raise LapeError(say("finding.file_name", name=_short(name)))
-        rows[code] = decoded(data, name, characters)
+        rows[code] = some_text(data, name, characters)
     if len(rows) > MOST_LANGUAGES:
         raise LapeError(say("finding.too_many_files", most=MOST_LANGUAGES, count=len(rows)))
     closed = [None] * (MOST_LANGUAGES - len(rows))
