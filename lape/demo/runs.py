@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 import gradio as gr
 
-from lape.demo.part import MODEL, QUIET, Outputs, failures_to
+from lape.demo.part import MODEL, QUIET, Outputs, failures_to, visitor_of
 from lape.demo.status import status
+from lape.demo.stops import Stops
 from lape.demo.words import say, word
 
 STRAGGLING_SECONDS = 1.0  # in which updates that were on their way still arrive
@@ -69,20 +70,23 @@ def on_start(
     """
     start, stop, line = buttons.start, buttons.stop, buttons.line
     touched = [*buttons.parts, *empty]
+    stops = Stops()
 
-    def busy() -> Outputs:
+    def busy(request: gr.Request) -> Outputs:
+        stops.begin(visitor_of(request))
         waiting = {line: status(say("said.waiting")), start: gr.Button(interactive=False)}
         return {**empty, **waiting, stop: gr.Button(interactive=True)}
 
     def idle() -> Outputs:
         return {start: gr.Button(interactive=True), stop: gr.Button(interactive=False)}
 
-    def halt() -> Outputs:
+    def halt(request: gr.Request) -> Outputs:
+        stops.press(visitor_of(request))
         return idle() | {line: status(say(stopped))}
 
     begun = start.click(busy, None, touched, trigger_mode="once", api_name=f"{buttons.name}_busy", **QUIET)
     running = begun.then(
-        failures_to(line)(stream),
+        failures_to(line)(stops.end(stream)),
         inputs,
         touched,
         api_name=event,

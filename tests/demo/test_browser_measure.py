@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -86,7 +87,8 @@ def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any
     page.locator("#lape-texts-more").click()
     expect(page.locator("#lape-texts-text-2 textarea")).to_be_visible()
     start.click()
-    page.locator("#lape-texts-results svg title").first.wait_for(state="attached", timeout=PATIENCE)
+    # Two texts, each untouched, with two languages off, and with as many random neurons off; before there were 3 cells.
+    expect(line).to_contain_text(re.compile(r"[1-9]\d* of 10 measured"), timeout=PATIENCE)
     page.locator("#lape-texts-stop").click()
     expect(line).to_contain_text("Stopped. What was measured until then stays.")
     assert backend.lock.acquire(timeout=30), "the model is still busy"
@@ -95,6 +97,27 @@ def test_own_text_is_measured_cell_by_cell_and_stopped(opened: Callable[..., Any
     expect(line).to_contain_text("Stopped. What was measured until then stays.")
     assert 0 < page.locator("#lape-texts-results svg title").count() < 8
     expect(start).to_be_enabled()
+
+
+def test_stop_holds_for_a_run_that_is_still_to_be_asked_for(opened: Callable[..., Any], backend: Backend) -> None:
+    page = opened()
+    measure_tab(page, "Your text")
+    line, held = page.locator("#lape-texts-status"), []
+    page.locator("#lape-texts-text-0 textarea").fill("Il était une fois une petite fille qui vivait dans un village.")
+    page.route("**/queue/join?*", lambda route: held.append(route))
+    # Gradio asks to cancel and to reset a run that has no name yet, which its server refuses.
+    page.route(re.compile("/(cancel|reset)$"), lambda route: route.fulfill(json={}))
+    page.locator("#lape-texts-start").click()
+    page.locator("#lape-texts-stop").click()
+    expect(line).to_contain_text("Stopped.")
+    assert len(held) == 1, "the run was asked for before Stop was pressed"
+    with page.expect_response("**/queue/join?*"):
+        held[0].continue_()
+    page.unroute_all()
+    page.wait_for_timeout(2000)  # time enough to measure a cell
+    assert not backend.lock.locked(), "the model is at work all the same"
+    expect(line).to_contain_text("Stopped.")
+    assert page.locator("#lape-texts-results svg title").count() == 0
 
 
 def test_own_openings_are_measured(opened: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

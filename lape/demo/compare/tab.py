@@ -38,6 +38,7 @@ from lape.demo.examples import examples_for
 from lape.demo.part import MODEL, QUIET, Outputs, Part, failures_to, visitor_of
 from lape.demo.runs import STRAGGLING_SECONDS
 from lape.demo.status import status
+from lape.demo.stops import Stops
 from lape.demo.words import say, word
 from lape.errors import LapeError
 from lape.languages import language
@@ -76,6 +77,7 @@ def build_compare(backend: Backend) -> Part:
         address = build_sharing(backend, inputs, seen, line)
     beside, inside = build_beside(backend, inputs, seen)
     control = gr.Markdown(control_note(backend, ""))
+    stops = Stops()
 
     def heads(asked: CompareRequest, visitor: str) -> Outputs:
         return places.heads(variants_of(backend.ready(visitor), asked), asked)
@@ -181,6 +183,7 @@ def build_compare(backend: Backend) -> Part:
 
     def busy(request: gr.Request, run: Comparison | None, before: Talks, chat: Any, *values: Any) -> Outputs:
         """Clears the columns that there will be; what is wrong with the values is said by `stream`."""
+        stops.begin(visitor_of(request))
         chat = chat is True
         if chat and run is not None and run.request.chat:
             before = continued(run.talks, run.request, {name: column.text for name, column in run.columns.items()})
@@ -193,6 +196,7 @@ def build_compare(backend: Backend) -> Part:
         }
 
     @failures_to(line)
+    @stops.end
     def stream(request: gr.Request, shown_version: int, before: Talks, *values: Any) -> Iterator[Outputs]:
         visitor = visitor_of(request)
         if shown_version != backend.version(visitor):
@@ -222,7 +226,8 @@ def build_compare(backend: Backend) -> Part:
             return {version: shown_version}
         return refresh(visitor, run, *values) | {line: status(say("first.moved_on"), failed=True)}
 
-    def stopped(run: Comparison | None) -> Outputs:
+    def stopped(request: gr.Request, run: Comparison | None) -> Outputs:
+        stops.press(visitor_of(request))
         return idle(run, {}, False) | {line: status(say("first.stopped"))} | ended(run)
 
     def ended(run: Comparison | None) -> Outputs:
@@ -240,20 +245,8 @@ def build_compare(backend: Backend) -> Part:
     asked = [inputs[name] for name in FIELDS]
     drawn_to = [*places.parts, line, seen, generate, stop]
     # Apart, because whatever an event may write to, the browser draws anew at every update.
-    everything = [
-        *drawn_to,
-        talks,
-        clear,
-        mend,
-        old,
-        address,
-        version,
-        control,
-        examples,
-        expected,
-        *beside.outputs,
-        *asked,
-    ]
+    around = [talks, clear, mend, old, address, version, control, examples, expected]
+    everything = [*drawn_to, *around, *beside.outputs, *asked]
 
     for name in ("source", "targets", "show_random", "show_plain", "method", "switching", "keep", "layers", "only"):
         inputs[name].input(preview, [seen, *asked], drawn_to, preprocess=False, **QUIET)
