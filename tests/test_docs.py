@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import re
 import shlex
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 from check_structure import ROOMS, ROOT
+from command_lines import COMMANDS
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
@@ -21,7 +21,6 @@ from lape.models.embedded import GEMMA, SMOLLM2
 
 README_LINES = 180  # a stranger reads no more
 ADDRESS = "http://127.0.0.1:7860"
-(COMMANDS,) = (action.choices for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
 
 
 @dataclass(frozen=True)

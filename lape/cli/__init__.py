@@ -13,7 +13,7 @@ import logging
 import reprlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from lape.cli import (
@@ -42,7 +42,25 @@ LONGEST_MESSAGE = 400  # characters; the one that names all commands is shorter
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what was wrong in one line; argparse would print the whole usage first."""
+    """Says what was wrong in one line; argparse would print the whole usage first.
+
+    Attributes:
+        deferred: Adds options that are read from the library, whose imports take seconds; called when the command is
+            named.
+    """
+
+    deferred: Callable[[argparse.ArgumentParser], None] | None = None
+
+    def complete(self) -> _Parser:
+        """Adds what was deferred."""
+        if self.deferred is not None:
+            self.deferred(self)
+            self.deferred = None
+        return self
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.complete()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         if len(message) > LONGEST_MESSAGE:  # it repeats the word that was wrong

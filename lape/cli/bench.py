@@ -13,9 +13,13 @@ from lape.cli.evaluate import add_subject, measure, named_strengths
 
 def register(commands: Any) -> None:
     """Adds the command."""
+    about = "compare methods that find neurons, and ways of switching, on one model"
+    add(commands, "bench", _bench, about, deferred=_add_options)
+
+
+def _add_options(bench: argparse.ArgumentParser) -> None:
     from lape.evaluation.metrics.ways import WAYS
 
-    bench = add(commands, "bench", _bench, "compare methods that find neurons, and ways of switching, on one model")
     add_subject(bench)
     bench.add_argument(
         "--recordings", type=Path, help="folder that lape record has written to (default: the folder of the mask)"

@@ -14,11 +14,12 @@ if TYPE_CHECKING:
 ANOTHER_OUT = "name another folder with --out"  # what to do when it cannot be written
 
 
-def add(commands: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:
-    """Adds a command that `run` carries out."""
+def add(commands: Any, name: str, run: Any, description: str, deferred: Any = None) -> argparse.ArgumentParser:
+    """Adds a command that `run` carries out; `deferred` adds options to it, once it is named."""
     parser = commands.add_parser(name, help=description, description=description)
     parser.set_defaults(run=run)
     parser.add_argument("--json", action="store_true", help="print JSON alone on standard output")
+    parser.deferred = deferred
     return parser
 
 

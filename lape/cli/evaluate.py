@@ -19,10 +19,24 @@ if TYPE_CHECKING:
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
+    about = "measure what switching neurons does, against controls"
+    add(commands, "evaluate", _evaluate, about, deferred=_add_options)
+
+    tune = add(commands, "tune", _tune, "choose how to steer on half of the prompts, and report on the other half")
+    add_subject(tune)
+    _add_tuning(tune)
+
+    report = add(commands, "report", _report, "make a page and tables from evidence")
+    report.add_argument("folder", type=Path, metavar="DIR", help="folder with mask.safetensors, or its evidence folder")
+    report.add_argument("--html", type=Path, help="page to write (default: report.html in the working directory)")
+    report.add_argument("--tables", type=Path, help="Markdown file for all tables, such as EVIDENCE.md beside the mask")
+    report.add_argument("--readme", type=Path, help="README whose table between the lape:evidence marks is renewed")
+
+
+def _add_options(evaluate: argparse.ArgumentParser) -> None:
     from lape.evaluation.kinds import KINDS
 
     kinds = [name for name, kind in KINDS.items() if kind.command == f"lape evaluate {name}"]
-    evaluate = add(commands, "evaluate", _evaluate, "measure what switching neurons does, against controls")
     evaluate.add_argument(
         "what",
         choices=(*kinds, "all"),
@@ -84,16 +98,6 @@ def register(commands: Any) -> None:
         metavar="DIR",
         help="of layers: another mask, such as the base model's",
     )
-
-    tune = add(commands, "tune", _tune, "choose how to steer on half of the prompts, and report on the other half")
-    add_subject(tune)
-    _add_tuning(tune)
-
-    report = add(commands, "report", _report, "make a page and tables from evidence")
-    report.add_argument("folder", type=Path, metavar="DIR", help="folder with mask.safetensors, or its evidence folder")
-    report.add_argument("--html", type=Path, help="page to write (default: report.html in the working directory)")
-    report.add_argument("--tables", type=Path, help="Markdown file for all tables, such as EVIDENCE.md beside the mask")
-    report.add_argument("--readme", type=Path, help="README whose table between the lape:evidence marks is renewed")
 
 
 def add_subject(parser: argparse.ArgumentParser) -> None:

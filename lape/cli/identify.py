@@ -25,9 +25,13 @@ OPTIONS = {
 
 def register(commands: Any) -> None:
     """Adds the command of this module."""
+    about = "select the neurons of each language from a recording"
+    add(commands, "identify", _identify, about, deferred=_add_options)
+
+
+def _add_options(identify: argparse.ArgumentParser) -> None:
     from lape.identify import METHODS, SETTINGS
 
-    identify = add(commands, "identify", _identify, "select the neurons of each language from a recording")
     identify.add_argument(
         "recording",
         type=Path,

@@ -20,11 +20,14 @@ ENGINES = ("transformers", "vllm")
 
 def register(commands: Any) -> None:
     """Adds the commands of this module."""
+    add(commands, "record", _record, "count how often every neuron is active in each language", deferred=_add_options)
+
+
+def _add_options(record: argparse.ArgumentParser) -> None:
     from lape.recording.altered import ALTERATIONS
     from lape.recording.beside import RECORDINGS
     from lape.recording.binning import BINS
 
-    record = add(commands, "record", _record, "count how often every neuron is active in each language")
     add_model(record)
     record.add_argument("--corpus", required=True, help="folder, file, or hf:ID[:config]")
     record.add_argument("--languages", type=codes, help="codes, such as fr,es (default: all of the folder)")

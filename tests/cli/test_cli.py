@@ -275,6 +275,27 @@ def test_generate_and_the_page_give_the_same_texts_with_the_embedded_model(capsy
     assert not any(column.repeats for column in columns.values())
 
 
+LIGHT = """
+import sys
+from lape.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit:
+    pass
+print("heavy:", *sorted({"torch", "transformers", "numpy", "gradio"} & {*sys.modules}))
+"""
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["--help"], ["--version"], ["identfy"], ["generate", "--help"], ["look", "--mask"], ["demo", "--port", "0"]],
+)
+def test_who_asks_for_help_or_mistypes_does_not_wait_for_torch(words: list[str]) -> None:
+    run = subprocess.run([sys.executable, "-c", LIGHT, *words], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith("heavy:\n")
+
+
 def test_without_a_command_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0
     said = capsys.readouterr()

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command_lines import COMMANDS
 from killing import World, forked, killable, tree
 
-from lape.cli import _parser, main
+from lape.cli import main
 from lape.models.embedded import cache_folder
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="refuses a forked process")
@@ -41,7 +42,7 @@ MORE = [
     ["report", "mask", "--readme", "taken/README.md"],
     ["import", "llama-2-7b", "--out", "taken/new"],
 ]
-COMMANDS = ("pull over nothing", "pull over an older one", "record", "identify", "import", "calibrate", "evaluate",
+WRITING = ("pull over nothing", "pull over an older one", "record", "identify", "import", "calibrate", "evaluate",
             "report", "conversion")  # fmt: skip
 
 
@@ -71,11 +72,10 @@ def said(printed: str) -> str:
 
 
 def test_no_command_that_writes_is_forgotten(world: World) -> None:
-    (commands,) = (action for action in _parser()._actions if isinstance(action, argparse._SubParsersAction))
-    assert {*commands.choices} == {*INTO_A_FILE, *READS}
-    places = {action.dest for name in READS for action in commands.choices[name]._actions if action.type is Path}
+    assert {*COMMANDS} == {*INTO_A_FILE, *READS}
+    places = {action.dest for name in READS for action in COMMANDS[name]._actions if action.type is Path}
     assert places <= {"mask", "first", "second", "folder"}, "one of these writes"
-    assert {*COMMANDS} == {*world.words}
+    assert {*WRITING} == {*world.words}
 
 
 @pytest.mark.parametrize("words", [*INTO_A_FILE.values(), *MORE], ids=lambda words: f"{words[0]} {words[-2]}")
@@ -100,7 +100,7 @@ def test_a_place_that_cannot_be_is_said_before_the_work(
 
 
 @pytest.mark.parametrize("refusal", [errno.ENOSPC, errno.EROFS, errno.EACCES, errno.EDQUOT])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WRITING)
 def test_a_disk_that_takes_nothing_is_said_before_the_work(
     world: World,
     command: str,
@@ -122,7 +122,7 @@ def test_a_disk_that_takes_nothing_is_said_before_the_work(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WRITING)
 def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(
     world: World, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -143,7 +143,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_written(
 
 
 @pytest.mark.parametrize("most", [4096, 4700, 9000])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", WRITING)
 def test_a_file_that_ends_in_the_middle_is_never_put_in_place(
     world: World, command: str, most: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
