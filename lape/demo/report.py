@@ -30,6 +30,11 @@ REPORT_CSS = f"""
 """
 
 
+def in_english(parts: Sequence[str]) -> str:
+    """Parts that are in English whoever reads them: they are read from the left, and spoken as such."""
+    return "\n".join(['<div lang="en" dir="ltr">', *parts, "</div>"])
+
+
 def report_html(parts: Sequence[str]) -> str:
     """Parts of a report.
 

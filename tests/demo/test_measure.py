@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from html import unescape
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from lape.demo.measure.request import (
 from lape.demo.measure.running import progress_text
 from lape.demo.page import Page, build_page
 from lape.demo.report import LARGEST_HTML, report_html
-from lape.demo.words import say
+from lape.demo.words import say, speaking
 from lape.demo.words import texts as words
 from lape.errors import BadFile
 from lape.evaluation.kinds import KINDS
@@ -469,7 +470,7 @@ def test_own_texts_are_measured(backend: Backend, page: Page, bare: Loaded, mask
     assert f"<title>fr, es: {cell}</title>" in results
     assert f'<td class="figure">{cell}</td>' in results
     size = last.results["texts"]["fr"]
-    assert f"French (fr) {size['tokens']} {size['blocks']} " in text_of(results)
+    assert f"French {size['tokens']} {size['blocks']} " in text_of(results)
     assert_free(backend)
 
 
@@ -478,11 +479,57 @@ def test_own_openings_are_measured(backend: Backend, page: Page) -> None:
     assert lines[-1].startswith("Done in ")
     shown = text_of(results)
     assert "The language of the continuations of 2 openings" in shown
-    for condition in ("steered", "random neurons (seed 0)", "an instruction in English", "untouched"):
+    for condition in ("steered", "random neurons", "an instruction in English", "untouched"):
         assert f"What was written: {condition}" in shown
     assert "<img" not in results
     assert "&lt;img" in results
     assert_free(backend)
+
+
+class Unquoted(HTMLParser):
+    """The text of a page but for what is marked as English, and for what was written and read."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.inside, self.texts = [False], list[str]()
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag != "br":
+            self.inside.append(self.inside[-1] or dict(attrs).get("lang") == "en" or tag == "dl")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """It holds nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        self.inside.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not self.inside[-1]:
+            self.texts.append(data)
+
+
+@pytest.mark.parametrize("code", ["ar", "ja"])
+def test_all_that_is_measured_is_said_in_the_language_of_who_asks(
+    code: str, backend: Backend, page: Page, measured: Path
+) -> None:
+    backend.change(VISITOR, lambda loaded: loaded.with_mask(*read_mask(measured), place=measured))
+    with speaking(code):
+        shown = evidence_shown(page)
+        _, shown["texts"] = streamed(page, "measure_texts", *ROWS)
+        _, shown["openings"] = streamed(page, "measure_openings", "Il était", "fr", "es", 2.0, "replace")
+        assert say("measured.english") in shown["lape-evidence"]
+        assert say("measured.kind_steering") in shown["lape-evidence-rest"]
+    for place, html in shown.items():
+        if isinstance(html, str):
+            found = [text for text in Unquoted(html).texts if re.search(r"[a-z]{2,} [a-z]{2,}", text)]
+            assert [text for text in found if "lape report" not in text] == [], place
+
+
+def test_every_kind_that_the_page_unfolds_has_its_heading() -> None:
+    for name, kind in KINDS.items():
+        if kind.panel:
+            assert say(f"measured.kind_{name}") == kind.heading
 
 
 def test_without_statistics_there_is_no_control(backend: Backend, page: Page) -> None:

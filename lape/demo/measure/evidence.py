@@ -11,16 +11,17 @@ from lape.demo.backend import Backend
 from lape.demo.checks import checked_name, shown_value
 from lape.demo.languages import titles
 from lape.demo.measure.costs import PRESS, Found, costs_chart, lead, measured_languages, one_language
+from lape.demo.measure.matrices import largest, matrix_figure, matrix_table
 from lape.demo.part import QUIET, Outputs, Part, failure, failures_to, visitor_of
-from lape.demo.report import report_html
-from lape.demo.words import say, word
+from lape.demo.report import in_english, report_html
+from lape.demo.words import LANGUAGES, say, tongue, word
 from lape.drawing.html import details, notice, notices, paragraph, section
 from lape.errors import LapeError
 from lape.evaluation.kinds import KINDS
-from lape.evaluation.kinds.perplexity.section import CHANGES, about, cells, costs_figure, largest
+from lape.evaluation.kinds.perplexity.section import CHANGES, about
 from lape.report import headlines, made
 
-UNIT = next(iter(CHANGES))
+UNIT = CHANGES[0]
 
 
 @dataclass(frozen=True)
@@ -139,20 +140,23 @@ def _view(backend: Backend, visitor: str) -> _View:
 
 def _overview(found: Found) -> list[str]:
     """What came out of each kind, how it was measured, and what the matrix is."""
-    parts = [headlines(found).html()]
+    said = [headlines(found).html()]
     for name, kind in KINDS.items():
         if kind.panel and name in found:
-            parts.append(paragraph(found[name]["summary"]))
-    parts.append(details(say("measured.made"), [made(found).html()]))
+            said.append(paragraph(found[name]["summary"]))
+    parts = [in_english(said), details(say("measured.made"), [in_english([made(found).html()])])]
     if "perplexity" in found:
-        parts.append(section("lape-switched-off", KINDS["perplexity"].heading, about(found["perplexity"])))
-    return parts
+        heading = say("measured.kind_perplexity")
+        parts.append(section("lape-switched-off", heading, [in_english(about(found["perplexity"]))]))
+    return parts if tongue() == LANGUAGES[0] else [notice(say("measured.english")), *parts]
 
 
 def _rest(found: Found) -> list[str]:
     """What stands below the matrix: the panel of every kind, to be unfolded."""
     return [
-        details(kind.heading, kind.panel(found[name])) for name, kind in KINDS.items() if kind.panel and name in found
+        details(say(f"measured.kind_{name}"), [in_english(kind.panel(found[name]))])
+        for name, kind in KINDS.items()
+        if kind.panel and name in found
     ]
 
 
@@ -182,6 +186,6 @@ def matrix_parts(found: Found, name: Any, unit: Any) -> list[str]:
     if not isinstance(unit, str) or unit not in CHANGES:
         raise LapeError(say("measured.figure_of", names=", ".join(CHANGES), value=shown_value(unit)))
 
-    masks, summary = found["perplexity"]["results"]["masks"], found["perplexity"]["summary"]
-    picture = costs_figure(masks[name], summary, unit, title=name, most=largest([masks[names[0]]], unit) or None)
-    return [picture, details(say("measured.cells"), [cells(name, masks[name], unit).html()])]
+    masks = found["perplexity"]["results"]["masks"]
+    picture = matrix_figure(name, masks[name], unit, largest([masks[names[0]]], unit))
+    return [picture, details(say("measured.cells"), [matrix_table(name, masks[name], unit).html()])]

@@ -10,6 +10,7 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.checks import MODES, STRENGTH
 from lape.demo.languages import is_rtl, titles
+from lape.demo.measure.own_text import outcomes
 from lape.demo.measure.request import checked_steering, example_openings
 from lape.demo.measure.running import Measurement, build_run
 from lape.demo.measure.texts import begin_with
@@ -19,7 +20,6 @@ from lape.demo.words import say, word
 from lape.drawing.html import notice
 from lape.evaluation.runs.own_text import own_steering
 from lape.generation import settings
-from lape.report.own_text import outcomes
 
 EXAMPLES = 4  # openings that the page begins with
 

@@ -10,13 +10,13 @@ import gradio as gr
 from lape.demo.backend import Backend
 from lape.demo.examples import examples_for
 from lape.demo.languages import is_rtl, titles
+from lape.demo.measure.own_text import costs
 from lape.demo.measure.request import TEXTS, checked_texts, example_openings
 from lape.demo.measure.running import Measurement, build_run
 from lape.demo.part import QUIET, Outputs, Part
 from lape.demo.status import status
 from lape.demo.words import word
 from lape.evaluation.runs.own_text import own_costs
-from lape.report.own_text import costs
 
 SHOWN = 2  # texts that the page begins with
 

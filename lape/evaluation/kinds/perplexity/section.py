@@ -12,10 +12,7 @@ from lape.drawing.words import floored, interval, mean, named, related
 from lape.evaluation.kinds.kind import Evidence, Headline
 from lape.languages import by_family
 
-CHANGES = {
-    "delta_nats": "Change of log-perplexity, nats per token",
-    "delta_bits_per_byte": "Change in bits per byte",
-}
+CHANGES = ("delta_nats", "delta_bits_per_byte")
 UNITS = {
     "delta_nats": "nats per token",
     "bits_per_byte": "bits per byte",
@@ -75,38 +72,38 @@ def beside(evidence: Evidence) -> list[str]:
     return [*shown, masks(evidence).html(), *notices(left_out(evidence))]
 
 
-def costs_figure(
-    mask: Mapping[str, Any], summary: str, unit: str = "delta_nats", *, title: str = "", most: float | None = None
-) -> str:
+def costs_figure(mask: Mapping[str, Any], summary: str) -> str:
     """The matrix of one mask as a picture.
 
     Args:
-        mask: One of `masks` of the results; a cell that is None has not been measured yet.
+        mask: One of `masks` of the results.
         summary: What it comes to, for those who do not see it.
-        unit: One of `CHANGES`.
-        title: What the caption begins with.
-        most: Cost of the darkest cell, so that masks can be compared; None takes this mask's largest.
     """
     shown = heat_map(
-        related(_matrix(mask, unit)),
+        related(matrix_of(mask, CHANGES[0])),
         label=f"Cost of each switched-off language to each text: {summary}",
         rows="off",
         columns="language of the text",
         digits=2,
-        most=most,
         harm=1,
     )
     return figure(
         shown,
-        f"{title}{': ' if title else ''}{CHANGES[unit]}; a frame marks a language's own text. Orange is harm, blue "
-        "gain; the shade grows with the square root.",
+        "Change of log-perplexity, nats per token; a frame marks a language's own text. Orange is harm, blue gain; the "
+        "shade grows with the square root.",
     )
 
 
-def largest(masks: Iterable[Mapping[str, Any]], unit: str) -> float:
-    """The largest cost of some masks, as far as they are measured; 0 where none is."""
-    found = [cell for mask in masks for row in _matrix(mask, unit).values() for cell in row.values() if cell]
-    return max((abs(cell.value) for cell in found), default=0.0)
+def matrix_of(mask: Mapping[str, Any], unit: str) -> Matrix:
+    """The costs of one mask, language switched off by language of the text.
+
+    Every row has the same texts; None stands where a cell was not measured, as most of a random mask are.
+    """
+    texts = dict.fromkeys(text for row in mask["off"].values() for text in row)
+    return {
+        off: {text: interval(row[text][unit]) if row.get(text) else None for text in texts}
+        for off, row in mask["off"].items()
+    }
 
 
 def cells(name: str, mask: Mapping[str, Any], unit: str) -> Table:
@@ -117,7 +114,7 @@ def cells(name: str, mask: Mapping[str, Any], unit: str) -> Table:
         mask: One of `masks` of the results; a cell that is None has not been measured yet.
         unit: `delta_nats`, `bits_per_byte` or `delta_bits_per_byte`.
     """
-    matrix = _matrix(mask, unit)
+    matrix = matrix_of(mask, unit)
     texts = list(next(iter(matrix.values()), {}))
     rows = [[off, *(cell.text(3) if cell else "" for cell in row.values())] for off, row in matrix.items()]
     return Table(f"{name}: {UNITS[unit]}, language switched off by language of the text", ["off", *texts], rows)
@@ -239,12 +236,3 @@ def _range(values: Iterable[float]) -> Measured:
 
 def _neurons(mask: Mapping[str, Any]) -> str:
     return number(sum(mask["neurons"].values()), 0)
-
-
-def _matrix(mask: Mapping[str, Any], unit: str) -> Matrix:
-    """Every row with the same texts; None where a cell was not measured, as most of a random mask are."""
-    texts = dict.fromkeys(text for row in mask["off"].values() for text in row)
-    return {
-        off: {text: interval(row[text][unit]) if row.get(text) else None for text in texts}
-        for off, row in mask["off"].items()
-    }
