@@ -16,11 +16,13 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from lape.errors import HookNotFired, LapeError, UnsupportedArchitecture
+from lape.errors import HookNotFired, LapeError
 from lape.models.architectures import activation_sites, input_device
 from lape.models.down import down_projections
-from lape.models.hooks import hooked
+from lape.models.experts import ExpertsSite, ScoredSite
+from lape.models.hooks import Hook, hooked
 from lape.models.residual import residual_stream
+from lape.models.sites import DenseSite
 from lape.recording.blocks import special_ids
 
 TOKENS = 20  # of either list
@@ -74,6 +76,9 @@ def writes(model: PreTrainedModel, tokenizer: Tokenizer, layer: int, neuron: int
     negative, or the activation is (GELU and SiLU go a little below 0), the lists change places. What later layers make
     of what is written is left out, and early layers write for them rather than for the head.
 
+    In a mixture of experts w is the column of the neuron's own expert, for a token that the router sends there with a
+    weight of 1; routers weigh with positive numbers.
+
     Args:
         model: A causal language model, quantised ones included.
         tokenizer: Its tokenizer.
@@ -82,7 +87,7 @@ def writes(model: PreTrainedModel, tokenizer: Tokenizer, layer: int, neuron: int
         tokens: How many of either list. Special tokens, and those that no text is made of, are left out.
 
     Raises:
-        UnsupportedArchitecture: The model is a mixture of experts, or its matrices or residual stream are not found.
+        UnsupportedArchitecture: The model's matrices or residual stream are not found.
         LapeError: There is no such neuron.
     """
     logits = written_logits(model, layer, neuron)
@@ -105,33 +110,18 @@ def writes(model: PreTrainedModel, tokenizer: Tokenizer, layer: int, neuron: int
 def written_logits(model: PreTrainedModel, layer: int, neuron: int) -> torch.Tensor:
     """The logits z of `writes`, of all rows of the head: float64 `[vocabulary]`, on the CPU.
 
-    One pass over a token in two rows: in both the layer gets an empty stream, and its down projection gives nothing in
-    one row and the neuron's column in the other. What the layer then gives takes the place of the stream before the
-    final norm.
+    One pass over a token in two rows: in both the layer gets an empty stream, and its down projection, or its experts,
+    give nothing in one row and the neuron's column in the other. What the layer then gives takes the place of the
+    stream before the final norm.
 
     Raises:
         UnsupportedArchitecture: See `writes`.
         LapeError: There is no such neuron.
     """
     sites, stream = activation_sites(model), residual_stream(model)
-    if sites.experts > 1:
-        raise UnsupportedArchitecture(
-            f"{type(model).__name__} is a mixture of experts, whose neurons write by way of a router: what one of them "
-            "writes alone is not told."
-        )
     if layer not in sites.layers or not 0 <= neuron < sites.neurons:
         raise LapeError(f"There is no neuron {layer}.{neuron} in {type(model).__name__}.")
-    down = down_projections(model)[layer]
-    assert down is not None  # a layer that has neurons
     states: list[torch.Tensor] = []
-
-    def column(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        """Nothing in the first row, the neuron's column without the bias in the second."""
-        units = inputs[0].new_zeros(2, inputs[0].shape[-1])
-        units[1, neuron] = 1
-        with torch.no_grad():
-            given = module.forward(units)
-        return (given - given[0]).to(output.dtype).view_as(output)
 
     def emptied(_module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         if arguments:
@@ -153,9 +143,41 @@ def written_logits(model: PreTrainedModel, layer: int, neuron: int) -> torch.Ten
     last = stream.shape[0] - 1
     seeing = {last: kept_and_put} if layer == last else {layer: keep, last: put}
     ids = torch.zeros((2, 1), dtype=torch.long, device=input_device(model))
-    with hooked(before={stream.layers[layer]: emptied}, after={down: column}), stream.watch(seeing), torch.no_grad():
+    writing = _column_only(model, layer, neuron)
+    with hooked(before={stream.layers[layer]: emptied}, after=writing), stream.watch(seeing), torch.no_grad():
         nothing, found = model(input_ids=ids, use_cache=False).logits[:, 0].double().cpu()
     return found - nothing
+
+
+def _column_only(model: PreTrainedModel, layer: int, neuron: int) -> dict[nn.Module, Hook]:
+    """A hook on what adds a neuron's column: it gives nothing in the first of two rows, the column in the second."""
+    sites = activation_sites(model)
+    site = sites.sites[layer]
+    if isinstance(site, DenseSite):
+
+        def projected(module: Any, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+            units = inputs[0].new_zeros(2, inputs[0].shape[-1])
+            units[1, neuron] = 1
+            with torch.no_grad():
+                given = module.forward(units)
+            return (given - given[0]).to(output.dtype).view_as(output)  # without the bias
+
+        return {_down(model, layer): projected}
+    assert isinstance(site, ExpertsSite | ScoredSite)
+    column = site.column(*divmod(neuron, sites.width))
+
+    def routed(_module: nn.Module, _inputs: object, output: torch.Tensor) -> torch.Tensor:
+        given = torch.zeros_like(output)
+        given.view(-1, 2, output.shape[-1])[0, 1] = column  # of some families each expert has two rows, which are added
+        return given
+
+    return {site.experts: routed}
+
+
+def _down(model: PreTrainedModel, layer: int) -> nn.Module:
+    down = down_projections(model)[layer]
+    assert down is not None  # a layer that has neurons
+    return down
 
 
 @contextmanager
@@ -165,19 +187,23 @@ def written_inputs(model: PreTrainedModel, layer: int, neuron: int) -> Iterator[
     Its sign is that of what is written: positive where `Written.raised` is raised.
 
     Yields:
-        A list that gets float32 `[tokens]` for each pass, on the CPU.
+        A list that gets float32 `[tokens]` for each pass, on the CPU; 0 at a token that was routed to another expert.
 
     Raises:
         UnsupportedArchitecture: See `writes`.
     """
-    down = down_projections(model)[layer]
-    assert down is not None
+    sites = activation_sites(model)
+    site = sites.sites[layer]
+    if isinstance(site, ExpertsSite | ScoredSite):
+        with site.inputs(*divmod(neuron, sites.width)) as routed:
+            yield routed
+        return
     given: list[torch.Tensor] = []
 
     def keep(_module: nn.Module, inputs: tuple[torch.Tensor, ...], _named: object) -> None:
         given.append(inputs[0][..., neuron].flatten().float().cpu())
 
-    with hooked(before={down: keep}):
+    with hooked(before={_down(model, layer): keep}):
         yield given
 
 
@@ -190,8 +216,10 @@ def texts_of(tokenizer: Tokenizer, ids: Sequence[int]) -> list[str]:
 
 def _gated(model: PreTrainedModel, layer: int) -> bool:
     """Whether what goes into the down projection is not the activation itself."""
-    sites, down = activation_sites(model), down_projections(model)[layer]
-    assert down is not None
+    sites = activation_sites(model)
+    site = sites.sites[layer]
+    if isinstance(site, ExpertsSite | ScoredSite):
+        return getattr(site.experts, "has_gate", True)  # those of a Llama 4, which do not say, have one
     seen: dict[str, torch.Tensor] = {}
 
     def activated(output: torch.Tensor, _routed: object) -> None:
@@ -201,6 +229,6 @@ def _gated(model: PreTrainedModel, layer: int) -> bool:
         seen["input"] = arguments[0].reshape(-1, arguments[0].shape[-1]).float()
 
     ids = torch.zeros((1, 1), dtype=torch.long, device=input_device(model))
-    with sites.watch({layer: activated}), hooked(before={down: given}), torch.no_grad():
+    with sites.watch({layer: activated}), hooked(before={_down(model, layer): given}), torch.no_grad():
         sites.decoder(input_ids=ids, use_cache=False)
     return seen["activation"].shape != seen["input"].shape or not torch.allclose(seen["activation"], seen["input"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
@@ -23,58 +23,23 @@ from torch.nn import functional
 from transformers import PreTrainedConfig
 from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
-from lape.models.hooks import Hook
+from lape.models.gates import LIMITS, ClampedSwish, FunctionAsModule
+from lape.models.hooks import Hook, hooked
 from lape.models.sites import Routed, See
 
 IMPLEMENTATION = "lape"
-LIMITS = ("limit", "swiglu_limit")
 DECLARED = ("has_gate", "has_bias", "has_post_expert_norm", "is_transposed", "is_concatenated", "_is_expert_parallel")
 
-# The expert that a module of experts is computing, and the activation module of those that have none of their own.
+# The expert that a module of experts is computing, the module that shows what its second matrix reads, and the
+# activation module of those that have none of their own.
 _COMPUTING: weakref.WeakKeyDictionary[nn.Module, Routed] = weakref.WeakKeyDictionary()
+_READ: weakref.WeakKeyDictionary[nn.Module, nn.Identity] = weakref.WeakKeyDictionary()
 _ACTIVATIONS: weakref.WeakKeyDictionary[nn.Module, ClampedSwish | FunctionAsModule] = weakref.WeakKeyDictionary()
 
 
-class ClampedSwish(nn.Module):
-    """`g * sigmoid(alpha * g)` with g at most `limit`: the activation of experts that write it out in `_apply_gate`.
-
-    The up projection, from -limit to limit, is multiplied with it after `shift` was added.
-    """
-
-    def __init__(self, experts: nn.Module) -> None:
-        super().__init__()
-        scaled = next((name for name in ("alpha", "swiglu_alpha") if hasattr(experts, name)), None)
-        self.alpha: float = getattr(experts, scaled) if scaled else 1.0
-        self.shift = 1.0 if scaled else 0.0
-        self.limit: float = getattr(experts, next(name for name in LIMITS if hasattr(experts, name)))
-
-    def forward(self, gate: torch.Tensor) -> torch.Tensor:
-        gate = gate.clamp(max=self.limit)
-        return gate * torch.sigmoid(self.alpha * gate)
-
-    def gated(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        """What the second matrix reads."""
-        return (up.clamp(-self.limit, self.limit) + self.shift) * self(gate)
-
-
-class FunctionAsModule(nn.Module):
-    """What experts keep as a plain function; what it gives is multiplied with the up projection."""
-
-    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, gate: torch.Tensor) -> torch.Tensor:
-        return self.function(gate)
-
-    def gated(self, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
-        """What the second matrix reads."""
-        return self(gate) * up
-
-
 @dataclass(frozen=True, eq=False)
-class ExpertsSite:
-    """The activation of a layer's routed experts, one call for each that has tokens.
+class _Experts:
+    """A layer's routed experts.
 
     Attributes:
         experts: The module that holds the weights of all of them.
@@ -89,6 +54,11 @@ class ExpertsSite:
         """How many experts there are."""
         return len(self.experts.down_proj)  # type: ignore[arg-type]
 
+
+@dataclass(frozen=True, eq=False)
+class ExpertsSite(_Experts):
+    """The activation of a layer's routed experts, one call for each that has tokens."""
+
     def hooks(self, see: See) -> Mapping[nn.Module, Hook]:
         experts = self.experts
         return {self.module: lambda _module, _inputs, output: see(output, _COMPUTING[experts])}
@@ -96,20 +66,41 @@ class ExpertsSite:
     def running(self) -> AbstractContextManager[None]:
         return one_by_one(self.experts)
 
+    def column(self, expert: int, neuron: int) -> torch.Tensor:
+        """What a neuron of an expert adds for a unit of input where the router weighs the expert 1: `[hidden]`."""
+        weight: torch.Tensor = self.experts.down_proj[expert]  # type: ignore[index]
+        column = weight[neuron] if self.experts.is_transposed else weight[:, neuron]
+        return self.experts.post_expert_norm(column) if self.experts.has_post_expert_norm else column  # type: ignore[operator]
+
+    @contextmanager
+    def inputs(self, expert: int, neuron: int) -> Iterator[list[torch.Tensor]]:
+        """Collects what the second matrix reads of a neuron: float32 `[tokens]` a pass, 0 at those routed elsewhere."""
+        given, found = list[torch.Tensor](), list[torch.Tensor]()
+
+        def read(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            routed = _COMPUTING[self.experts]
+            if routed.expert == expert:
+                values = torch.zeros(routed.total)
+                values[routed.tokens.cpu()] = output[:, neuron].float().cpu()
+                found.append(values)
+
+        def ended(_module: nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            given.append(found.pop() if found else torch.zeros(output.numel() // output.shape[-1]))
+
+        reading = _READ.setdefault(self.experts, nn.Identity())
+        with self.running(), hooked(after={reading: read, self.experts: ended}):
+            yield given
+
 
 @dataclass(frozen=True, eq=False)
-class ScoredSite:
+class ScoredSite(_Experts):
     """The same of a Llama 4, which runs every expert on every token, with inputs of 0 for those that were not chosen.
 
     Attributes:
         router: The module that scores each expert for each token, 0 where it was not chosen.
-        module: The activation module the experts share.
-        count: How many experts there are.
     """
 
     router: nn.Module
-    module: nn.Module
-    count: int
 
     def hooks(self, see: See) -> Mapping[nn.Module, Hook]:
         scores: list[torch.Tensor] = []
@@ -131,6 +122,24 @@ class ScoredSite:
     def running(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def column(self, expert: int, neuron: int) -> torch.Tensor:
+        """What a neuron of an expert adds for a unit of input: `[hidden]`."""
+        return self.experts.down_proj[expert, neuron]  # type: ignore[index]
+
+    @contextmanager
+    def inputs(self, expert: int, neuron: int) -> Iterator[list[torch.Tensor]]:
+        """Collects what the second matrix reads of a neuron: float32 `[tokens]` a pass, 0 at those routed elsewhere."""
+        given: list[torch.Tensor] = []
+
+        def read(module: nn.Module, arguments: tuple[torch.Tensor, ...], _named: object) -> None:
+            rows = arguments[0].view(self.count, -1, arguments[0].shape[-1])[expert]
+            gate, up = (rows @ module.gate_up_proj[expert]).chunk(2, dim=-1)  # type: ignore[index]
+            # Not the module itself: who watches the activation would see one that the model does not compute.
+            given.append((up[:, neuron] * self.module.forward(gate[:, neuron])).float().cpu())
+
+        with hooked(before={self.experts: read}):
+            yield given
+
 
 def scored_site(block: nn.Module) -> ScoredSite | None:
     """Where the activation of a Llama 4's block of experts is; None where it is none."""
@@ -142,7 +151,7 @@ def scored_site(block: nn.Module) -> ScoredSite | None:
         or not isinstance(activation, nn.Module)
     ):
         return None
-    return ScoredSite(router, activation, len(experts.down_proj))  # type: ignore[union-attr]
+    return ScoredSite(experts, activation, router)  # type: ignore[arg-type]
 
 
 def experts_site(experts: nn.Module) -> ExpertsSite | None:
@@ -196,6 +205,8 @@ def run_experts(
         _COMPUTING[experts] = Routed(expert, tokens, total)
         first = "gate_up_proj" if experts.has_gate else "up_proj"
         inner = _gated(experts, _linear(experts, first, expert, hidden[tokens]))
+        if (reading := _READ.get(experts)) is not None:
+            reading(inner)
         result = _linear(experts, "down_proj", expert, inner)
         if experts.has_post_expert_norm:
             result = experts.post_expert_norm(result)  # type: ignore[operator]

@@ -18,6 +18,7 @@ import pytest
 import torch
 from asking import HTTP
 from families import build
+from mixtures import WIDTH, build_mixture
 
 from lape import ActivationStatistics, NeuronMask, identify
 from lape.demo.backend import Backend
@@ -26,7 +27,7 @@ from lape.demo.loaded import Loaded
 from lape.demo.neurons.colored import PALETTE
 from lape.demo.neurons.figures import activity_figure, layers_figure, overlap_figure
 from lape.demo.neurons.listing import ROWS
-from lape.demo.neurons.neuron import DEEPEST, SAMPLES, WRITTEN
+from lape.demo.neurons.neuron import DEEPEST, SAMPLES, WRITTEN, working
 from lape.demo.page import Page, build_page, launch
 from lape.demo.sliders import SLIDERS as RANGES
 from lape.demo.words import say
@@ -35,7 +36,7 @@ from lape.inspection.activations import activations
 from lape.inspection.firing import active_names, firing, mask_neurons, most_specific
 from lape.inspection.profiles import neighbours
 from lape.inspection.table import activity, chosen_neurons, neuron_table
-from lape.inspection.writes import writes
+from lape.inspection.writes import writes, written_inputs
 from lape.models.architectures import activation_sites
 from lape.recording.topmost import record_top_texts
 from lape.storage.names import TOP_TEXTS_NAME
@@ -509,6 +510,25 @@ def test_a_neuron_is_shown_at_work(visitor: Visitor, backend: Backend, statistic
     visitor.ask("coloring", TEXT)  # the visitor's own text comes first then
     tokens = visitor.ask("sampling", None, None)["samples"]["value"]
     assert "".join(token["token"] for token in tokens).startswith(f"Your text: {TEXT}\n")
+
+
+def test_a_neuron_of_a_mixture_is_told_too(tokenizer: Any) -> None:
+    model, neuron = build_mixture("qwen3_moe"), 2 * WIDTH + 7
+    texts = [*openings("fr")[:3], TEXT]
+    *seen, share, written = working(model, tokenizer, texts, 1, neuron, activation_sites(model).neurons)
+    assert written == writes(model, tokenizer, 1, neuron, tokens=WRITTEN)
+    raised = []
+    for text, one in zip(texts, seen, strict=True):
+        with written_inputs(model, 1, neuron) as inputs:
+            again = activations(
+                model, tokenizer, text, torch.tensor([activation_sites(model).neurons + neuron])
+            ).values[:, 0]
+        assert (one.values[:, 0] == again).all()
+        read = inputs[-1][-len(again) :]
+        assert (read != 0).tolist() == (again != 0).tolist()  # at the tokens of its expert
+        raised += (read > 0)[again > 0].tolist()
+    assert 0 < len(raised) < sum(len(one.values) for one in seen)
+    assert share == pytest.approx(sum(raised) / len(raised))
 
 
 @pytest.mark.parametrize(
