@@ -25,6 +25,7 @@ def register(commands: Any) -> None:
     neurons = add(commands, "neurons", _neurons, "list the neurons of a mask one by one")
     neurons.add_argument("mask", type=Path, metavar="DIR", help="folder with mask.safetensors")
     neurons.add_argument("--languages", type=codes, help="codes to list (default: all)")
+    neurons.add_argument("--shared", action="store_true", help="list those that all of these languages share")
     neurons.add_argument("--sort", default="entropy", help=f"{', '.join(SORTS)} (default: %(default)s)")
     neurons.add_argument("--limit", type=int, default=20, metavar="N", help="at most so many (default: %(default)s)")
 
@@ -77,8 +78,8 @@ def _neurons(options: argparse.Namespace) -> None:
     mask, statistics = _read(options.mask)
     languages = [mask.known(code) for code in options.languages] if options.languages else None
     listed = neuron_table(mask, statistics)
-    rows = chosen_neurons(listed, languages, options.sort, options.limit)
-    total = len(chosen_neurons(listed, languages))
+    rows = chosen_neurons(listed, languages, options.sort, options.limit, shared=options.shared)
+    total = len(chosen_neurons(listed, languages, shared=options.shared))
     found = [
         {
             "language": row.language,

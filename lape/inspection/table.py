@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -117,6 +118,7 @@ def chosen_neurons(
     limit: int | None = None,
     *,
     layer: int | None = None,
+    shared: bool = False,
 ) -> list[Neuron]:
     """Filters and sorts a table: the most specific first, the most active first, or by place.
 
@@ -127,6 +129,7 @@ def chosen_neurons(
             not known comes last, and ties go by layer, neuron and language.
         limit: At most so many; None is all.
         layer: The one to keep; None keeps all.
+        shared: Whether to keep only the neurons that belong to every one of the languages, each as a row of the first.
 
     Raises:
         UnknownLabel: There is no such order.
@@ -143,9 +146,16 @@ def chosen_neurons(
         sign = -1 if sort in ("probability", "mean") else 1
         return value is None, sign * (value or 0.0), row.layer, row.neuron, row.language
 
-    kept = [
-        row
-        for row in table
-        if (languages is None or row.language in languages) and (layer is None or row.layer == layer)
-    ]
-    return sorted(kept, key=key)[:limit]
+    codes = list(dict.fromkeys(row.language for row in table)) if languages is None else list(languages)
+    owners: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
+    for row in table:
+        owners[row.layer, row.neuron].add(row.language)
+
+    def keeps(row: Neuron) -> bool:
+        if layer is not None and row.layer != layer:
+            return False
+        if shared:
+            return row.language == codes[0] and owners[row.layer, row.neuron].issuperset(codes)
+        return row.language in codes
+
+    return sorted(filter(keeps, table), key=key)[:limit]

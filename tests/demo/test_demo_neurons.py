@@ -397,7 +397,7 @@ def test_a_method_that_is_none_is_refused(page: Page) -> None:
 
 
 def test_the_table_is_the_librarys(visitor: Visitor, backend: Backend, statistics: ActivationStatistics) -> None:
-    found = visitor.ask("listing", ["zh"], -1, "probability")
+    found = visitor.ask("listing", ["zh"], -1, "probability", False)
     mask = backend.ready().known_mask
     expected = chosen_neurons(neuron_table(mask, statistics), ["zh"], "probability")
     table = found["table"]["value"]
@@ -409,8 +409,24 @@ def test_the_table_is_the_librarys(visitor: Visitor, backend: Backend, statistic
     assert set(found["table"]["datatype"]) == {"str", "number"}
     assert text_of(found["line"]) == f"{len(expected)} of {len(expected)} neurons."
     layer = expected[0].layer
-    rows = visitor.ask("listing", ["zh"], layer, "probability")["table"]["value"]["data"]
+    rows = visitor.ask("listing", ["zh"], layer, "probability", False)["table"]["value"]["data"]
     assert [row[:3] for row in rows] == [["Chinese", layer, row.neuron] for row in expected if row.layer == layer]
+
+
+def shared_by(mask: NeuronMask, codes: Any) -> int:
+    sets = ({(layer, neuron) for layer, neuron in mask.neurons[code].tolist()} for code in codes)
+    return len(set.intersection(*sets))
+
+
+def test_neurons_that_languages_share_are_listed_once(visitor: Visitor, backend: Backend) -> None:
+    mask = backend.ready().known_mask
+    expected = shared_by(mask, ["fr", "es"])
+    assert 0 < expected < mask.count("fr")
+    found = visitor.ask("listing", ["es", "fr"], -1, "entropy", True)
+    rows = found["table"]["value"]["data"]
+    assert [row[0] for row in rows] == ["Spanish, French"] * expected
+    assert len({tuple(row[1:3]) for row in rows}) == expected
+    assert all(list(row[1:3]) in mask.neurons[code].tolist() for row in rows for code in ("fr", "es"))
 
 
 def test_a_cell_of_a_figure_lists_its_neurons(page: Page, backend: Backend) -> None:
@@ -422,8 +438,8 @@ def test_a_cell_of_a_figure_lists_its_neurons(page: Page, backend: Backend) -> N
         found = [*leading(request, gr.EventData(None, cells[-1])).values()]
         (line,) = filter(is_line, found)
         codes, layer = cells[-1]["languages"], cells[-1]["layer"]
-        assert [sorted(found[0]), found[1]] == [sorted(codes), -1 if layer is None else layer]
-        expected = counts(codes[0])[layer] if counts else sum(map(mask.count, codes))
+        assert [sorted(found[0]), found[1], found[3]] == [sorted(codes), -1 if layer is None else layer, len(codes) > 1]
+        expected = counts(codes[0])[layer] if counts else shared_by(mask, codes)
         assert text_of(line) == f"{expected} of {expected} neurons."
     for wrong in (
         *ODD,
@@ -445,14 +461,14 @@ def test_a_long_table_is_cut_and_says_so(visitor: Visitor, backend: Backend, sta
     backend.change(visitor.session, lambda loaded: replace(loaded, mask=mask))
     total = sum(mask.count(code) for code in CODES)
     assert total > ROWS
-    found = visitor.ask("listing", [], -1, "entropy")
+    found = visitor.ask("listing", [], -1, "entropy", False)
     assert len(found["table"]["value"]["data"]) == ROWS
     assert text_of(found["line"]) == f"{ROWS} of {total} neurons."
 
 
 def test_without_statistics_the_table_has_what_the_mask_knows(visitor: Visitor, backend: Backend) -> None:
     backend.change(visitor.session, lambda loaded: replace(loaded, statistics=None))
-    table = visitor.ask("listing", [], -1, "entropy")["table"]["value"]
+    table = visitor.ask("listing", [], -1, "entropy", False)["table"]["value"]
     assert table["headers"] == ["language", "layer", "neuron", "entropy", "mean"]
     assert {row[3] for row in table["data"]} == {None}
     visitor.ask("naming", "0.0")
@@ -462,12 +478,12 @@ def test_without_statistics_the_table_has_what_the_mask_knows(visitor: Visitor, 
 
 def test_orders_and_languages_that_do_not_exist_are_refused(page: Page) -> None:
     for value in ODD:
-        assert "The order must be one of entropy" in text_of(directly(page, "listing", ["fr"], -1, value))
+        assert "The order must be one of entropy" in text_of(directly(page, "listing", ["fr"], -1, value, False))
         if value not in (None, "", [], ["fr"], {}):
-            assert "The languages must be a list" in text_of(directly(page, "listing", value, -1, "entropy"))
+            assert "The languages must be a list" in text_of(directly(page, "listing", value, -1, "entropy", False))
         if value not in (None, -1):
             assert "Layer must be a whole number from 0 to 2" in text_of(
-                directly(page, "listing", [], value, "entropy")
+                directly(page, "listing", [], value, "entropy", False)
             )
 
 
@@ -607,7 +623,7 @@ def test_without_a_model_every_event_says_so() -> None:
     for event, values in {
         "coloring": [TEXT],
         "identifying": ["lape", False, ["fr", "es"], *SLIDERS],
-        "listing": [[], -1, "entropy"],
+        "listing": [[], -1, "entropy", False],
         "naming": ["0.0"],
         "drawing": [("model", "0.0")],
         "sampling": [("model", "0.0"), None],

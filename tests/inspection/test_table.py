@@ -67,6 +67,20 @@ def test_the_orders(sort: str, expected: list[int]) -> None:
     assert [row.neuron for row in chosen_neurons(table, sort=sort, limit=2)] == expected[:2]
 
 
+def test_shared_keeps_what_belongs_to_every_language_once() -> None:
+    mask = mask_of({"fr": [(0, 1), (1, 2), (1, 3)], "es": [(0, 1), (1, 3)], "pt": [(0, 0), (1, 3)]})
+    table = neuron_table(mask)
+
+    def names(*codes: str) -> list[str]:
+        return [f"{row.language} {row.name}" for row in chosen_neurons(table, codes or None, "layer", shared=True)]
+
+    assert names("fr", "es") == ["fr 0.1", "fr 1.3"]
+    assert names("es", "fr") == ["es 0.1", "es 1.3"]
+    assert names() == ["fr 1.3"]
+    assert names("pt") == ["pt 0.0", "pt 1.3"]
+    assert [row.name for row in chosen_neurons(table, ["fr", "es"], layer=1, shared=True)] == ["1.3"]
+
+
 @pytest.mark.parametrize("changed", [{"sort": "size"}, {"limit": -1}])
 def test_what_cannot_be_is_refused(changed: dict[str, Any]) -> None:
     with pytest.raises(LapeError, match=r"-1|There are: entropy, layer, mean, probability"):

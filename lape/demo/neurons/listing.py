@@ -33,7 +33,7 @@ def build_list(backend: Backend, layers: gr.HTML, overlap: gr.HTML) -> tuple[Par
     Args:
         backend: What the page serves.
         layers: The figure of layers: a cell leads to the neurons of a language in a layer.
-        overlap: That of shared neurons: a cell leads to those of two languages.
+        overlap: That of shared neurons: a cell leads to those that two languages share.
     """
     gr.Markdown(word("neurons.table_heading"), elem_classes="lape-section")
     shown, found = _table(backend.loaded, [], SORTS[0])
@@ -60,6 +60,7 @@ def build_list(backend: Backend, layers: gr.HTML, overlap: gr.HTML) -> tuple[Par
             label=word("neurons.sort"),
             min_width=200,
         )
+    shared = gr.Checkbox(False, label=word("neurons.shared"), elem_id="lape-neurons-shared")
     line = gr.HTML(status(found), elem_id="lape-neurons-status")
     table = gr.Dataframe(
         **shown,
@@ -71,24 +72,25 @@ def build_list(backend: Backend, layers: gr.HTML, overlap: gr.HTML) -> tuple[Par
         elem_id="lape-neurons-table",
     )
 
-    def listed(visitor: str, codes: Any, at: Any, order: Any) -> tuple[list[str], int | None, Outputs]:
+    def listed(visitor: str, codes: Any, at: Any, order: Any, all_of: bool) -> tuple[list[str], int | None, Outputs]:
         loaded = backend.ready(visitor)
         among = checked_languages(codes or [], backend.languages(visitor), least=0)
         chosen = checked_layer(at, loaded.known_mask.shape[0])
-        shown, found = _table(loaded, among, checked_sort(order), chosen)
+        shown, found = _table(loaded, among, checked_sort(order), chosen, shared=all_of)
         return among, chosen, {table: gr.Dataframe(**shown), line: status(found)}
 
     @failures_to(line)
-    def listing(request: gr.Request, codes: Any, at: Any, order: Any) -> Outputs:
-        *_, shown = listed(visitor_of(request), codes, at, order)
+    def listing(request: gr.Request, codes: Any, at: Any, order: Any, all_of: Any) -> Outputs:
+        *_, shown = listed(visitor_of(request), codes, at, order, all_of is True)
         return shown
 
     @failures_to(line)
     def leading(request: gr.Request, event: gr.EventData) -> Outputs:
         """Lists the neurons that a cell of a figure counts."""
-        given = clicked(event, "languages"), clicked(event, "layer")
-        codes, at, shown = listed(visitor_of(request), *given, SORTS[0])
-        return {filtered: codes, layer: ALL_LAYERS if at is None else at, sort: SORTS[0], **shown}
+        given, at = clicked(event, "languages"), clicked(event, "layer")
+        several = isinstance(given, list) and len(given) > 1
+        codes, at, shown = listed(visitor_of(request), given, at, SORTS[0], several)
+        return {filtered: codes, layer: ALL_LAYERS if at is None else at, sort: SORTS[0], shared: several, **shown}
 
     def refresh(visitor: str) -> Outputs:
         """Shows the neurons of the mask in use, all languages."""
@@ -101,12 +103,14 @@ def build_list(backend: Backend, layers: gr.HTML, overlap: gr.HTML) -> tuple[Par
             filtered: gr.Dropdown(titles(backend.languages(visitor)), value=[], multiselect=True),
             layer: gr.Dropdown(_layers(loaded), value=ALL_LAYERS),
             sort: SORTS[0],
+            shared: False,
             table: gr.Dataframe(**shown),
             line: status(found),
         }
 
     latest: dict[str, Any] = {"trigger_mode": "always_last"}
-    asked, drawn_to = [filtered, layer, sort], [filtered, layer, sort, table, line]
+    asked: list[Any] = [filtered, layer, sort, shared]
+    drawn_to = [*asked, table, line]
     for control in asked:
         control.input(listing, asked, [table, line], preprocess=False, **latest, **QUIET)
     led = gr.on([layers.click, overlap.click], leading, None, drawn_to, **latest, **QUIET)
@@ -121,21 +125,23 @@ def _layers(loaded: Loaded | None) -> list[tuple[str, int]]:
 
 
 def _table(
-    loaded: Loaded | None, languages: Sequence[str], sort: str, layer: int | None = None
+    loaded: Loaded | None, languages: Sequence[str], sort: str, layer: int | None = None, *, shared: bool = False
 ) -> tuple[dict[str, Any], str]:
     """The table's contents, and how many neurons they are of how many."""
     if loaded is None or loaded.mask is None:
         return {"value": {"headers": _heads(HEADERS), "data": []}, "datatype": "str"}, say("neuron.no_mask")
-    neurons = chosen_neurons(neuron_table(loaded.mask, loaded.statistics), languages or None, sort, layer=layer)
+    table = neuron_table(loaded.mask, loaded.statistics)
+    neurons = chosen_neurons(table, languages or None, sort, layer=layer, shared=shared)
     codes = loaded.mask.languages if loaded.statistics is not None else ()
     many = len(codes) > MOST_COLUMNS
     named = [NAME] if loaded.mask.experts > 1 else []
     kinds = [*HEADERS, *named, *([MOST_ACTIVE] if many else codes)]
     types = ["str" if kind in (MOST_ACTIVE, NAME) else "number" for kind in kinds]
-    rows = [
-        [*_row(one), *([one.name] if named else []), *([_most_active(one)] if many else _shares(one, codes))]
-        for one in neurons[:ROWS]
-    ]
+    rows = []
+    for one in neurons[:ROWS]:
+        owners = (languages or loaded.mask.languages) if shared else [one.language]
+        name, shares = ([one.name] if named else []), ([_most_active(one)] if many else _shares(one, codes))
+        rows.append([*_row(one, owners), *name, *shares])
     headers = _heads([*HEADERS, *named, *([MOST_ACTIVE] if many else ())]) + ([] if many else [*codes])
     contents = {"value": {"headers": headers, "data": rows}, "datatype": ["str", *types[1:]]}
     return contents, say("neuron.shown", shown=len(rows), count=len(neurons))
@@ -145,9 +151,9 @@ def _heads(columns: Sequence[str]) -> list[str]:
     return [say(f"neuron.head_{column}") for column in columns]
 
 
-def _row(neuron: Neuron) -> list[Any]:
+def _row(neuron: Neuron, languages: Sequence[str]) -> list[Any]:
     figures = [value if value is None else round(value, 3) for value in (neuron.entropy_nats, neuron.mean)]
-    return [name_of(neuron.language), neuron.layer, neuron.neuron, *figures]
+    return [", ".join(map(name_of, languages)), neuron.layer, neuron.neuron, *figures]
 
 
 def _shares(neuron: Neuron, codes: Sequence[str]) -> list[float]:
