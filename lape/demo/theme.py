@@ -91,6 +91,8 @@ CSS = """
   font-size: 1rem; line-height: 1.6; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--body-text-color); }
 [id^="lape-text-"], [id^="lape-text-"] .html-container, [id^="lape-text-"] .prose { height: 100%; }
 .lape-empty { color: var(--input-placeholder-color); }
+.lape-examples .paginate { font-size: 0; }  /* gradio writes "Pages:" in English */
+.lape-examples .paginate button { font-size: var(--text-sm); }
 .lape-text mark { border-radius: 4px; padding: 0 .15rem; color: var(--lape-plain); background: var(--lape-plain-soft);
   box-shadow: inset 0 -2px var(--lape-plain); }
 .lape-text mark.lape-breaks { color: var(--lape-warn); background: var(--lape-warn-soft);
