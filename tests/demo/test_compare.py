@@ -399,6 +399,17 @@ def test_a_conversation_goes_on_and_is_cleared(served: tuple[Page, str]) -> None
     assert begun() == 0
 
 
+def test_stop_holds_for_a_comparison_that_is_still_to_be_asked_for(served: tuple[Page, str]) -> None:
+    page, url = served
+    busy, stopped = fn_index(page, "busy"), fn_index(page, "stopped")
+    begin = (url, busy, None, {}, False, *asked())
+    predict(*begin, session="cat")
+    predict(url, stopped, None, session="cat")
+    assert set(map(str, call(url, "stream", *asked(), session="cat"))) == {"None"}
+    predict(*begin, session="cat")
+    assert "<p" in str(call(url, "stream", *asked(), session="cat"))
+
+
 def fn_index(page: Page, name: str) -> int:
     """An event of the tab; others on the page may have its name."""
     return next(
