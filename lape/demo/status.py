@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from babel import Locale
-
-from lape.demo.words import tongue
+from lape.demo.words import isolated, tongue
 
 
 def status(text: str, *, failed: bool = False) -> str:
@@ -22,10 +20,8 @@ def sentences(*texts: str) -> str:
 
 
 def beside(*texts: str) -> str:
-    """Short texts in one line; where that is written from right to left, each keeps its own direction."""
-    if Locale.parse(tongue()).text_direction == "rtl":
-        texts = tuple(f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" for text in texts)
-    return " · ".join(texts)
+    """Short texts in one line, each in its own direction."""
+    return " · ".join(map(isolated, texts))
 
 
 def facts(*texts: str) -> str:

@@ -81,6 +81,16 @@ def number(value: float, digits: int = 0) -> str:
     return str(format_decimal(value, f"{whole}.{'0' * digits}".rstrip("."), locale=_locale(tongue())))
 
 
+def isolated(text: str) -> str:
+    """A text for the midst of another: where that is written from right to left, it keeps its own direction.
+
+    So does a figure with its interval, which else would be read as the second number, the first one, and the figure.
+    """
+    if _locale(tongue()).text_direction == "rtl":
+        return f"\N{FIRST STRONG ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}"
+    return text
+
+
 def tongue() -> str:
     """The language of who asks, one of `LANGUAGES`; English outside of a request."""
     return _ASKED_IN.get()

@@ -8,7 +8,7 @@ import pytest
 
 from lape.demo import words
 from lape.demo.languages import name_of, titles
-from lape.demo.words import say, speaking, tongue
+from lape.demo.words import isolated, say, speaking, tongue
 
 TEXTS: dict[str, dict[str, Any]] = {
     "en": {"x.tokens": {"one": "{count} token", "other": "{count} tokens"}, "x.done": "Done in {seconds} s."},
@@ -49,6 +49,12 @@ def test_a_forgotten_field_or_key_is_a_mistake() -> None:
     for key in ("x.nothing", "x.done"):
         with pytest.raises(KeyError):
             say(key)
+
+
+def test_figures_keep_their_direction_in_text_from_the_right() -> None:
+    assert isolated("1.5 [1.2, 1.8]") == "1.5 [1.2, 1.8]"
+    with speaking("ar"):
+        assert isolated("1.5 [1.2, 1.8]") == "\u20681.5 [1.2, 1.8]\u2069"
 
 
 def test_languages_have_the_names_of_who_asks() -> None:

@@ -10,7 +10,7 @@ from babel.numbers import format_percent
 
 from lape.demo.checks import checked_name
 from lape.demo.languages import name_of
-from lape.demo.words import number, say, tongue
+from lape.demo.words import isolated, number, say, tongue
 from lape.drawing.bars import bars
 from lape.drawing.charts import Measured
 from lape.drawing.html import figure, paragraph
@@ -74,7 +74,9 @@ def one_language(found: Found, given: Any) -> list[str]:
     code = checked_name("language switched off", given, list(off))
     cells = {text: interval(cell["delta_nats"]) for text, cell in off[code].items()}
     ordered = sorted(cells, key=lambda text: (text != code, -cells[text].value))
-    titles = {text: say("measured.text", language=name_of(text), cost=cells[text].text(2)) for text in ordered}
+    titles = {
+        text: say("measured.text", language=name_of(text), cost=isolated(cells[text].text(2))) for text in ordered
+    }
     caption = say("measured.one", language=name_of(code))
     groups = {text: {name_of(code): cells[text]} for text in ordered}
     drawn = figure(bars(groups, label=" ".join(titles.values()), unit=say("measured.unit"), titles=titles), caption)

@@ -7,7 +7,7 @@ from typing import Any
 
 from lape.demo.languages import name_of
 from lape.demo.measure.matrices import largest, matrix_figure, matrix_table
-from lape.demo.words import say
+from lape.demo.words import isolated, say
 from lape.drawing.charts import number
 from lape.drawing.html import Table, details, paragraph, quotes
 from lape.drawing.words import interval
@@ -70,17 +70,18 @@ def _outcome(mask: Mapping[str, Any]) -> list[str]:
     said = []
     if "dominance" in mask:
         found = mask["dominance"]
-        own, others = (interval(found[name]).text(3) for name in ("own_nats", "others_nats"))
+        own, others = (isolated(interval(found[name]).text(3)) for name in ("own_nats", "others_nats"))
         said.append(say("own_text.cost", own=own, others=others, ratio=_ratio(found)))
     if "over_control" in mask:
         found = mask["over_control"]
-        said.append(say("own_text.control", cost=interval(found["control_nats"]).text(3), ratio=_ratio(found)))
+        cost = isolated(interval(found["control_nats"]).text(3))
+        said.append(say("own_text.control", cost=cost, ratio=_ratio(found)))
     return said
 
 
 def _ratio(found: Mapping[str, Any]) -> str:
     """A ratio, and what stood in for a divisor that was too small to divide by."""
-    ratio = interval(found).text(1)
+    ratio = isolated(interval(found).text(1))
     return say("own_text.floored", ratio=ratio, floor=f"{found['floor_nats']:g}") if found["floored"] else ratio
 
 
