@@ -17,6 +17,8 @@ try:
     from playwright.sync_api import expect, sync_playwright
 except ImportError:
     expect = sync_playwright = None  # type: ignore[assignment]
+else:
+    expect.set_options(timeout=30_000)  # ms; five seconds are short for a machine that does something else too
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 IN_CHROMIUM = [
@@ -121,7 +123,8 @@ def opened(browser: Any, url: str, spare: defaultdict[str, list[Any]]) -> Iterat
         page.set_default_timeout(60_000)
         for event, listener in listeners.items():
             page.on(event, listener)
-        page.goto(url + query)
+        with page.expect_response("**/run/predict*"):  # what is done before it comes could be put back by it
+            page.goto(url + query)
         page.locator("#lape-generate").wait_for(state="attached")  # another tab may be open
         # Until all parts are in place gradio can put back what one began with, over what has come for it since.
         page.evaluate("() => new Promise(settled => requestIdleCallback(settled))")
