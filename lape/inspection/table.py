@@ -146,16 +146,18 @@ def chosen_neurons(
         sign = -1 if sort in ("probability", "mean") else 1
         return value is None, sign * (value or 0.0), row.layer, row.neuron, row.language
 
-    codes = list(dict.fromkeys(row.language for row in table)) if languages is None else list(languages)
+    kept = [
+        row
+        for row in (_shared(table, languages) if shared else table)
+        if (languages is None or row.language in languages) and (layer is None or row.layer == layer)
+    ]
+    return sorted(kept, key=key)[:limit]
+
+
+def _shared(table: Sequence[Neuron], languages: Sequence[str] | None) -> list[Neuron]:
+    """The first language's rows of neurons that belong to all of some languages; None is all of the table."""
+    codes = list(languages or dict.fromkeys(row.language for row in table))
     owners: defaultdict[tuple[int, int], set[str]] = defaultdict(set)
     for row in table:
         owners[row.layer, row.neuron].add(row.language)
-
-    def keeps(row: Neuron) -> bool:
-        if layer is not None and row.layer != layer:
-            return False
-        if shared:
-            return row.language == codes[0] and owners[row.layer, row.neuron].issuperset(codes)
-        return row.language in codes
-
-    return sorted(filter(keeps, table), key=key)[:limit]
+    return [row for row in table if row.language == codes[0] and owners[row.layer, row.neuron].issuperset(codes)]

@@ -78,6 +78,7 @@ def test_shared_keeps_what_belongs_to_every_language_once() -> None:
     assert names("es", "fr") == ["es 0.1", "es 1.3"]
     assert names() == ["fr 1.3"]
     assert names("pt") == ["pt 0.0", "pt 1.3"]
+    assert chosen_neurons([], shared=True) == []
     assert [row.name for row in chosen_neurons(table, ["fr", "es"], layer=1, shared=True)] == ["1.3"]
 
 
